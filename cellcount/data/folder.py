@@ -1,0 +1,158 @@
+"""A folder of the user's as a data set: images, in it or in images/, and their annotation.
+
+One annotation file, or several that do not contradict each other: a Label Studio JSON export, CSV, COCO key points,
+or dot images. An optional `dataset.toml` says what files cannot (see `cellcount.data.settings`).
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from cellcount.data import images, settings, tables
+from cellcount.data.annotations import positions
+from cellcount.data.problems import errors, raise_errors
+from cellcount.data.survey import natural, survey
+from cellcount.data.valid import valid_region
+from cellcount.errors import DataError
+from cellcount.files import sha256
+from cellcount.nouns import Sample
+
+log = logging.getLogger(__name__)
+
+
+def check(folder):
+    """Every problem of a folder, in one pass and before anything is computed: list of `Problem`."""
+    return survey(folder).problems
+
+
+def load_folder(folder, channel=None):
+    """The samples of a folder, in the natural order of their names.
+
+    Parameters
+    ----------
+    folder : path
+    channel : str or None
+        Overrides the channel of `dataset.toml`; see `cellcount.data.images.read_image`.
+
+    Returns
+    -------
+    list of Sample
+        `points` is None where an image is not annotated. `meta` holds the file's path, its SHA-256, and
+        "background", (B, 2) float32 (y, x) px. `valid` is the whole image unless `dataset.toml` says
+        annotation = "sparse".
+
+    Raises
+    ------
+    DataError
+        If `check` finds errors, with all of them.
+    """
+    found = _clean(folder)
+    return [_sample(stem, found, channel) for stem in sorted(found.images, key=natural)]
+
+
+def import_folder(source, target, link=False):
+    """Write a folder in the project's own plain format: images/, points.csv, boxes.csv if any, dataset.toml.
+
+    Parameters
+    ----------
+    source : path of a folder that `check` finds no errors in
+    target : path of a folder that does not exist yet, or is empty
+    link : bool
+        Link the images (symbolic links) and do not copy them.
+
+    Returns
+    -------
+    Path of `target`; it loads as `source` does.
+
+    Raises
+    ------
+    DataError
+        If `source` has errors, or `target` holds something.
+    """
+    source, target = Path(source), Path(target)
+    found = _clean(source)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target}: there is something here already. Name a new folder, or empty this one.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    try:
+        (building / "images").mkdir()
+        for path in found.images.values():
+            copy = building / "images" / path.name
+            if link:
+                copy.symlink_to(path.resolve())
+            else:
+                shutil.copyfile(path, copy)
+        points, boxes = _rows(found)
+        tables.write(building / "points.csv", tables.POINTS, points)
+        if boxes:
+            tables.write(building / "boxes.csv", tables.BOXES, boxes)
+        settings.write(building / settings.NAME, found.settings)
+        building.chmod(0o755)  # mkdtemp gives 0700
+        os.replace(building, target)  # an empty folder may be replaced
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return target
+
+
+def _clean(folder):
+    found = survey(folder)
+    count = len(errors(found.problems))
+    raise_errors(found.problems, f"{folder}: {count} problem{'s' if count > 1 else ''}, nothing was loaded:")
+    for problem in found.problems:
+        log.warning("%s", problem)
+    return found
+
+
+def _marks(stem, found):
+    """(all points, all boxes) of one image, as lists of `Mark`; points are None if nobody looked for cells."""
+    annotations = found.annotations.get(stem, [])
+    labels = found.settings.labels
+    looked = any("cells" in annotation.holds(labels) for annotation in annotations)
+    points = [mark for annotation in annotations for mark in annotation.points]
+    return points, [mark for annotation in annotations for mark in annotation.boxes], looked
+
+
+def _sample(stem, found, channel):
+    path, wanted, labels = found.images[stem], found.settings, found.settings.labels
+    image = images.read_image(path, channel or wanted.channel)
+    marks, boxed, looked = _marks(stem, found)
+    live, dead = positions(marks, "live", labels), positions(marks, "dead", labels)
+    boxes = positions(boxed, "live", labels, 4)
+    sparse = wanted.annotation == settings.SPARSE and looked
+    return Sample(
+        name=stem,
+        image=image,
+        points=live if looked else None,
+        valid=valid_region(image, np.concatenate([live, dead])) if sparse else None,
+        pixel_size_um=wanted.pixel_size_um,
+        boxes=boxes if len(boxes) else None,
+        dead=dead,
+        split=wanted.split.get(stem, ""),
+        meta={
+            "source": str(path),
+            "sha256": sha256(path),
+            "annotation": wanted.annotation,
+            "background": positions(marks, "background", labels),
+        },
+    )
+
+
+def _rows(found):
+    """Rows of points.csv and boxes.csv, under this project's own labels."""
+    points, boxes = [], []
+    for stem in sorted(found.images, key=natural):
+        name, labels = found.images[stem].name, found.settings.labels
+        marks, boxed, looked = _marks(stem, found)
+        before = len(points)
+        for label in ("live", "dead", "background"):
+            points += [(name, point.tolist(), label) for point in positions(marks, label, labels)]
+        for label in ("live", "dead"):
+            boxes += [(name, box.tolist(), label) for box in positions(boxed, label, labels, 4)]
+        if looked and not any(row[2] in ("live", "dead") for row in points[before:]):
+            points.append((name, [], ""))
+    return points, boxes

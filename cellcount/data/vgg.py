@@ -1,0 +1,88 @@
+"""VGG cells: 200 simulated fluorescence images (256 x 256 px) with a dot in every cell.
+
+Usual protocol: train on N of images 001-100, test on 101-200 (Lempitsky & Zisserman 2010).
+"""
+
+import logging
+
+from cellcount import registry
+from cellcount.data import dots
+from cellcount.data.annotations import positions
+from cellcount.data.images import read_image
+from cellcount.data.problems import raise_errors
+from cellcount.errors import ParameterError
+from cellcount.nouns import Sample
+
+log = logging.getLogger(__name__)
+
+NAME = "vgg-cells"
+NAMES = tuple(f"{number:03d}" for number in range(1, 201))
+CHANNEL = "blue"  # the stain is blue: red and green hold noise below 10 of 255 gray levels
+
+
+def load(names=None, *, channel=CHANNEL):
+    """The images with their dots.
+
+    Parameters
+    ----------
+    names : list of str, "001" to "200", or None
+        Only these, fetched if they are not on this machine. None: those on this machine, or, if there is none,
+        all of them, fetched.
+    channel : see `cellcount.data.images.read_image`; blue by default, since the cells are drawn in it
+
+    Returns
+    -------
+    list of Sample
+        `points` (N, 2) float32 (y, x) px, one for each red pixel of the dot image. `split` is "train" up to 100 and
+        "test" above. The annotation is complete: `valid` is the whole image.
+
+    Raises
+    ------
+    NotAvailableError
+        If it is not on this machine and cannot be fetched.
+    DataError
+        If a file is not the registered one.
+    """
+    if names is None:
+        names = _present() or _fetch()
+        for sentence in missing():
+            log.info("%s", sentence)
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise ParameterError(f"VGG cells has no image {', '.join(map(str, unknown))}; its images are 001 to 200.")
+    return [_sample(name, channel) for name in names]
+
+
+def missing():
+    """Sentences on what upstream has and this machine lacks; an empty list if nothing."""
+    absent = sorted({known.path[:3] for known in registry.missing(NAME)})
+    if not absent:
+        return []
+    span = f"{absent[0]} to {absent[-1]}" if len(absent) > 1 else absent[0]
+    return [f"vgg-cells: {len(absent)} of {len(NAMES)} images are not on this machine (within {span})."]
+
+
+def _present():
+    return [n for n in NAMES if all(registry.find(NAME, f"{n}{kind}.png") is not None for kind in ("cell", "dots"))]
+
+
+def _fetch():
+    registry.fetch_all(NAME)
+    return NAMES
+
+
+def _sample(name, channel):
+    source = registry.fetch(NAME, f"{name}cell.png")
+    annotations, problems = dots.read(registry.fetch(NAME, f"{name}dots.png"), source.name)
+    raise_errors(problems)
+    return Sample(
+        name=name,
+        image=read_image(source, channel),
+        points=positions(annotations[0].points, "live"),
+        split="train" if int(name) <= 100 else "test",
+        meta={
+            "annotation": "complete",
+            "source": str(source),
+            "sha256": registry.known_file(NAME, f"{name}cell.png").sha256,
+        },
+    )

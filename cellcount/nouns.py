@@ -1,0 +1,150 @@
+"""The two nouns that every other module speaks of: `Sample` and `Prediction`.
+
+Coordinates are (y, x) in pixels, float32, with the origin at the centre of the top-left pixel.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from cellcount.errors import DataError
+
+
+def as_points(points, what="points"):
+    """Check and convert to an (N, 2) float32 array of (y, x) px; an empty list gives shape (0, 2).
+
+    Raises
+    ------
+    DataError
+        If the shape is not (N, 2) or a coordinate is not finite.
+    """
+    points = np.asarray(points, dtype=np.float32)
+    if points.size == 0:
+        return np.zeros((0, 2), np.float32)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise DataError(f"{what}: expected an (N, 2) array of (y, x) pixels, got shape {points.shape}.")
+    if not np.isfinite(points).all():
+        bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
+        raise DataError(f"{what}: row {bad} is {points[bad].tolist()}; coordinates must be finite numbers.")
+    return points
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with what is known of it.
+
+    Attributes
+    ----------
+    name : str
+    image : (H, W) float32, in [0, 1]
+    points : (N, 2) float32, (y, x) px, or None
+        Centres of the annotated live cells; None if nobody has annotated this image.
+    valid : (H, W) bool
+        Where the annotation can be trusted: near annotated cells and on background.
+        Everywhere, unless given.
+    pixel_size_um : float or None
+    labels : (H, W) int32 or None
+        Ground-truth instances, 0 is background. Only simulated data has them.
+    boxes : (K, 4) float32 or None
+        Hand-drawn boxes, (y0, x0, y1, x1) px.
+    dead : (D, 2) float32
+        Centres of dead cells and debris, (y, x) px.
+    split : str
+        "train", "validation", "test", or "" where a dataset has no fixed split.
+    meta : dict
+        What else is known: flask, objective, source file, SHA-256.
+    """
+
+    name: str
+    image: np.ndarray
+    points: np.ndarray | None = None
+    valid: np.ndarray | None = None
+    pixel_size_um: float | None = None
+    labels: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    dead: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    split: str = ""
+    meta: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.image.ndim != 2 or self.image.dtype != np.float32:
+            raise DataError(
+                f"{self.name}: the image must be (H, W) float32 in [0, 1], "
+                f"got shape {self.image.shape}, {self.image.dtype}."
+            )
+        if self.valid is None:
+            object.__setattr__(self, "valid", np.ones(self.image.shape, bool))
+        for name in ("valid", "labels"):
+            array = getattr(self, name)
+            if array is not None and array.shape != self.image.shape:
+                raise DataError(f"{self.name}: {name} has shape {array.shape}, the image {self.image.shape}.")
+        if self.points is not None:
+            object.__setattr__(self, "points", as_points(self.points, f"{self.name}: points"))
+        object.__setattr__(self, "dead", as_points(self.dead, f"{self.name}: dead"))
+
+    def crop(self, y, x, height, width):
+        """The part of this sample in rows y to y + height and columns x to x + width, as a Sample.
+
+        Points, dead cells and boxes' centres outside are dropped; the rest is shifted.
+        """
+        rows, columns = slice(y, y + height), slice(x, x + width)
+
+        def cut(points):
+            inside = _inside(points, y, x, height, width)
+            return points[inside] - np.float32([y, x])
+
+        boxes = self.boxes
+        if boxes is not None:
+            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+            boxes = boxes[_inside(centres, y, x, height, width)] - np.float32([y, x, y, x])
+        return replace(
+            self,
+            name=f"{self.name}[{y}:{y + height},{x}:{x + width}]",
+            image=np.ascontiguousarray(self.image[rows, columns]),
+            points=None if self.points is None else cut(self.points),
+            valid=self.valid[rows, columns],
+            labels=None if self.labels is None else self.labels[rows, columns],
+            boxes=boxes,
+            dead=cut(self.dead),
+        )
+
+
+def _inside(points, y, x, height, width):
+    """(N,) bool: which (y, x) px lie on the pixels of the window (a pixel reaches half a px around its centre)."""
+    low = np.float32([y, x]) - 0.5
+    return ((points >= low) & (points < low + np.float32([height, width]))).all(axis=1)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What any method answers.
+
+    Attributes
+    ----------
+    points : (M, 2) float32, (y, x) px
+    scores : (M,) float32
+        Higher is surer; comparable within one method only.
+    count : float
+        The method's own estimate of the number of cells: the sum of a density map is not a number of peaks.
+    count_interval : (low, high) or None
+    labels : (H, W) int32 or None
+        Instance masks: 0 is background, i + 1 the mask of point i.
+    density : (H, W) float32 or None
+        Cells per pixel.
+    meta : dict
+        Method, parameters, weights' SHA-256, device, seconds.
+    """
+
+    points: np.ndarray
+    scores: np.ndarray
+    count: float
+    count_interval: tuple[float, float] | None = None
+    labels: np.ndarray | None = None
+    density: np.ndarray | None = None
+    meta: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        object.__setattr__(self, "points", as_points(self.points, "prediction"))
+        object.__setattr__(self, "scores", np.asarray(self.scores, np.float32).reshape(-1))
+        if len(self.points) != len(self.scores):
+            raise ValueError(f"{len(self.points)} points, but {len(self.scores)} scores")

@@ -1,0 +1,185 @@
+"""The registry: what it names, where it looks, and what it says without a network."""
+
+import hashlib
+import re
+import time
+from dataclasses import replace
+
+import pytest
+
+from cellcount import registry
+from cellcount.errors import DataError, NotAvailableError, ParameterError
+
+CONTENT = b"points"
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """An empty local folder and an empty cache, and a data set of one file that nobody serves."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("CELLCOUNT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("CELLCOUNT_CACHE", str(tmp_path / "cache"))
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    known = registry.KnownFile("a/b.txt", digest, len(CONTENT), "http://127.0.0.1:9/b.txt")
+    toy = registry.Dataset("toy", {"a/b.txt": known}, "", "", "")
+    monkeypatch.setitem(registry.DATASETS, "toy", toy)
+    monkeypatch.setattr(registry, "_probed", {})
+    monkeypatch.setattr(registry, "_verified", {})
+    return tmp_path
+
+
+def put(path, content=CONTENT):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_entries_are_complete():
+    assert len(registry.dataset("thesis").files) == 34 + 7
+    assert len(registry.dataset("vgg-cells").files) == 400
+    for dataset in registry.DATASETS.values():
+        assert dataset.licence and dataset.citation and dataset.description
+        for path, known in dataset.files.items():
+            assert known.path == path and known.bytes > 0 and re.fullmatch("[0-9a-f]{64}", known.sha256)
+            assert known.url is None or known.url.startswith("https://") and known.url.endswith(path.split("/")[-1])
+
+
+def test_the_local_folder_comes_before_the_cache(places):
+    assert registry.find("toy", "a/b.txt") is None
+    cached = put(places / "cache" / "toy" / "a" / "b.txt")
+    assert registry.find("toy", "a/b.txt") == cached
+    local = put(places / "data" / "toy" / "a" / "b.txt")
+    assert registry.fetch("toy", "a/b.txt") == local
+    assert registry.missing("toy") == []
+
+
+def test_a_wrong_local_file_is_refused_and_a_right_one_taken_again(places):
+    local = put(places / "data" / "toy" / "a" / "b.txt", b"painted")
+    with pytest.raises(DataError, match=r"b\.txt: not the registered file.*Delete it"):
+        registry.find("toy", "a/b.txt")
+    local.write_bytes(CONTENT)
+    assert registry.find("toy", "a/b.txt") == local
+
+
+def test_a_damaged_file_of_the_cache_counts_as_missing(places):
+    put(places / "cache" / "toy" / "a" / "b.txt", b"half")
+    assert registry.find("toy", "a/b.txt") is None
+    with pytest.raises(NotAvailableError):
+        registry.fetch("toy", "a/b.txt")
+
+
+def test_a_file_is_hashed_once(places, monkeypatch):
+    put(places / "data" / "toy" / "a" / "b.txt")
+    calls = []
+    monkeypatch.setattr(registry, "sha256", lambda path: calls.append(path) or hashlib.sha256(CONTENT).hexdigest())
+    registry.find("toy", "a/b.txt")
+    registry.find("toy", "a/b.txt")
+    assert len(calls) == 1
+
+
+def check_sentence(error, url_host):
+    text = str(error.value)
+    assert "\n" not in text
+    assert "toy/a/b.txt" in text and "1 kB" in text and url_host in text
+    assert "cellcount data fetch toy" in text and "CELLCOUNT_DATA" in text
+
+
+def test_offline_refused(places):
+    start = time.perf_counter()
+    with pytest.raises(NotAvailableError) as error:
+        registry.fetch("toy", "a/b.txt")
+    assert time.perf_counter() - start < 5
+    check_sentence(error, "127.0.0.1:9")
+
+
+def test_offline_without_any_answer(places, monkeypatch):
+    """An address that swallows packets, or a resolver that hangs: cut off after 4 s, and asked only once."""
+    import requests
+
+    toy = registry.DATASETS["toy"]
+    known = replace(toy.files["a/b.txt"], url="https://silent.invalid/b.txt")
+    monkeypatch.setitem(registry.DATASETS, "toy", replace(toy, files={"a/b.txt": known}))
+    monkeypatch.setattr(requests, "head", lambda *args, **options: time.sleep(30))
+    start = time.perf_counter()
+    with pytest.raises(NotAvailableError) as error:
+        registry.fetch("toy", "a/b.txt")
+    assert time.perf_counter() - start < 5
+    check_sentence(error, "silent.invalid")
+    again = time.perf_counter()
+    with pytest.raises(NotAvailableError):
+        registry.fetch_all("toy")
+    assert time.perf_counter() - again < 0.1
+
+
+@pytest.fixture
+def server(places, monkeypatch):
+    """A server of the files below `places`/served, as the public origin of the data set toy."""
+    import functools
+    import http.server
+    import threading
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    (places / "served").mkdir()
+    handler = functools.partial(Quiet, directory=places / "served")
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    toy = registry.DATASETS["toy"]
+    known = replace(toy.files["a/b.txt"], url=f"http://127.0.0.1:{running.server_port}/b.txt")
+    monkeypatch.setitem(registry.DATASETS, "toy", replace(toy, files={"a/b.txt": known}))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield places / "served"
+    running.shutdown()
+    running.server_close()
+
+
+def test_fetching_fills_the_cache(server, places):
+    put(server / "b.txt")
+    path = registry.fetch("toy", "a/b.txt")
+    assert path == places / "cache" / "toy" / "a" / "b.txt" and path.read_bytes() == CONTENT
+    (server / "b.txt").unlink()
+    assert registry.fetch_all("toy") == {"a/b.txt": path}
+
+
+def test_a_changed_origin_is_refused(server, places):
+    put(server / "b.txt", b"changed")
+    with pytest.raises(DataError, match="SHA-256"):
+        registry.fetch("toy", "a/b.txt")
+    assert not (places / "cache" / "toy" / "a" / "b.txt").exists()
+
+
+def test_an_origin_without_the_file_is_no_origin(server):
+    with pytest.raises(NotAvailableError, match="status 404"):
+        registry.fetch("toy", "a/b.txt")
+
+
+def test_weights_are_looked_for_in_three_places(places, monkeypatch):
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    entry = registry.Weights("net", "net.pt", None, digest, 6, "MIT", "nobody", cache="$NETHOME/models/net.pt")
+    monkeypatch.setitem(registry.WEIGHTS, "net", entry)
+    monkeypatch.setenv("NETHOME", str(places / "nethome"))
+    with pytest.raises(NotAvailableError, match="no public address.*net.pt"):
+        registry.fetch_weights("net")
+    for place in ("cache/weights", "nethome/models", "data/weights"):
+        path = put(places / place / "net.pt")
+        assert registry.fetch_weights("net") == path
+    path.write_bytes(b"other")
+    with pytest.raises(DataError, match="not the registered file"):
+        registry.find_weights("net")
+
+
+def test_unknown_names(places):
+    with pytest.raises(ParameterError, match="thesis"):
+        registry.find("these", "a")
+    with pytest.raises(ParameterError, match="nothing.txt"):
+        registry.find("toy", "nothing.txt")
+    with pytest.raises(ParameterError, match="known are"):
+        registry.find_weights("these")
+
+
+def test_a_wrong_data_folder_is_named(monkeypatch):
+    monkeypatch.setenv("CELLCOUNT_DATA", "/nowhere/at/all")
+    with pytest.raises(NotAvailableError, match="/nowhere/at/all"):
+        registry.find("thesis", "data.csv")
