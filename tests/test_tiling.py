@@ -1,0 +1,122 @@
+"""Tiled equals untiled, above all for objects on tile borders."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cellcount.errors import ParameterError
+from cellcount.methods import blobs
+from cellcount.metrics import match
+from cellcount.nouns import Prediction
+from cellcount.tiling import tiled, tiles
+
+
+def discs(shape, centres, radius=6):
+    """Dark discs on a bright, slightly noisy ground; (H, W) float32."""
+    image = np.full(shape, 0.7, np.float32)
+    yy, xx = np.indices(shape)
+    for y, x in centres:
+        image[(yy - y) ** 2 + (xx - x) ** 2 <= radius**2] = 0.3
+    return image + np.random.default_rng(0).normal(0, 0.005, shape).astype(np.float32)
+
+
+def components(image, *, prompts=None, device="auto", by_density=False):
+    """A method with masks, density and a count: connected dark pixels."""
+    labels, n = ndimage.label(ndimage.gaussian_filter(image, 1) < 0.5)
+    index = np.arange(1, n + 1)
+    points = np.array(ndimage.center_of_mass(labels > 0, labels, index), np.float32).reshape(-1, 2)
+    area = ndimage.sum(labels > 0, labels, index)
+    density = np.where(labels > 0, 1 / np.concatenate([[1], area])[labels], 0).astype(np.float32)
+    count = density.sum() + 0.25 if by_density else n
+    return Prediction(points, np.ones(n), float(count), labels=labels.astype(np.int32), density=density)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """An image whose tile borders (tile 128, overlap 32) all carry discs."""
+    shape = (300, 420)
+    borders = sorted({core[i] for _, core in tiles(shape, 128, 32) for i in (1, 3)})
+    centres = [(b + d, 20 + 40 * i) for b in borders if b < 280 for i, d in enumerate((-1, 0, 1, 0.5))]
+    centres += [(20 + 40 * i, b + d) for b in borders if b < 400 for i, d in enumerate((-2, 0.25))]
+    centres = np.array(centres)
+    far = [i for i, c in enumerate(centres) if all(np.hypot(*(c - o)) > 18 for o in centres[:i])]
+    return shape, centres[far]
+
+
+def test_tiles_cover_the_image_once():
+    for shape in [(300, 420), (33, 1000), (1, 1), (129, 128)]:
+        covered = np.zeros(shape, int)
+        for (wy0, wy1, wx0, wx1), (y0, y1, x0, x1) in tiles(shape, 128, 32):
+            covered[y0:y1, x0:x1] += 1
+            assert wy0 <= y0 and y1 <= wy1 and wx0 <= x0 and x1 <= wx1
+            assert wy1 - wy0 <= 128 and wx1 - wx0 <= 128
+        assert (covered == 1).all()
+
+
+def test_points_on_borders_are_found_once(scene):
+    shape, centres = scene
+    image = discs(shape, centres)
+    whole = blobs.predict(image, sigma=4)
+    parts = tiled(blobs.predict, tile=128, overlap=32, measure=blobs.measure)(image, sigma=4)
+    assert len(parts.points) == len(whole.points) >= len(centres)
+    matching = match(whole.points, parts.points, 0.5)
+    assert (matching.fp, matching.fn) == (0, 0)
+    assert parts.count == whole.count
+
+
+def test_masks_on_borders_come_whole(scene):
+    shape, centres = scene
+    image = discs(shape, centres)
+    whole, parts = components(image), tiled(components, tile=128, overlap=32)(image)
+    assert match(whole.points, parts.points, 0.01).f1 == 1
+    assert ((whole.labels > 0) == (parts.labels > 0)).all()
+    for i, (y, x) in enumerate(np.rint(parts.points).astype(int)):
+        assert parts.labels[y, x] == i + 1  # the mask of point i
+        assert (parts.labels == i + 1).sum() == (whole.labels == whole.labels[y, x]).sum()
+
+
+def test_density_is_pasted_and_a_density_count_stays_one(scene):
+    shape, centres = scene
+    image = discs(shape, centres)
+    parts = tiled(components, tile=128, overlap=32)(image, by_density=True)
+    np.testing.assert_allclose(parts.density, components(image).density, atol=1e-6)
+    assert parts.count == pytest.approx(len(centres), abs=0.01)
+
+
+def test_a_method_that_jitters_at_borders_still_counts_each_cell_once(scene):
+    shape, centres = scene
+    image = discs(shape, centres)
+    rng = np.random.default_rng(3)
+
+    def jittering(image, *, prompts=None, device="auto"):
+        exact = components(image)
+        return Prediction(exact.points + rng.normal(0, 0.4, exact.points.shape), exact.scores, exact.count)
+
+    assert len(tiled(jittering, tile=128, overlap=32)(image).points) == len(centres)
+
+
+def test_prompts_reach_the_tiles_in_their_own_coordinates(scene):
+    shape, centres = scene
+
+    def echo(image, *, prompts=None, device="auto"):
+        return Prediction(prompts, np.ones(len(prompts)), float(len(prompts)))
+
+    answer = tiled(echo, tile=128, overlap=32)(np.zeros(shape, np.float32), prompts=centres)
+    assert match(centres, answer.points, 0.01).f1 == 1
+
+
+def test_one_tile_is_the_method_itself():
+    image = discs((60, 60), [(30, 30)])
+    direct, wrapped = blobs.predict(image), tiled(blobs.predict, tile=128, overlap=32)(image)
+    np.testing.assert_array_equal(direct.points, wrapped.points)
+
+
+def test_an_empty_image_has_no_cells():
+    answer = tiled(components, tile=128, overlap=32)(np.full((300, 300), 0.7, np.float32))
+    assert answer.count == 0 and answer.points.shape == (0, 2)
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(64, 32), (64, -1)])
+def test_impossible_tiles_are_refused(tile, overlap):
+    with pytest.raises(ParameterError, match="overlap"):
+        tiled(components, tile=tile, overlap=overlap)
