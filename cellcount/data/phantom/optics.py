@@ -1,0 +1,111 @@
+"""From a phase specimen to a photograph: phase-contrast microscope, lamp, camera, file format.
+
+A living cell hardly absorbs light, it delays it: the field behind the specimen is ``t = exp(i phi)``. The
+condenser's ring of light, imaged onto the phase ring, is dimmed and shifted by a quarter wave there. The ring
+has a width, so that it also catches light which broad, smooth parts of the specimen scatter into small
+angles: a low-passed copy L of t. Everything else passes beside it. Behind the objective the field is
+
+    U = (t - L) + zeta exp(-i pi/2) L,        I = |U|^2 / zeta^2,
+
+where zeta is the amplitude transmission of the phase ring. A flat specimen gives I = 1; for small phases
+I = (1 - (phi - low-pass of phi) / zeta)^2: bodies dark, and a bright halo outside, since there the low-passed
+phase exceeds the phase. This is the model of Yin, Kanade and Chen (2012), "Understanding the phase contrast
+optics to restore artifact-free microscopy images for segmentation", Medical Image Analysis 16:1047-1062,
+with two changes: their kernel, an obscured Airy pattern, is replaced by Gaussians of the same role (the
+pattern decays as r^(-3/2) and its sum over a plane does not converge absolutely, so a truncated one cannot be
+normalised by its sum), and the field is not linearised, because thick cells delay light by a radian and more.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage as ndi
+
+from cellcount.data.phantom.layout import smooth_noise
+
+RING_TRANSMISSION = 0.7  # amplitude; 0.5 and less would saturate the camera at a rounded cell
+RING_BLUR = ((4.8, 0.9), (18.0, 0.1))  # (sigma px, share): width and tail of the halo in the thesis images
+APERTURE = 1.1  # px; Gaussian that stands for the objective's aperture, about 0.6 of its resolution
+
+
+def phase_contrast(phase, *, zeta=RING_TRANSMISSION, blur=RING_BLUR, aperture=APERTURE):
+    """Intensity behind a positive phase-contrast objective, relative to the empty field.
+
+    Parameters
+    ----------
+    phase : (H, W) float, rad
+        Delay of the light in the specimen against the medium.
+    zeta : float in (0, 1]
+        Amplitude transmission of the phase ring.
+    blur : sequence of (sigma px, share)
+        Gaussians that make up the low-pass of the ring; the shares sum to 1.
+    aperture : float, px
+        Standard deviation of the objective's amplitude point spread. It acts on the field, not on the intensity:
+        at a wall steeper than it can resolve the light is lost, and the ring's light alone makes a bright rim.
+
+    Returns
+    -------
+    (H, W) float64
+        1 where the specimen is flat, lower in thin delaying objects, higher in their halo. Not limited above.
+
+    Raises
+    ------
+    ValueError
+        If zeta is outside (0, 1] or the shares do not sum to 1.
+    """
+    if not 0 < zeta <= 1:
+        raise ValueError(f"zeta is an amplitude transmission in (0, 1], not {zeta}")
+    if abs(sum(share for _, share in blur) - 1) > 1e-9:
+        raise ValueError(f"the shares of the ring's low-pass must sum to 1: {blur}")
+    field = ndi.gaussian_filter(np.exp(1j * np.asarray(phase, float)), aperture, mode="reflect")
+    caught = sum(share * ndi.gaussian_filter(field, sigma, mode="reflect") for sigma, share in blur)
+    behind = field - caught - 1j * zeta * caught
+    return np.abs(behind) ** 2 / zeta**2
+
+
+def photograph(
+    rng, intensity, *, level=166.0, blur=0.6, gradient=0.03, shade=0.012, tone=0.35, noise=1.0, quality=90
+):
+    """What the camera stores of an intensity, as 8 bit and after JPEG compression.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    intensity : (H, W) float
+        1 is the empty field.
+    level : float
+        Gray value of the empty field, of 255.
+    blur : float, px
+        Gaussian standard deviation of objective and pixel together.
+    gradient : float
+        Relative rise of the lamp's light from the middle to the brightest border.
+    shade : float
+        Relative standard deviation of broad, smooth stains on the ground.
+    tone : float
+        Curvature of the camera's tone curve I + tone (I - 1)^2, fitted to the thesis images' histogram: their
+        halos stand out more than their bodies, and a field with cells is brighter than an empty one.
+    noise : float
+        Factor on shot and read noise; 1 gives about 1.5 gray values on the empty field before compression.
+    quality : int in [1, 100]
+        JPEG quality.
+
+    Returns
+    -------
+    (H, W) uint8
+    """
+    height, width = intensity.shape
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    turn = rng.uniform(0, 2 * np.pi)
+    lamp = 1 + gradient * (x * np.cos(turn) + y * np.sin(turn)) + shade * smooth_noise(rng, intensity.shape, 40)
+    seen = ndi.gaussian_filter(intensity, blur)
+    signal = level * lamp * (seen + tone * (seen - 1) ** 2)
+    # Shot noise grows with the root of the signal; demosaicing correlates it along the rows.
+    deviation = noise * np.sqrt(0.6**2 + (1.2**2) * np.maximum(signal, 0) / 160)
+    grain = ndi.gaussian_filter(rng.standard_normal(intensity.shape), (0.7, 2.0))
+    signal = signal + deviation * grain / grain.std()
+    pixels = np.clip(np.rint(signal), 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    file.seek(0)
+    return np.asarray(Image.open(file))

@@ -1,0 +1,160 @@
+"""The cells of a layout as phase objects: how much each pixel delays the light, in radians.
+
+phi = 2 pi / wavelength x (refractive index of the cell - of the medium) x thickness. A spread cell, 3 to 5 um
+thick and of an index 0.01 to 0.02 above the medium's, delays green light by 0.3 to 1 rad; a rounded one, 12 to
+18 um thick and denser, by about a whole wave.
+"""
+
+import numpy as np
+from scipy import ndimage as ndi
+from scipy.spatial import cKDTree
+from skimage.segmentation import find_boundaries
+
+from cellcount.data.phantom.layout import smooth_noise
+
+CLEAR = 14.0  # px, a dead cell's radius and a nucleolus' more
+
+
+def cell_phase(rng, layout, *, thickness=0.62, granularity=1.0):
+    """Phase of all live cells.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    layout : Layout
+    thickness : float, rad
+        Median phase of a spread cell's cytoplasm.
+    granularity : float
+        Factor on the texture of the cytoplasm.
+
+    Returns
+    -------
+    (H, W) float64, rad
+    """
+    phase = _spread(rng, layout, thickness, granularity)
+    for index in np.flatnonzero(~layout.rounded):
+        _nucleus(rng, phase, layout, index)
+    for index in np.flatnonzero(layout.rounded):
+        _sphere(rng, phase, layout, index)
+    return phase
+
+
+def _per_cell(layout, values):
+    """(H, W): the value of the cell that owns a pixel, 0 on the background."""
+    return np.concatenate([[0.0], values])[layout.labels]
+
+
+def _spread(rng, layout, thickness, granularity):
+    """Bodies of the spread cells: a plateau with a steep free edge, lower at the shared borders."""
+    labels, shape, number = layout.labels, layout.labels.shape, len(layout.centres)
+    flat = np.append(True, layout.rounded)[labels]
+    inner = ndi.distance_transform_edt(~find_boundaries(labels, mode="inner")) + 0.5
+    outer = ndi.distance_transform_edt(labels > 0)
+    # Cells of a small area are taller: the same volume on less ground.
+    area = np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    taller = np.sqrt(1100 / np.maximum(area, 250))
+    plateau = _per_cell(layout, thickness * taller**0.4 * np.exp(rng.normal(0, 0.15, number)))
+    # A dome over a steep foot: the foot makes the bright halo, the slow rise behind it keeps the body gray.
+    dome = 0.2 + 0.8 * (1 - np.exp(-outer / 6.0))
+    loose = smooth_noise(rng, shape, 12)  # where neighbours lose touch the furrow gets deep and wide: a bright crack
+    seam = np.clip(0.26 + 0.34 * loose, 0.0, 1.0)
+    width = 2.6 + 2.4 * np.clip(loose, 0, 2)
+    phase = plateau * dome * (1 - seam * np.exp(-inner / width)) * (outer > 0)
+    grain = 0.45 * smooth_noise(rng, shape, 1.6) + 0.8 * smooth_noise(rng, shape, 3.2)
+    piled = np.exp(0.45 * smooth_noise(rng, shape, 25)).clip(0, 2.5)  # cells climb on each other in patches
+    lumpy = piled * _per_cell(layout, np.exp(rng.normal(-0.2, 0.4, number)))
+    # Vacuoles are deeper than granules are high.
+    phase += granularity * 0.058 * lumpy * (grain - 0.18 * np.minimum(grain**2 - 1, 4)) * np.tanh(inner / 3)
+    return np.where(flat, 0.0, np.maximum(phase, 0.0))
+
+
+def _around(shape, centre, reach):
+    """Slices of `reach` px around a centre, clipped to the canvas, and the open grids y, x px from the centre."""
+    low = np.clip(np.floor(centre).astype(int) - reach, 0, shape)
+    high = np.clip(np.floor(centre).astype(int) + reach + 1, 0, shape)
+    y, x = np.ogrid[low[0] : high[0], low[1] : high[1]]
+    return (slice(low[0], high[0]), slice(low[1], high[1])), y - centre[0], x - centre[1]
+
+
+def _window(layout, index, reach=20):
+    """Slices around a cell's centre, with the coordinates (along, across) px in the cell's own frame."""
+    turn = layout.angle[index]
+    window, y, x = _around(layout.labels.shape, layout.centres[index], reach)
+    return window, x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+
+
+def _nucleus(rng, phase, layout, index):
+    """A paler disk with a fine rim and one to four dense nucleoli, kept inside of its cell."""
+    window, along, across = _window(layout, index)
+    own = layout.labels[window] == index + 1
+    ratio = np.clip(np.sqrt(layout.axes[index, 0] / layout.axes[index, 1]), 1, 1.35)
+    size = min(rng.normal(8.6, 0.8), layout.axes[index, 1] * 0.85)
+    radius = np.hypot(along / ratio, across * ratio) / size
+    inside = 1 / (1 + np.exp((radius - 1) * 9))
+    patch = phase[window]
+    level = np.median(patch[own])
+    patch += own * inside * 0.75 * (level * rng.uniform(0.92, 1.1) - patch)
+    patch += own * rng.uniform(0.0, 0.06) * np.exp(-(((radius - 1) * size / 1.3) ** 2))
+    for _ in range(rng.choice([1, 2, 3, 4], p=[0.35, 0.35, 0.2, 0.1])):
+        turn, out = rng.uniform(0, 2 * np.pi), size * 0.62 * np.sqrt(rng.random())
+        spot = np.hypot(along - out * np.cos(turn) * ratio, across - out * np.sin(turn) / ratio)
+        patch += own * rng.uniform(0.15, 0.32) * np.exp(-((spot / rng.uniform(1.9, 3.0)) ** 4))
+
+
+def _sphere(rng, phase, layout, index):
+    """A rounded live cell: a ball, sometimes with the bar of a metaphase plate."""
+    window, along, across = _window(layout, index)
+    half = layout.axes[index]
+    depth = (1 - np.hypot(along / half[0], across / half[1])) * half.mean()
+    ball, cover = _ball(rng, depth, lumps=0.1)
+    if rng.random() < 0.15:
+        ball += 0.35 * np.exp(-((along / 1.6) ** 2) - (across / (0.5 * half[1])) ** 4)
+    phase[window] = phase[window] * (1 - cover) + ball
+
+
+def _ball(rng, depth, *, lumps):
+    """Phase (H, W) rad of a ball, given the depth in px inside of its edge, and how far it covers what lies below.
+
+    A ball delays the light by about one wave, and its side is steeper than the objective can resolve. Whole waves
+    make no difference to the image, so one is left out: just short of it is the bright ring, beyond it the dark core.
+    """
+    depth = depth + 0.8 * smooth_noise(rng, depth.shape, 4.0)
+    rise = np.clip(depth / rng.uniform(5.5, 9.0), 0, 1)
+    ring, core = -rng.uniform(0.05, 0.26), rng.uniform(0.1, 0.5)
+    ball = ring + (core - ring) * rise**2 * (3 - 2 * rise) + lumps * smooth_noise(rng, depth.shape, 1.8) * rise
+    return ndi.gaussian_filter(ball * (depth > 0), 1.5), ndi.gaussian_filter((depth > 0).astype(float), 1.5)
+
+
+def add_debris(rng, phase, *, dead, nuclei):
+    """Add dead cells and crumbs to a specimen, in place.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    phase : (H, W) float64, rad
+    dead : float
+        Mean number of dead cells on the canvas. Three small dark crumbs come with each, on average.
+    nuclei : (N, 2) float, (y, x) px
+        Dead cells lie anywhere but within `CLEAR` px of these: a live cell must stay visible.
+
+    Returns
+    -------
+    (D, 2) float64, (y, x) px
+        Centres of the dead cells. Nobody would take a crumb for a cell.
+    """
+    centres = rng.uniform((0, 0), phase.shape, (rng.poisson(5 * dead), 2))  # many are in the way of a live cell
+    free = cKDTree(nuclei).query(centres)[0] > CLEAR
+    centres = centres[free][: rng.poisson(dead)]
+    for centre in centres:
+        window, y, x = _around(phase.shape, centre, 20)
+        ball, cover = _ball(rng, rng.uniform(8, 12) - np.hypot(y, x), lumps=0.35)  # shrunken and crumbling
+        phase[window] = phase[window] * (1 - cover) + ball
+    for centre in rng.uniform((0, 0), phase.shape, (rng.poisson(3 * dead), 2)):
+        _blob(phase, centre, rng.uniform(0.9, 1.8), rng.uniform(0.2, 0.6))
+    return centres
+
+
+def _blob(phase, centre, sigma, height):
+    """Add one Gaussian of `sigma` px and `height` rad in place."""
+    window, y, x = _around(phase.shape, centre, int(np.ceil(4 * sigma)))
+    phase[window] += height * np.exp(-(y**2 + x**2) / (2 * sigma**2))
