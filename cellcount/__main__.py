@@ -1,0 +1,7 @@
+"""`python -m cellcount` is `cellcount`."""
+
+import sys
+
+from cellcount.cli import main
+
+sys.exit(main())

@@ -1,0 +1,74 @@
+"""`cellcount methods` and `cellcount doctor`: what can run here, and what it lacks."""
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+
+
+class Methods:
+    """`cellcount methods`."""
+
+    @staticmethod
+    def add_arguments(parser):
+        """It takes none."""
+
+
+class Doctor(Methods):
+    """`cellcount doctor`."""
+
+
+def methods(arguments):
+    """Print each method and its status."""
+    from cellcount.methods import METHODS, get
+
+    for name in METHODS:
+        status = get(name).status()
+        print(f"{name:<10} {status.state:<14} {status.detail}")
+
+
+def doctor(arguments):
+    """Print what this machine has, and what follows."""
+    _machine()
+    _caches()
+    print("\nMethods")
+    methods(arguments)
+    _build()
+
+
+def _machine():
+    import psutil
+    import torch
+
+    print("Machine")
+    print(f"  cellcount {version('cellcount')}, Python {platform.python_version()}, {platform.system()}")
+    memory = psutil.virtual_memory().total / 1e9
+    print(f"  {psutil.cpu_count(logical=False) or os.cpu_count()} cores, {memory:.0f} GB of memory")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    print(f"  accelerators: {', '.join(gpus) or 'none; everything runs on the CPU'}")
+    for name in ("torch", "torchvision", "cellpose", "stardist", "micro_sam"):
+        try:
+            print(f"  {name} {version(name)}")
+        except PackageNotFoundError:
+            print(f"  {name}: not installed (pip install 'cellcount[methods]')")
+
+
+def _caches():
+    from cellcount import registry
+
+    print("\nFolders")
+    print(f"  CELLCOUNT_DATA: {registry.local_root() or 'not set'}")
+    print(f"  cache: {registry.cache_root()}")
+
+
+def _build():
+    from cellcount.data import missing, resolve
+
+    print("\nA build of the book here")
+    name, reason = resolve("auto")
+    print(f"  make book: computes on {name}. {reason}")
+    for dataset in ("thesis", "vgg-cells"):
+        for sentence in missing(dataset):
+            print(f"  {sentence}")
+    lacking = [tool for tool in ("xelatex", "latexmk") if not shutil.which(tool)]
+    print(f"  make pdf: {'lacks ' + ', '.join(lacking) if lacking else 'has what it needs'}")

@@ -1,0 +1,23 @@
+"""CellNet: cells' centres from a heatmap that was learned from clicks.
+
+`predict` turns an image into points, `fit` turns samples into weights, `status` says whether weights are there.
+"""
+
+from cellcount.methods.cellnet.inference import SHIPPED, about, measure, predict
+from cellcount.methods.status import Status
+
+__all__ = ["about", "fit", "measure", "predict", "status"]
+
+
+def fit(samples, **params):
+    """Train on samples; see `cellcount.methods.cellnet.training.fit`."""
+    from cellcount.methods.cellnet.training import fit
+
+    return fit(samples, **params)
+
+
+def status():
+    """Ready: its weights come with the package."""
+    if SHIPPED.is_file():
+        return Status("ready", "weights shipped with the package, trained on thesis images 1 and 2")
+    return Status("needs weights", f"the package's own file {SHIPPED.name} is missing: install cellcount again")

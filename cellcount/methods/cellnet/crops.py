@@ -1,0 +1,78 @@
+"""Random training crops: cut, turned, scaled, mirrored, and changed in brightness and contrast."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cellcount.methods.cellnet.pixels import brightness_and_contrast, shrink, to_small
+from cellcount.methods.cellnet.targets import heatmap
+
+
+class Crops:
+    """Draws training crops from samples.
+
+    Parameters
+    ----------
+    samples : list of Sample
+        Each with points.
+    factor : int
+        How much the image is shrunken first.
+    size : int, px of the shrunken image
+    sigma : float, px of the shrunken image
+    zoom : float
+        Crops are magnified by up to this factor, or its inverse.
+    """
+
+    def __init__(self, samples, *, factor, size, sigma, zoom):
+        self.size, self.sigma, self.zoom = size, sigma, zoom
+        self.images, self.trusted, self.points = [], [], []
+        for sample in samples:
+            middle, contrast = brightness_and_contrast(sample.image)
+            self.images.append(torch.from_numpy(shrink((sample.image - middle) / contrast, factor))[None, None])
+            trusted = shrink(sample.valid.astype(np.float32), factor) > 0.5
+            self.trusted.append(torch.from_numpy(trusted.astype(np.float32))[None, None])
+            self.points.append(to_small(sample.points, factor))
+        # A pixel of any image is as likely as one of another.
+        areas = np.array([image.numel() for image in self.images], float)
+        self.share = areas / areas.sum()
+
+    def batch(self, rng, n):
+        """Images, targets and trust, each (n, 1, size, size) float32; trust is 1 where the annotation counts."""
+        crops = [self._draw(rng) for _ in range(n)]
+        return [torch.cat(part).contiguous(memory_format=torch.channels_last) for part in zip(*crops, strict=True)]
+
+    def _draw(self, rng):
+        i = rng.choice(len(self.images), p=self.share)
+        image, trusted, points = self.images[i], self.trusted[i], self.points[i]
+        turn = _turn(rng, self.zoom)
+        centre = rng.uniform(0, 1, 2) * (np.array(image.shape[2:]) - 1)
+        if np.allclose(turn, np.rint(turn)):  # a symmetry: stay on the pixel raster, else the bicubic filter blurs
+            centre = np.floor(centre) + ((self.size - 1) / 2) % 1
+        grid = _grid(centre, turn, self.size, image.shape[2:])
+        crop = F.grid_sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=True)
+        trust = F.grid_sample(trusted, grid, mode="nearest", padding_mode="zeros", align_corners=True)
+        seen = (points - centre) @ np.linalg.inv(turn).T + (self.size - 1) / 2
+        reach = 4 * self.sigma
+        seen = seen[((seen > -reach) & (seen < self.size + reach)).all(axis=1)]
+        target = torch.from_numpy(heatmap(seen, (self.size, self.size), self.sigma))[None, None]
+        crop = crop * rng.uniform(0.7, 1.4) + rng.uniform(-0.3, 0.3)
+        return crop, target, trust
+
+
+def _turn(rng, zoom):
+    """(2, 2) matrix from crop to image: half of the time one of the eight symmetries, which blur nothing."""
+    if rng.random() < 0.5:
+        angle, scale = rng.integers(4) * np.pi / 2, 1.0
+    else:
+        angle, scale = rng.uniform(0, 2 * np.pi), zoom ** rng.uniform(-1, 1)
+    cos, sin = np.cos(angle), np.sin(angle)
+    mirror = np.diag([1.0, rng.choice([-1.0, 1.0])])
+    return np.array([[cos, -sin], [sin, cos]]) @ mirror * scale
+
+
+def _grid(centre, turn, size, shape):
+    """Sampling positions (1, size, size, 2) for `grid_sample`, which wants (x, y) in [-1, 1]."""
+    offset = np.arange(size) - (size - 1) / 2
+    yx = np.stack(np.meshgrid(offset, offset, indexing="ij"), axis=-1) @ turn.T + centre
+    unit = 2 * yx / (np.array(shape) - 1) - 1
+    return torch.from_numpy(unit[None, :, :, ::-1].astype(np.float32).copy())

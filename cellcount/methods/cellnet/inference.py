@@ -1,0 +1,161 @@
+"""From an image to a heatmap, to points, and to a count."""
+
+import functools
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from cellcount.devices import choose_device
+from cellcount.errors import DataError, ParameterError
+from cellcount.files import sha256
+from cellcount.methods.cellnet.network import build, stride
+from cellcount.methods.cellnet.pixels import brightness_and_contrast, shrink, to_full
+from cellcount.methods.cellnet.settings import FORMAT, Settings
+from cellcount.methods.cellnet.targets import peaks, volume
+from cellcount.nouns import Prediction
+
+SHIPPED = files("cellcount") / "weights" / "cellnet-thesis.safetensors"
+
+
+def measure(image):
+    """What `predict` must know of the whole image when it sees only a tile of it.
+
+    Parameters
+    ----------
+    image : (H, W) float32 in [0, 1]
+
+    Returns
+    -------
+    dict of `predict`'s keyword arguments
+    """
+    return {"exposure": brightness_and_contrast(image)}
+
+
+def predict(
+    image, *, prompts=None, device="auto", weights=None, threshold=None, averaging=1, exposure=None, density=True
+):
+    """Find the cells of one image.
+
+    Parameters
+    ----------
+    image : (H, W) float32 in [0, 1]
+    prompts : None
+        CellNet takes no prompts; the argument is part of every method's call.
+    device : str
+    weights : path or None
+        A file written by `fit`; None takes the weights shipped with the package (trained on thesis images 1 and 2).
+    threshold : float or None
+        Lowest height of a peak, as a share of a full one; None takes the weights' own.
+    averaging : int
+        Mean heatmap over this many of the eight symmetries of the square, 1 to 8; time grows in proportion.
+    exposure : (float, float) or None
+        Brightness and contrast of the whole image, from `measure`, when `image` is only a tile.
+    density : bool
+        Whether to return the density map (full resolution).
+
+    Returns
+    -------
+    Prediction
+        `count` is the number of peaks; the sum of `density` is the other estimate.
+
+    Raises
+    ------
+    DataError
+        If the image is not (H, W) float32, or the weights file is not one of CellNet's.
+    ParameterError
+        If a parameter is out of range.
+    """
+    if image.ndim != 2 or image.dtype != np.float32 or not image.size:
+        raise DataError(f"CellNet wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
+    if averaging not in range(1, 9):
+        raise ParameterError(f"averaging={averaging!r}: give a whole number from 1 to 8.")
+    if prompts is not None:
+        raise ParameterError("CellNet takes no prompts.")
+    device = choose_device(device)
+    path = Path(weights or SHIPPED)
+    network, settings, digest = load_weights(path, path.stat().st_mtime_ns if path.exists() else 0, device)
+    threshold = settings.threshold if threshold is None else threshold
+    if not threshold > 0:
+        raise ParameterError(f"threshold={threshold!r} must be positive.")
+    heat = _heat(network, image, settings, exposure or brightness_and_contrast(image), device, averaging)
+    points, scores = peaks(heat, threshold=threshold, distance=settings.peak_distance)
+    points = to_full(points, settings.factor)
+    inside = (points > -0.5).all(axis=1) & (points < np.array(image.shape) - 0.5).all(axis=1)  # not on the padding
+    points, scores = points[inside], scores[inside]
+    return Prediction(
+        points,
+        scores,
+        count=float(len(points)),
+        density=_density(heat, settings, image.shape) if density else None,
+        meta={"method": "cellnet", "weights_sha256": digest, "device": str(device), "threshold": threshold},
+    )
+
+
+def about(path):
+    """What a weights file says of itself: a dict with its settings, samples, number of points, losses and versions.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, torn, or not one of CellNet's.
+    """
+    return _read(Path(path))[0]
+
+
+def _read(path):
+    """(about, tensors by name) of a weights file."""
+    if not path.exists():
+        raise DataError(f"No weights file at {path}; train one with `cellcount train`, or leave `weights` out.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            described = json.loads((file.metadata() or {}).get("cellcount", "{}"))
+            state = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a safetensors file, or cut short ({error}); write it anew.") from error
+    if described.get("format") != FORMAT:
+        raise DataError(f"{path}: a safetensors file, but not one of CellNet's (its metadata has no {FORMAT}).")
+    return described, state
+
+
+@functools.lru_cache(maxsize=4)
+def load_weights(path, mtime, device):
+    """Network, settings and SHA-256 of a weights file; `mtime` makes a rewritten file a new one to the cache."""
+    described, state = _read(path)
+    settings = Settings(**described["settings"])
+    network = build(encoder=settings.encoder, decoder=settings.decoder, widths=settings.widths)
+    network.load_state_dict(state)
+    return network.float().eval().to(device), settings, sha256(path)
+
+
+@torch.inference_mode()
+def _heat(network, image, settings, exposure, device, averaging):
+    """(H / factor, W / factor) float32 heatmap; 1 is a full peak."""
+    middle, contrast = exposure
+    small = shrink((image - middle) / contrast, settings.factor)
+    step = stride(settings.widths)
+    missing = [(0, -side % step) for side in small.shape]
+    padded = np.pad(small, missing, mode="symmetric")
+    x = torch.from_numpy(padded)[None, None].contiguous(memory_format=torch.channels_last).to(device)
+    total = sum(_turned_back(network(_turned(x, k)), k) for k in range(averaging))
+    heat = (total / averaging)[0, 0, : small.shape[0], : small.shape[1]]
+    return heat.clamp(min=0).cpu().numpy()
+
+
+def _turned(x, k):
+    x = torch.rot90(x, k % 4, (2, 3))
+    return x.flip(3) if k >= 4 else x
+
+
+def _turned_back(x, k):
+    x = x.flip(3) if k >= 4 else x
+    return torch.rot90(x, -(k % 4), (2, 3))
+
+
+def _density(heat, settings, shape):
+    """Cells per px of the full image, (H, W) float32."""
+    small = heat / (volume(settings.sigma) * settings.factor**2)
+    return small.repeat(settings.factor, axis=0).repeat(settings.factor, axis=1)[: shape[0], : shape[1]]

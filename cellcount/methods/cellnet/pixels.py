@@ -1,0 +1,51 @@
+"""From an image in [0, 1] to what the network sees: one brightness and contrast, and fewer pixels."""
+
+import numpy as np
+from skimage.transform import downscale_local_mean
+
+
+def brightness_and_contrast(image):
+    """Median, and a robust standard deviation (half the range from the 16th to the 84th percentile), of an image.
+
+    They are measured once on the whole image, never on a tile: tiles normalised one by one differ in brightness,
+    and their borders show in the predictions. On a constant image the second is 1.
+
+    Parameters
+    ----------
+    image : (H, W) float32
+
+    Returns
+    -------
+    (float, float)
+    """
+    step = max(1, int(np.sqrt(image.size / 1e6)))  # a million pixels tell as much as all of them
+    low, middle, high = np.percentile(image[::step, ::step], [16, 50, 84])
+    return float(middle), float((high - low) / 2) or 1.0
+
+
+def shrink(image, factor):
+    """Mean over blocks of `factor` x `factor` px; the last blocks are filled by repeating the border.
+
+    Parameters
+    ----------
+    image : (H, W) float32
+    factor : int
+
+    Returns
+    -------
+    (ceil(H / factor), ceil(W / factor)) float32
+    """
+    if factor == 1:
+        return image
+    missing = [(0, -side % factor) for side in image.shape]
+    return downscale_local_mean(np.pad(image, missing, mode="edge"), (factor, factor)).astype(np.float32)
+
+
+def to_small(points, factor):
+    """(N, 2) (y, x) px of the image -> px of the shrunken image; a block's centre lies between pixels."""
+    return (points + 0.5) / factor - 0.5
+
+
+def to_full(points, factor):
+    """The inverse of `to_small`."""
+    return (points + 0.5) * factor - 0.5

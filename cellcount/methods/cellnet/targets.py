@@ -1,0 +1,80 @@
+"""Points to heatmap and back."""
+
+import numpy as np
+from scipy import ndimage
+
+from cellcount.nouns import as_points
+
+
+def heatmap(points, shape, sigma):
+    """Sum of one Gaussian of height 1 at each point.
+
+    Its sum over all pixels, divided by `volume(sigma)`, is the number of points that lie well inside.
+
+    Parameters
+    ----------
+    points : (N, 2) float, (y, x) px
+    shape : (height, width), px
+    sigma : float, px
+
+    Returns
+    -------
+    (height, width) float32
+    """
+    points = as_points(points)
+    rows = np.exp(-0.5 * ((np.arange(shape[0]) - points[:, :1]) / sigma) ** 2)
+    columns = np.exp(-0.5 * ((np.arange(shape[1]) - points[:, 1:]) / sigma) ** 2)
+    return (rows.T @ columns).astype(np.float32)  # a Gaussian is separable: the sum over points is one product
+
+
+def volume(sigma):
+    """Sum over pixels of one Gaussian of height 1: 2 pi sigma^2 (exact to 1e-4 from sigma = 0.7 px on)."""
+    return 2 * np.pi * sigma**2
+
+
+def peaks(heat, *, threshold, distance):
+    """Local maxima of a heatmap, with sub-pixel positions.
+
+    A peak is the highest pixel within `distance`; its position is refined by the vertex of the parabola through the
+    logarithm at its two neighbours on each axis, which is exact for a Gaussian.
+
+    Parameters
+    ----------
+    heat : (H, W) float32
+    threshold : float
+        Lower maxima are no peaks; must be positive.
+    distance : float, px
+        Radius of the neighbourhood.
+
+    Returns
+    -------
+    points : (M, 2) float32, (y, x) px
+    scores : (M,) float32
+        Height of each peak, highest first.
+    """
+    radius = int(np.ceil(distance))
+    yy, xx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    highest = ndimage.maximum_filter(heat, footprint=yy**2 + xx**2 <= distance**2, mode="nearest")
+    labels, n = ndimage.label((heat == highest) & (heat >= threshold), np.ones((3, 3)))  # a plateau is one peak
+    if not n:
+        return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
+    centres = np.rint(ndimage.center_of_mass(labels > 0, labels, np.arange(1, n + 1))).astype(int)
+    scores = heat[tuple(centres.T)]
+    points = centres + np.stack([_vertex(heat, centres, axis) for axis in (0, 1)], axis=1)
+    order = np.argsort(-scores, kind="stable")
+    return points[order].astype(np.float32), scores[order].astype(np.float32)
+
+
+def _vertex(heat, centres, axis):
+    """Offset of the maximum from each pixel in `centres` (M, 2) along one axis, within half a pixel; 0 at borders."""
+    step = np.eye(2, dtype=int)[axis]
+    last = heat.shape[axis] - 1
+    inner = (centres[:, axis] > 0) & (centres[:, axis] < last)
+    middle = centres[inner]
+    log = np.log(np.maximum([heat[tuple((middle + k * step).T)] for k in (-1, 0, 1)], 1e-6))
+    curvature = log[0] - 2 * log[1] + log[2]
+    offset = np.zeros(len(centres))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        vertex = np.where(curvature < 0, 0.5 * (log[0] - log[2]) / curvature, 0.0)
+    offset[inner] = np.clip(vertex, -0.5, 0.5)
+    return offset

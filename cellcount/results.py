@@ -1,0 +1,175 @@
+"""Tidy result rows: raw counts with where they come from, one row for each image, tolerance, reading and part."""
+
+import functools
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellcount.errors import DataError
+from cellcount.files import replacing
+from cellcount.metrics import READINGS, bootstrap, match, near, parts_of, per_image, pooled
+
+COLUMNS = [
+    "run", "chapter", "method", "parameters", "weights_sha256", "dataset", "image", "split", "reading", "part",
+    "tolerance_px", "n_true", "n_pred", "count", "tp", "fp", "fn", "mean_distance_px", "seconds", "peak_memory_mb",
+    "device", "seed", "profile", "commit",
+]  # fmt: skip
+
+
+def timed(predict, image, **params):
+    """Call a method; its Prediction, with `seconds` in `meta`."""
+    started = time.perf_counter()
+    prediction = predict(image, **params)
+    return replace(prediction, meta=prediction.meta | {"seconds": time.perf_counter() - started})
+
+
+def rows(sample, prediction, *, tolerances, dataset, parameters=None, chapter="", seed=0, profile="", parts=4):
+    """Score one prediction.
+
+    Parameters
+    ----------
+    sample : Sample
+        With points.
+    prediction : Prediction
+    tolerances : iterable of float, px
+    dataset : str
+    parameters : dict or None
+        What the method, and its training, were told.
+    chapter, seed, profile
+        Recorded.
+    parts : int
+        At the first tolerance, counts of parts x parts pieces of the image are added, for intervals; 0 for none.
+
+    Returns
+    -------
+    DataFrame with `COLUMNS`
+        `reading` is "whole" (every prediction counts: a lower bound on precision, as the annotation misses cells) or
+        "near" (only predictions within 26 px of an annotated point count). `part` is "all" or the piece's number.
+        `count` is the method's own; it belongs to the whole image and is missing elsewhere.
+
+    Raises
+    ------
+    DataError
+        If the sample has no annotation.
+    """
+    if sample.points is None:
+        raise DataError(f"{sample.name}: cannot be scored, since nobody has annotated it.")
+    parameters = json.dumps(parameters or {}, sort_keys=True, default=str)
+    meta = prediction.meta
+    common = {
+        "chapter": chapter, "method": meta.get("method", ""), "parameters": parameters,
+        "weights_sha256": meta.get("weights_sha256", ""), "dataset": dataset, "image": sample.name,
+        "split": sample.split, "seconds": round(meta.get("seconds", np.nan), 3), "peak_memory_mb": peak_memory_mb(),
+        "device": meta.get("device", "cpu"), "seed": seed, "profile": profile, "commit": commit(),
+    }  # fmt: skip
+    identity = [common[name] for name in ("method", "parameters", "weights_sha256", "dataset", "image", "seed")]
+    common["run"] = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
+    close = near(prediction.points, sample.points)
+    found = []
+    for index, tolerance in enumerate(tolerances):
+        for reading, kept in zip(READINGS, (np.ones_like(close), close), strict=True):
+            points = prediction.points[kept]
+            matching = match(sample.points, points, tolerance)
+            row = common | {"reading": reading, "part": "all", "tolerance_px": float(tolerance)}
+            count = prediction.count if reading == "whole" else np.nan
+            distance = matching.distances.mean() if matching.tp else np.nan
+            found.append(row | _counts(*matching[:3]) | {"count": count, "mean_distance_px": round(distance, 3)})
+            if index == 0 and parts:
+                pieces = parts_of(sample.points, points, matching, sample.image.shape, parts)
+                found += [row | {"part": str(i)} | _counts(*piece) for i, piece in enumerate(zip(*pieces))]
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _counts(tp, fp, fn):
+    tp, fp, fn = int(tp), int(fp), int(fn)
+    return {"tp": tp, "fp": fp, "fn": fn, "n_true": tp + fn, "n_pred": tp + fp}
+
+
+def summary(frame, by=("method", "reading", "tolerance_px")):
+    """Pooled and per-image scores of result rows.
+
+    Parameters
+    ----------
+    frame : DataFrame of `rows`
+    by : column names that tell one line of the summary from the next
+
+    Returns
+    -------
+    DataFrame
+        One line for each group: images, n_true, n_pred, precision, recall, f1 (pooled over images), f1_low, f1_high
+        (95 % bootstrap of the pooled F1 over images; over the parts of the images if there are fewer than five
+        images), resampled ("images" or "parts"), f1_mean (mean over images), mean_distance_px.
+    """
+    lines = []
+    for key, group in frame[frame.part == "all"].groupby(list(by), sort=False, dropna=False):
+        counts = [group[name].to_numpy(int) for name in ("tp", "fp", "fn")]
+        units, unit = counts, "images"
+        if len(group) < 5:
+            same = np.logical_and.reduce([frame[name] == value for name, value in zip(by, key, strict=True)])
+            pieces = frame[same & (frame.part != "all")]
+            if len(pieces):
+                units, unit = [pieces[name].to_numpy(int) for name in ("tp", "fp", "fn")], "parts"
+        low, high = bootstrap(*units)
+        lines.append(
+            dict(zip(by, key, strict=True))
+            | {"images": len(group), "n_true": group.n_true.sum(), "n_pred": group.n_pred.sum()}
+            | pooled(*counts)
+            | {"f1_low": low, "f1_high": high, "resampled": unit, "f1_mean": per_image(*counts).mean()}
+            | {"mean_distance_px": np.average(group.mean_distance_px.fillna(0), weights=group.tp.clip(lower=1e-9))}
+        )
+    return pd.DataFrame(lines)
+
+
+def write(frame, path):
+    """Write rows as CSV, through a temporary file; returns the path."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
+    return Path(path)
+
+
+def read(path):
+    """Rows from CSV.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or lacks a column.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"No result file at {path}; `make results` computes the committed ones.")
+    frame = pd.read_csv(path, dtype={"part": str, "image": str, "run": str, "weights_sha256": str, "split": str})
+    lacking = [name for name in COLUMNS if name not in frame]
+    if lacking:
+        raise DataError(f"{path}: not a result file of this version; it lacks {', '.join(lacking)}. Compute it anew.")
+    return frame
+
+
+def peak_memory_mb():
+    """Largest resident memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 1e6 if sys.platform == "darwin" else peak / 1e3)  # bytes there, kilobytes here
+
+
+@functools.cache
+def commit():
+    """The commit that the code comes from, with "+" if files differ from it; else the package's version."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments):
+        return subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=True).stdout
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", here)
+        return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return f"cellcount {version('cellcount')}"

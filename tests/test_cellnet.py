@@ -1,0 +1,246 @@
+"""CellNet: points to heatmap and back, training on a small scene, and prediction at its edges."""
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from cellcount.errors import DataError, NotAvailableError, ParameterError
+from cellcount.methods import cellnet
+from cellcount.methods.cellnet import pixels
+from cellcount.methods.cellnet.crops import Crops
+from cellcount.methods.cellnet.network import build
+from cellcount.methods.cellnet.targets import heatmap, peaks, volume
+from cellcount.metrics import match
+from cellcount.nouns import Sample
+from cellcount.tiling import tiled
+
+SMALL = {"widths": (8, 16, 16), "crop": 64, "batch": 4, "learning_rate": 1e-2, "average": 0.9}
+
+
+def scene(seed, shape=(160, 192), n=25):
+    """Dark discs on gray, at least 18 px apart: a Sample that a small network learns in seconds."""
+    rng = np.random.default_rng(seed)
+    points = []
+    while len(points) < n:
+        point = rng.uniform(8, np.array(shape) - 8)
+        if all(np.hypot(*(point - other)) > 18 for other in points):
+            points.append(point)
+    image = rng.normal(0.6, 0.02, shape)
+    yy, xx = np.indices(shape)
+    for y, x in points:
+        image -= 0.3 * np.exp(-((yy - y) ** 2 + (xx - x) ** 2) / 18)
+    return Sample(f"scene-{seed}", image.astype(np.float32), np.array(points))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cellnet") / "small.safetensors"
+    return cellnet.fit([scene(0), scene(1)], out=out, device="cpu", progress=False, steps=80, **SMALL)
+
+
+def test_points_survive_the_heatmap():
+    rng = np.random.default_rng(0)
+    points = np.stack(np.meshgrid(np.arange(8, 90, 12), np.arange(8, 120, 12), indexing="ij"), -1).reshape(-1, 2)
+    points = points + rng.uniform(-0.5, 0.5, points.shape)
+    found, scores = peaks(heatmap(points, (100, 130), 2.5), threshold=0.5, distance=4)
+    matching = match(points, found, 0.1)
+    assert matching.f1 == 1
+    assert matching.distances.max() < 0.05
+    assert scores == pytest.approx(1, abs=0.06)
+
+
+def test_heatmap_sums_to_the_number_of_points():
+    points = [[30.3, 40.7], [50, 50], [30, 60.5]]
+    assert heatmap(points, (90, 100), 2.5).sum() / volume(2.5) == pytest.approx(3, abs=1e-4)
+    assert heatmap([], (10, 10), 2.5).sum() == 0
+
+
+def test_peaks_of_an_empty_map_and_of_a_plateau():
+    points, scores = peaks(np.zeros((20, 20), np.float32), threshold=0.1, distance=3)
+    assert points.shape == (0, 2) and scores.shape == (0,)
+    plateau = np.zeros((20, 20), np.float32)
+    plateau[8:11, 8:12] = 1
+    assert len(peaks(plateau, threshold=0.5, distance=3)[0]) == 1
+
+
+def test_a_peak_at_the_border_stays_on_the_image():
+    points, _ = peaks(heatmap([[0, 0], [19.4, 10]], (20, 20), 2), threshold=0.5, distance=3)
+    assert ((points > -0.5) & (points < 19.5)).all() and len(points) == 2
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_shrinking_moves_points_along(factor):
+    image = np.zeros((31, 44), np.float32)
+    image[6:12, 18:24] = 1  # on the raster of every factor
+    centre = np.array([[8.5, 20.5]])
+    small = pixels.shrink(image, factor)
+    mass = np.stack(np.indices(small.shape), -1).reshape(-1, 2)
+    found = np.average(mass, axis=0, weights=small.ravel())[None]
+    np.testing.assert_allclose(pixels.to_full(found, factor), centre, atol=1e-4)
+    np.testing.assert_allclose(pixels.to_full(pixels.to_small(centre, factor), factor), centre)
+
+
+def test_crops_carry_their_points_along():
+    """Whatever turn, zoom and mirror: the target peaks where the crop is darkest."""
+    sample = scene(3)
+    crops = Crops([sample], factor=1, size=64, sigma=2.0, zoom=1.25)
+    image, target, trust = crops.batch(np.random.default_rng(0), 40)
+    inner = np.s_[:, 0, 8:-8, 8:-8]
+    on_cells = image[inner][(target[inner] > 0.9) & (trust[inner] > 0)]
+    elsewhere = image[inner][(target[inner] < 0.01) & (trust[inner] > 0)]
+    assert len(on_cells) > 100
+    assert float((on_cells < elsewhere.mean() - elsewhere.std()).float().mean()) > 0.97
+
+
+def test_crops_do_not_trust_what_lies_off_the_image():
+    crops = Crops([scene(3, shape=(80, 80), n=5)], factor=1, size=64, sigma=2.0, zoom=1.0)
+    _, _, trust = crops.batch(np.random.default_rng(0), 16)
+    assert 0.2 < float(trust.mean()) < 0.9
+
+
+def test_a_trained_network_finds_the_cells_of_a_new_scene(weights):
+    new = scene(7)
+    prediction = cellnet.predict(new.image, weights=weights, device="cpu")
+    matching = match(new.points, prediction.points, 4)
+    assert matching.f1 > 0.9
+    assert prediction.count == len(prediction.points)
+    assert prediction.density.shape == new.image.shape
+    assert prediction.density.sum() == pytest.approx(len(new.points), rel=0.35)
+
+
+def test_tiled_finds_the_same_cells(weights):
+    new = scene(8, shape=(300, 330), n=70)
+    whole = cellnet.predict(new.image, weights=weights, device="cpu")
+    parts = tiled(cellnet.predict, tile=192, overlap=48, measure=cellnet.measure)(
+        new.image, weights=weights, device="cpu"
+    )
+    matching = match(whole.points, parts.points, 0.5)
+    assert (matching.fp, matching.fn) == (0, 0)
+    np.testing.assert_allclose(parts.density, whole.density, atol=2e-4)
+
+
+def test_the_same_command_twice_gives_the_same_weights(tmp_path):
+    files = [
+        cellnet.fit([scene(0)], out=tmp_path / name, device="cpu", progress=False, steps=6, **SMALL).read_bytes()
+        for name in ("a.safetensors", "b.safetensors")
+    ]
+    assert files[0] == files[1]
+
+
+def test_another_seed_gives_other_weights(tmp_path, weights):
+    other = cellnet.fit([scene(0)], out=tmp_path / "c.safetensors", device="cpu", progress=False, steps=6, seed=1, **SMALL)
+    assert other.read_bytes() != weights.read_bytes()
+
+
+def test_the_weights_say_how_they_were_made(weights):
+    about = cellnet.about(weights)
+    assert about["settings"]["steps"] == 80
+    assert about["samples"] == ["scene-0", "scene-1"] and about["points"] == 50
+    losses = about["losses"]
+    assert len(losses) == 80 and np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+
+
+def test_averaging_over_symmetries_keeps_the_places(weights):
+    new = scene(9)
+    prediction = cellnet.predict(new.image, weights=weights, device="cpu", averaging=8)
+    assert match(new.points, prediction.points, 4).f1 > 0.9
+
+
+def test_untrusted_pixels_teach_nothing(tmp_path):
+    """Two samples that differ only far into where nobody trusts the annotation give the same weights."""
+    base = scene(0)
+    valid = np.ones(base.image.shape, bool)
+    valid[:, 96:] = False
+    left = base.points[base.points[:, 1] < 90]
+    both = [
+        Sample("half", base.image, points, valid=valid)
+        for points in (left, np.concatenate([left, base.points[base.points[:, 1] > 130]]))
+    ]
+    files = [
+        cellnet.fit([s], out=tmp_path / f"{i}.safetensors", device="cpu", progress=False, steps=5, **SMALL)
+        for i, s in enumerate(both)
+    ]
+    tensors = []
+    for path in files:
+        with safe_open(path, framework="np") as file:
+            tensors.append({name: file.get_tensor(name) for name in file.keys()})
+    for name in tensors[0]:
+        np.testing.assert_allclose(tensors[0][name], tensors[1][name], atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (17, 33)])
+def test_images_of_any_shape(weights, shape):
+    prediction = cellnet.predict(np.full(shape, 0.5, np.float32), weights=weights, device="cpu")
+    assert prediction.density.shape == shape
+    assert ((prediction.points > -0.5) & (prediction.points < np.array(shape) - 0.5)).all()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"step": 5}, "no parameter step; known: encoder"),
+        ({"steps": 0}, "steps=0 must be positive"),
+        ({"crop": 100}, "multiple of 16"),
+        ({"encoder": "nosuchnet"}, "encoder='nosuchnet' is unknown"),
+        ({"decoder": "unetplusplus"}, "needs an encoder"),
+    ],
+)
+def test_bad_settings_are_refused(tmp_path, params, message):
+    with pytest.raises(ParameterError, match=message):
+        cellnet.fit([scene(0)], out=tmp_path / "x.safetensors", progress=False, **params)
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_needs_points(tmp_path):
+    bare = Sample("bare", np.zeros((64, 64), np.float32))
+    with pytest.raises(DataError, match="bare: no annotation"):
+        cellnet.fit([bare], out=tmp_path / "x.safetensors")
+    empty = Sample("empty", np.zeros((64, 64), np.float32), points=[])
+    with pytest.raises(DataError, match="at least one annotated cell"):
+        cellnet.fit([empty], out=tmp_path / "x.safetensors")
+
+
+def test_encoders_and_decoders_of_the_library_fit_in(tmp_path):
+    for encoder, decoder in (("resnet18", "unetplusplus"), ("tu-resnet18", "unet")):
+        out = cellnet.fit(
+            [scene(0)], out=tmp_path / "e.safetensors", device="cpu", progress=False, encoder=encoder,
+            decoder=decoder, widths=(8, 8, 8), crop=64, batch=2, steps=1,
+        )  # fmt: skip
+        prediction = cellnet.predict(scene(0).image, weights=out, device="cpu")
+        assert prediction.density.shape == scene(0).image.shape
+
+
+def test_our_network_keeps_the_shape():
+    import torch
+
+    network = build(encoder="residual", decoder="unet", widths=(8, 8, 8))
+    assert network(torch.zeros(1, 1, 32, 48)).shape == (1, 1, 32, 48)
+
+
+def test_bad_weights_files_are_named(tmp_path, weights):
+    image = scene(0).image
+    with pytest.raises(DataError, match="No weights file"):
+        cellnet.predict(image, weights=tmp_path / "none.safetensors", device="cpu")
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(DataError, match="cut short"):
+        cellnet.predict(image, weights=torn, device="cpu")
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": np.zeros(3)}, foreign)
+    with pytest.raises(DataError, match="not one of CellNet's"):
+        cellnet.predict(image, weights=foreign, device="cpu")
+
+
+def test_bad_calls_are_refused(weights):
+    image = scene(0).image
+    with pytest.raises(DataError, match=r"\(H, W\) float32"):
+        cellnet.predict(np.stack([image] * 3), weights=weights)
+    with pytest.raises(ParameterError, match="averaging=9"):
+        cellnet.predict(image, weights=weights, averaging=9)
+    with pytest.raises(ParameterError, match="no prompts"):
+        cellnet.predict(image, weights=weights, prompts=[[1, 1]])
+    with pytest.raises(ParameterError, match="threshold"):
+        cellnet.predict(image, weights=weights, threshold=0)
+    with pytest.raises(NotAvailableError, match="use 'auto' or 'cpu'"):
+        cellnet.predict(image, weights=weights, device="cuda:77")

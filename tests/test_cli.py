@@ -1,0 +1,136 @@
+"""The command line as a user meets it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cellcount import cli
+from cellcount.methods.cellnet.inference import SHIPPED
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A PNG with dark discs."""
+    pixels = np.full((120, 150), 170, np.uint8)
+    yy, xx = np.indices(pixels.shape)
+    for y, x in [(30, 30), (60, 90), (90, 40)]:
+        pixels[(yy - y) ** 2 + (xx - x) ** 2 < 49] = 90
+    path = tmp_path / "field.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def run(*arguments):
+    return cli.main([str(argument) for argument in arguments])
+
+
+def test_count_writes_points_overlay_and_summary(image, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("count", image, "--method", "blobs", "--out", out) == 0
+    assert "3  " in capsys.readouterr().out
+    with open(out / "field-points.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    assert sorted(round(float(row["y_px"])) for row in rows) == pytest.approx([30, 60, 90], abs=1)
+    with Image.open(out / "field-overlay.png") as overlay:
+        assert overlay.size == (150, 120) and overlay.mode == "RGB"
+    entry = json.loads((out / "summary.json").read_text())["images"][0]
+    assert entry["count"] == 3 and entry["method"] == "blobs"
+
+
+def test_count_works_right_after_install_with_the_shipped_weights(image, tmp_path):
+    assert SHIPPED.is_file() and SHIPPED.stat().st_size <= 8e6
+    assert run("count", image, "--out", tmp_path / "out", "--device", "cpu") == 0
+    entry = json.loads((tmp_path / "out" / "summary.json").read_text())["images"][0]
+    assert entry["method"] == "cellnet" and len(entry["weights_sha256"]) == 64
+
+
+def test_one_bad_image_does_not_stop_the_others(image, tmp_path, capsys):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not an image")
+    out = tmp_path / "out"
+    assert run("count", bad, image, "--method", "blobs", "--out", out) == 3
+    summary = json.loads((out / "summary.json").read_text())
+    assert len(summary["images"]) == 1 and summary["failed"][0]["image"] == str(bad)
+    assert "bad.png" in capsys.readouterr().err
+
+
+def test_a_folder_of_images_is_counted_and_equal_names_are_kept_apart(image, tmp_path):
+    folder = tmp_path / "more"
+    folder.mkdir()
+    Image.open(image).save(folder / "field.png")
+    out = tmp_path / "out"
+    assert run("count", image, folder, "--method", "blobs", "--out", out) == 0
+    assert (out / "field-points.csv").exists() and (out / "field-2-points.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["count", "nowhere.png"], 3, "nowhere.png"),
+        (["count", "x.png", "--method", "magic"], 2, "no method 'magic'"),
+        (["train", "nowhere"], 2, "neither a data set"),
+        (["train", "phantom", "-p", "step", "3"], 2, "no parameter step"),
+        (["train", "phantom", "-p", "steps", "many"], 2, "expected a value like"),
+        (["run", "nochapter", "--data", "phantom"], 2, "nochapter"),
+        (["data", "check", "nowhere"], 3, "nowhere"),
+    ],
+)
+def test_bad_calls_say_what_is_wrong(arguments, code, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == code
+    captured = capsys.readouterr()
+    assert message in captured.err + captured.out
+    assert "Traceback" not in captured.err
+
+
+def test_help_lists_the_verbs_and_exit_codes(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--help")
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for verb in ("count", "train", "run", "data", "methods", "doctor", "exit codes"):
+        assert verb in text
+
+
+def test_methods_and_data_list_show_what_is_here(capsys):
+    assert run("methods") == 0 and run("data", "list") == 0
+    text = capsys.readouterr().out
+    assert "cellnet" in text and "blobs" in text and "ready" in text and "phantom" in text
+
+
+def test_doctor_says_what_a_build_would_do(capsys, monkeypatch):
+    monkeypatch.setenv("CELLCOUNT_OFFLINE", "1")
+    assert run("doctor") == 0
+    text = capsys.readouterr().out
+    assert "make book: computes on" in text and "Methods" in text
+
+
+def test_check_and_import_of_a_folder(image, tmp_path, capsys):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    image.rename(folder / "field.png")
+    (folder / "points.csv").write_text("image,y,x\nfield.png,30,30\nfield.png,60,90\n")
+    assert run("data", "check", folder) == 0
+    assert "0 errors" in capsys.readouterr().out
+    assert run("data", "import", folder, tmp_path / "plain") == 0
+    assert run("data", "check", tmp_path / "plain") == 0
+    (folder / "points.csv").write_text("image,y,x\nfield.png,30,3000\nother.png,1,1\n")
+    capsys.readouterr()
+    assert run("data", "check", folder) == 3
+    text = capsys.readouterr().out
+    assert "line 2" in text and "line 3" in text
+
+
+def test_train_then_count(image, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "field.png").write_bytes(image.read_bytes())
+    (folder / "points.csv").write_text("image,y,x\nfield.png,30,30\nfield.png,60,90\nfield.png,90,40\n")
+    weights = tmp_path / "own.safetensors"
+    settings = ["-p", "steps", "2", "-p", "widths", "8,8", "-p", "crop", "64", "-p", "batch", "2"]
+    assert run("train", folder, "--out", weights, "--device", "cpu", *settings) == 0
+    assert run("count", image, "--weights", weights, "--out", tmp_path / "out", "--device", "cpu") == 0
