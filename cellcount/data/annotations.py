@@ -55,13 +55,13 @@ class Annotation:
         return held | ({"background"} & roles) | ({"boxes"} if self.boxes else set())
 
 
-def role(label, labels=None):
+def role(label, meanings=None):
     """ "live", "dead", "background" or "ignore"; None if the label is unknown.
 
-    labels : dict of these four to lists of further labels (from a `dataset.toml`), or None
+    meanings : dict of these four to lists of further labels (from a `dataset.toml`), or None
     """
     label = label.strip().lower()
-    for name, further in (labels or {}).items():  # a folder's own meaning comes first
+    for name, further in (meanings or {}).items():  # a folder's own meaning comes first
         if label in [text.strip().lower() for text in further]:
             return name
     return next((name for name, known in LABELS.items() if label in known), None)

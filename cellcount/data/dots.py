@@ -43,7 +43,8 @@ def centres(pixels):
 
 
 def read(path, image=""):
-    """Read a dot image: (list with one Annotation of the image called `image`; list of Problem)."""
+    """Read a dot image: (list with one Annotation, its points (N, 2) in (y, x) px, of the image
+    called `image`; list of Problem)."""
     reader = Reader(Path(path))
     pixels, problems = decode(path)
     if any(p.kind == "image-constant" for p in problems):

@@ -9,7 +9,7 @@ import numpy as np
 from cellcount.data.phantom.annotator import annotate
 from cellcount.data.phantom.layout import lay_out
 from cellcount.data.phantom.optics import phase_contrast, photograph
-from cellcount.data.phantom.specimen import add_debris, cell_phase
+from cellcount.data.phantom.specimen import add_debris, cell_phase, out_of_focus
 from cellcount.data.phantom.statistics import describe, intensity_histogram, radial_power_spectrum
 from cellcount.errors import ParameterError
 from cellcount.nouns import Sample
@@ -65,8 +65,8 @@ def load(split=None, *, fields=None, size=(640, 640), seed=0):
 
 
 def _look(confluence):
-    """Parameters of a field: in a closed sheet the cells are flat, crowded and full of granules."""
-    sheet = {"spacing": 20.0, "thickness": 0.5, "granularity": 1.25} if confluence == 1 else {}
+    """Parameters of a field: in a closed sheet the cells are flat, crowded, full of granules, and some lie on others."""
+    sheet = {"spacing": 20.0, "thickness": 0.42, "granularity": 1.25, "cracks": 2.0, "haze": 0.1} if confluence == 1 else {}
     return {"confluence": confluence, **sheet}
 
 
@@ -78,8 +78,10 @@ def simulate(
     spacing=21.0,
     rounded=0.06,
     dead=8.0,
-    thickness=0.62,
+    thickness=0.54,
     granularity=1.0,
+    cracks=0.8,
+    haze=0.02,
     quality=90,
     noise=1.0,
     name=None,
@@ -104,6 +106,10 @@ def simulate(
         Median optical path of a spread cell.
     granularity : float
         Factor on the texture of the cytoplasm.
+    cracks : float
+        Factor on the furrows between groups of cells, which the image shows as bright cracks.
+    haze : float
+        Light from cells above the focal plane, relative to the empty field: median over a closed sheet.
     quality : int in [1, 100]
         JPEG quality.
     noise : float
@@ -133,10 +139,11 @@ def simulate(
     rng = np.random.default_rng(seed)
     shape = (height + 2 * MARGIN, width + 2 * MARGIN)
     layout = lay_out(rng, shape, confluence=confluence, spacing=spacing, rounded_fraction=rounded)
-    phase = cell_phase(rng, layout, thickness=thickness, granularity=granularity)
+    phase = cell_phase(rng, layout, thickness=thickness, granularity=granularity, cracks=cracks)
     waste = add_debris(rng, phase, dead=dead * phase.size / 1e6, nuclei=layout.centres)
     inner = (slice(MARGIN, MARGIN + height), slice(MARGIN, MARGIN + width))
-    pixels = photograph(rng, phase_contrast(phase)[inner], quality=quality, noise=noise)
+    light = phase_contrast(phase) + out_of_focus(rng, layout.labels > 0, haze)
+    pixels = photograph(rng, light[inner], quality=quality, noise=noise)
 
     inside = _within(layout.centres, height, width)
     renumber = np.concatenate([[0], np.where(inside, np.cumsum(inside), 0)]).astype(np.int32)

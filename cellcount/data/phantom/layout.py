@@ -105,7 +105,7 @@ def _scatter(rng, ground, spacing):
 def _choose_rounded(rng, shape, centres, fraction):
     """(N,) bool: rounded cells sit in groups, so they are drawn from the highest places of a smooth field."""
     height = smooth_noise(rng, shape, 30)[tuple(np.rint(centres).astype(int).T)]
-    height = height + 1.2 * rng.standard_normal(len(centres))
+    height = height + 0.7 * rng.standard_normal(len(centres))
     order = np.argsort(-height)
     rounded = np.zeros(len(centres), bool)
     rounded[order[: round(fraction * len(centres))]] = True
@@ -114,7 +114,7 @@ def _choose_rounded(rng, shape, centres, fraction):
 
 def _divide(rng, centres, rounded, share=0.2):
     """Replace a share of the rounded cells by a pair that has just divided; returns centres, rounded, radius px."""
-    radius = np.where(rounded, rng.uniform(10.0, 14.5, len(centres)), 0.0)
+    radius = np.where(rounded, rng.uniform(11.0, 15.5, len(centres)), 0.0)
     pairs = rounded & (rng.random(len(centres)) < share)
     turn = rng.uniform(0, np.pi, pairs.sum())
     apart = np.stack([np.sin(turn), np.cos(turn)], 1) * rng.uniform(8.5, 10, (pairs.sum(), 1))
@@ -131,7 +131,7 @@ def _shapes(rng, shape, at, lonely, rounded, radius):
     """Half axes (N, 2) px and direction (N,) rad: neighbours tend to lie parallel, lonely cells are longer."""
     order = [smooth_noise(rng, shape, 45)[at] for _ in range(2)]
     angle = 0.5 * np.arctan2(*order) + rng.normal(0, 0.35, len(lonely))  # half: a nematic direction has no head
-    stretch = np.exp(np.abs(rng.normal(0, np.where(lonely, 0.8, 0.55)))).clip(1, 4)
+    stretch = np.exp(np.abs(rng.normal(0, np.where(lonely, 0.8, 0.75)))).clip(1, 4)
     size = 16.5 * np.exp(rng.normal(0, 0.14, len(lonely)))
     axes = np.stack([size * np.sqrt(stretch), size / np.sqrt(stretch)], 1)
     axes[rounded] = radius[rounded, None] * np.array([1.06, 0.95])

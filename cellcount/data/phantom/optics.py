@@ -10,7 +10,7 @@ angles: a low-passed copy L of t. Everything else passes beside it. Behind the o
 where zeta is the amplitude transmission of the phase ring. A flat specimen gives I = 1; for small phases
 I = (1 - (phi - low-pass of phi) / zeta)^2: bodies dark, and a bright halo outside, since there the low-passed
 phase exceeds the phase. This is the model of Yin, Kanade and Chen (2012), "Understanding the phase contrast
-optics to restore artifact-free microscopy images for segmentation", Medical Image Analysis 16:1047-1062,
+optics to restore artifact-free microscopy images for segmentation", Medical Image Analysis 16(5):1047-1062,
 with two changes: their kernel, an obscured Airy pattern, is replaced by Gaussians of the same role (the
 pattern decays as r^(-3/2) and its sum over a plane does not converge absolutely, so a truncated one cannot be
 normalised by its sum), and the field is not linearised, because thick cells delay light by a radian and more.
@@ -56,12 +56,32 @@ def phase_contrast(phase, *, zeta=RING_TRANSMISSION, blur=RING_BLUR, aperture=AP
     """
     if not 0 < zeta <= 1:
         raise ValueError(f"zeta is an amplitude transmission in (0, 1], not {zeta}")
+    beside, caught = split_light(phase, blur=blur, aperture=aperture)
+    return np.abs(beside - 1j * zeta * caught) ** 2 / zeta**2
+
+
+def split_light(phase, *, blur=RING_BLUR, aperture=APERTURE):
+    """The two parts of the light behind a specimen, before the phase ring acts on one of them.
+
+    Arguments as in `phase_contrast`.
+
+    Returns
+    -------
+    beside : (H, W) complex128
+        t - L: light that passes beside the phase ring, diffracted by what is finer than the low-pass.
+    caught : (H, W) complex128
+        L: light that passes through the ring: the direct light and what broad parts of the specimen diffract.
+
+    Raises
+    ------
+    ValueError
+        If the shares do not sum to 1.
+    """
     if abs(sum(share for _, share in blur) - 1) > 1e-9:
         raise ValueError(f"the shares of the ring's low-pass must sum to 1: {blur}")
     field = ndi.gaussian_filter(np.exp(1j * np.asarray(phase, float)), aperture, mode="reflect")
     caught = sum(share * ndi.gaussian_filter(field, sigma, mode="reflect") for sigma, share in blur)
-    behind = field - caught - 1j * zeta * caught
-    return np.abs(behind) ** 2 / zeta**2
+    return field - caught, caught
 
 
 def photograph(

@@ -12,10 +12,11 @@ from skimage.segmentation import find_boundaries
 
 from cellcount.data.phantom.layout import smooth_noise
 
+GROUP = 4  # cells that stick together; wide bright cracks run between such groups
 CLEAR = 14.0  # px, a dead cell's radius and a nucleolus' more
 
 
-def cell_phase(rng, layout, *, thickness=0.62, granularity=1.0):
+def cell_phase(rng, layout, *, thickness=0.62, granularity=1.0, cracks=1.0):
     """Phase of all live cells.
 
     Parameters
@@ -26,12 +27,14 @@ def cell_phase(rng, layout, *, thickness=0.62, granularity=1.0):
         Median phase of a spread cell's cytoplasm.
     granularity : float
         Factor on the texture of the cytoplasm.
+    cracks : float
+        Factor on the depth of the furrows between groups of cells.
 
     Returns
     -------
     (H, W) float64, rad
     """
-    phase = _spread(rng, layout, thickness, granularity)
+    phase = _spread(rng, layout, thickness, granularity, cracks)
     for index in np.flatnonzero(~layout.rounded):
         _nucleus(rng, phase, layout, index)
     for index in np.flatnonzero(layout.rounded):
@@ -44,7 +47,7 @@ def _per_cell(layout, values):
     return np.concatenate([[0.0], values])[layout.labels]
 
 
-def _spread(rng, layout, thickness, granularity):
+def _spread(rng, layout, thickness, granularity, cracks):
     """Bodies of the spread cells: a plateau with a steep free edge, lower at the shared borders."""
     labels, shape, number = layout.labels, layout.labels.shape, len(layout.centres)
     flat = np.append(True, layout.rounded)[labels]
@@ -56,16 +59,28 @@ def _spread(rng, layout, thickness, granularity):
     plateau = _per_cell(layout, thickness * taller**0.4 * np.exp(rng.normal(0, 0.15, number)))
     # A dome over a steep foot: the foot makes the bright halo, the slow rise behind it keeps the body gray.
     dome = 0.2 + 0.8 * (1 - np.exp(-outer / 6.0))
-    loose = smooth_noise(rng, shape, 12)  # where neighbours lose touch the furrow gets deep and wide: a bright crack
-    seam = np.clip(0.26 + 0.34 * loose, 0.0, 1.0)
-    width = 2.6 + 2.4 * np.clip(loose, 0, 2)
-    phase = plateau * dome * (1 - seam * np.exp(-inner / width)) * (outer > 0)
-    grain = 0.45 * smooth_noise(rng, shape, 1.6) + 0.8 * smooth_noise(rng, shape, 3.2)
-    piled = np.exp(0.45 * smooth_noise(rng, shape, 25)).clip(0, 2.5)  # cells climb on each other in patches
-    lumpy = piled * _per_cell(layout, np.exp(rng.normal(-0.2, 0.4, number)))
+    # Most shared borders hardly show. Where groups of cells meet, they lose touch: a deep, wide furrow.
+    border = np.clip(0.14 + 0.2 * smooth_noise(rng, shape, 12), 0, 1) * np.exp(-inner / 2.2)
+    loose = smooth_noise(rng, shape, 16)
+    reach = 2.6 + 0.8 * np.clip(loose, -1, 2)
+    furrow = np.clip(cracks * (0.2 + 0.45 * loose), 0, 0.85) * np.exp(-((_between_groups(rng, layout) / reach) ** 2))
+    phase = plateau * dome * (1 - border) * (1 - furrow) * (outer > 0)
+    grain = 0.6 * smooth_noise(rng, shape, 1.7) + 0.7 * smooth_noise(rng, shape, 3.4)
+    piled = np.exp(0.3 * smooth_noise(rng, shape, 25)).clip(0, 2)  # cells climb on each other in patches
+    lumpy = piled * _per_cell(layout, np.exp(rng.normal(-0.1, 0.3, number)))
     # Vacuoles are deeper than granules are high.
-    phase += granularity * 0.058 * lumpy * (grain - 0.18 * np.minimum(grain**2 - 1, 4)) * np.tanh(inner / 3)
+    phase += granularity * 0.085 * lumpy * (grain - 0.08 * np.minimum(grain**2 - 1, 4)) * np.tanh(inner / 3)
     return np.where(flat, 0.0, np.maximum(phase, 0.0))
+
+
+def _between_groups(rng, layout):
+    """(H, W) px: distance from the nearest border between two groups of about `GROUP` cells."""
+    number = len(layout.centres)
+    if number < 2:
+        return np.full(layout.labels.shape, np.inf)
+    seeds = layout.centres[rng.choice(number, max(number // GROUP, 1), replace=False)]
+    group = np.append(-1, cKDTree(seeds).query(layout.centres)[1])[layout.labels]
+    return ndi.distance_transform_edt(~find_boundaries(group, mode="inner"))
 
 
 def _around(shape, centre, reach):
@@ -97,8 +112,9 @@ def _nucleus(rng, phase, layout, index):
     patch += own * rng.uniform(0.0, 0.06) * np.exp(-(((radius - 1) * size / 1.3) ** 2))
     for _ in range(rng.choice([1, 2, 3, 4], p=[0.35, 0.35, 0.2, 0.1])):
         turn, out = rng.uniform(0, 2 * np.pi), size * 0.62 * np.sqrt(rng.random())
-        spot = np.hypot(along - out * np.cos(turn) * ratio, across - out * np.sin(turn) / ratio)
-        patch += own * rng.uniform(0.15, 0.32) * np.exp(-((spot / rng.uniform(1.9, 3.0)) ** 4))
+        bent = smooth_noise(rng, own.shape, 2.5)  # nucleoli are lumps, not disks
+        spot = np.hypot(along - out * np.cos(turn) * ratio, across - out * np.sin(turn) / ratio) + 0.7 * bent
+        patch += own * rng.uniform(0.16, 0.34) * np.exp(-((np.maximum(spot, 0) / rng.uniform(1.9, 3.4)) ** 4))
 
 
 def _sphere(rng, phase, layout, index):
@@ -119,10 +135,13 @@ def _ball(rng, depth, *, lumps):
     make no difference to the image, so one is left out: just short of it is the bright ring, beyond it the dark core.
     """
     depth = depth + 0.8 * smooth_noise(rng, depth.shape, 4.0)
-    rise = np.clip(depth / rng.uniform(5.5, 9.0), 0, 1)
-    ring, core = -rng.uniform(0.05, 0.26), rng.uniform(0.1, 0.5)
-    ball = ring + (core - ring) * rise**2 * (3 - 2 * rise) + lumps * smooth_noise(rng, depth.shape, 1.8) * rise
-    return ndi.gaussian_filter(ball * (depth > 0), 1.5), ndi.gaussian_filter((depth > 0).astype(float), 1.5)
+    rise = np.clip((depth - 3.5) / rng.uniform(5.0, 8.0), 0, 1)
+    ring, core = -rng.uniform(0.03, 0.15), rng.uniform(0.2, 0.6)
+    uneven = 1 + 0.4 * smooth_noise(rng, depth.shape, 6.0)
+    ball = ring * uneven * (1 - rise) + core * rise**2 * (3 - 2 * rise)
+    ball += lumps * smooth_noise(rng, depth.shape, 1.8) * rise
+    soft = rng.uniform(1.8, 3.2)  # px: a tall cell lies out of focus, the one more, the other less
+    return ndi.gaussian_filter(ball * (depth > 0), soft), ndi.gaussian_filter((depth > 0).astype(float), soft)
 
 
 def add_debris(rng, phase, *, dead, nuclei):
@@ -158,3 +177,12 @@ def _blob(phase, centre, sigma, height):
     """Add one Gaussian of `sigma` px and `height` rad in place."""
     window, y, x = _around(phase.shape, centre, int(np.ceil(4 * sigma)))
     phase[window] += height * np.exp(-(y**2 + x**2) / (2 * sigma**2))
+
+
+def out_of_focus(rng, covered, haze):
+    """Light (H, W) float64, relative to the empty field, of cells that lie on others, too far up to be seen sharply.
+
+    `covered` (H, W) bool is where there are cells, `haze` the median of the light over a closed sheet.
+    """
+    piles = np.exp(0.4 * smooth_noise(rng, covered.shape, 22))
+    return haze * piles * ndi.gaussian_filter(covered.astype(float), 14)

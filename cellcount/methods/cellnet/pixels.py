@@ -47,5 +47,5 @@ def to_small(points, factor):
 
 
 def to_full(points, factor):
-    """The inverse of `to_small`."""
+    """The inverse of `to_small`: (N, 2) (y, x) px of the shrunken image -> px of the image."""
     return (points + 0.5) * factor - 0.5
