@@ -7,6 +7,7 @@
 import numpy as np
 
 from cellcount.data.phantom.annotator import annotate
+from cellcount.data.phantom.cache import cached
 from cellcount.data.phantom.layout import lay_out
 from cellcount.data.phantom.optics import phase_contrast, photograph
 from cellcount.data.phantom.specimen import add_debris, cell_phase, out_of_focus
@@ -44,7 +45,8 @@ def load(split=None, *, fields=None, size=(640, 640), seed=0):
     Returns
     -------
     list of Sample
-        Named "phantom-train-0" and so on. The same arguments give the same bytes.
+        Named "phantom-train-0" and so on. The same arguments give the same bytes; fields made once are kept in the
+        cache folder.
 
     Raises
     ------
@@ -56,8 +58,8 @@ def load(split=None, *, fields=None, size=(640, 640), seed=0):
     if fields is not None and fields < 1:
         raise ParameterError(f"phantom: fields is {fields}; ask for at least one, or leave it out for all.")
     return [
-        simulate(
-            (seed, SEEDS[name] + index), size, name=f"phantom-{name}-{index}", split=name, **_look(confluence)
+        cached(
+            simulate, (seed, SEEDS[name] + index), size, name=f"phantom-{name}-{index}", split=name, **_look(confluence)
         )
         for name in ([split] if split else FIELDS)
         for index, confluence in enumerate(FIELDS[name][:fields])

@@ -1,0 +1,198 @@
+"""Every figure: a Figure, labelled, with the marks that the numbers behind it demand."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+
+from cellcount import plots, results
+from cellcount.metrics import match, near
+from cellcount.nouns import Prediction, Sample
+from cellcount.plots import drawings, style, wrong_rules
+
+RNG = np.random.default_rng(0)
+
+
+def points(number, side=200):
+    return RNG.uniform(0, side - 1, (number, 2)).astype(np.float32)
+
+
+def make_sample(name="a", number=40, side=200, pixel_size_um=None):
+    image = RNG.random((side, side), np.float32)
+    return Sample(
+        name, image, points(number, side), pixel_size_um=pixel_size_um, dead=points(3, side),
+        boxes=np.float32([[10, 10, 40, 50]]), valid=image > 0.1,
+    )  # fmt: skip
+
+
+def make_prediction(sample, number=50):
+    near_some = sample.points[::2] + RNG.normal(0, 3, sample.points[::2].shape)
+    found = np.concatenate([near_some, points(number - len(near_some))]).astype(np.float32)
+    return Prediction(found, RNG.random(len(found)), float(len(found)), meta={"method": "noise"})
+
+
+SAMPLE = make_sample(pixel_size_um=0.5)
+PREDICTION = make_prediction(SAMPLE)
+OTHER = make_sample("b", 20)
+ROWS = pd.concat(
+    results.rows(sample, make_prediction(sample), tolerances=[8, 4, 12], dataset="d") for sample in (SAMPLE, OTHER)
+)
+FIGURES = {
+    "field": lambda: plots.field(SAMPLE, PREDICTION, boxes=True, valid=True, window=(0, 0, 100, 150)),
+    "gallery": lambda: plots.gallery([SAMPLE, OTHER, SAMPLE], columns=2, side=150, points=True),
+    "outcome": lambda: plots.outcome(SAMPLE, PREDICTION, 8),
+    "worst": lambda: plots.worst(SAMPLE, PREDICTION, 8, number=3),
+    "overlay": lambda: plots.overlay(SAMPLE.image, PREDICTION),
+    "tolerance_curve": lambda: plots.tolerance_curve(ROWS, tolerance=8),
+    "loss_curve": lambda: plots.loss_curve({"training": [3, 2, 1], "validation": ([1, 3], [3, 2])}),
+    "score_dots": lambda: plots.score_dots(results.summary(ROWS[ROWS.tolerance_px == 8])),
+    "counts": lambda: plots.counts([10, 20], {"one": [11, 18], "other": [9, 30]}),
+    "nearest_neighbours": lambda: plots.nearest_neighbours([SAMPLE, SAMPLE]),
+    "intensity_and_spectrum": lambda: plots.intensity_and_spectrum({"x": [SAMPLE, OTHER], "y": [OTHER]}),
+    "label_types": lambda: plots.label_types(),
+    "matching_example": lambda: plots.matching_example(),
+    "target": lambda: plots.target(SAMPLE, sigma=3.0, window=(0, 0, 90, 120)),
+    "phase_contrast_microscope": lambda: plots.phase_contrast_microscope(),
+}
+MICROGRAPHS = ("field", "gallery", "outcome", "worst", "overlay", "label_types", "target")
+
+
+def test_every_figure_is_tried_here():
+    assert set(FIGURES) == set(plots.__all__)
+    with pytest.raises(AttributeError, match="it has counts, field"):
+        plots.nonsense
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_draws_is_labelled_and_leaves_settings_alone(name, tmp_path):
+    before = dict(rcParams)
+    figure = FIGURES[name]()
+    assert isinstance(figure, Figure)
+    figure.savefig(tmp_path / "figure.png", dpi=60)
+    assert dict(rcParams) == before
+    for axes in figure.axes:
+        if axes.get_label() == "<colorbar>":
+            assert axes.get_ylabel()
+        elif name in MICROGRAPHS or not axes.axison:
+            assert not axes.xaxis.get_ticklocs().size or not axes.axison
+        elif name not in ("matching_example", "phase_contrast_microscope"):
+            # The methods' names on the y axis of `score_dots` need no further label.
+            assert axes.get_xlabel() and (axes.get_ylabel() or name == "score_dots")
+        else:
+            assert axes.get_xlabel() and axes.get_title(loc="left")
+
+
+def marks(axes, kind):
+    """(N, 2) (y, x) of the marks of one kind."""
+    (line,) = [line for line in axes.lines if line.get_gid() == kind]
+    return np.stack([line.get_ydata(), line.get_xdata()], axis=1)
+
+
+def test_outcome_marks_what_the_matching_says():
+    matching = match(SAMPLE.points, PREDICTION.points, 8)
+    axes = plots.outcome(SAMPLE, PREDICTION, 8, window=(0, 0, 50, 50)).axes[0]
+    found, missed = marks(axes, "found"), marks(axes, "missed")
+    close, away = marks(axes, "false, near"), marks(axes, "false, away")
+    assert (len(found), len(missed), len(close) + len(away)) == (matching.tp, matching.fn, matching.fp)
+    assert matching.tp and matching.fn and len(close) and len(away) == 0 or near(away, SAMPLE.points).sum() == 0
+    np.testing.assert_array_equal(found, PREDICTION.points[matching.pairs[:, 1]])
+    (joins,) = axes.collections
+    assert len(joins.get_segments()) == matching.tp
+
+
+def test_false_points_away_from_annotations_have_their_own_mark():
+    sample = Sample("s", np.zeros((100, 100), np.float32), [[10, 10]])
+    prediction = Prediction([[10, 30], [80, 80]], [1, 2], 2.0)
+    axes = plots.outcome(sample, prediction, 5).axes[0]
+    assert marks(axes, "false, near").tolist() == [[10, 30]]
+    assert marks(axes, "false, away").tolist() == [[80, 80]]
+    assert marks(axes, "missed").tolist() == [[10, 10]]
+
+
+def test_marks_differ_in_colour_and_in_shape():
+    kinds = [style.MARKS[name] for name in ("found", "missed", "false, near", "false, away")]
+    assert len({look["color"] for look in kinds}) == len({look["marker"] for look in kinds}) == 4
+
+
+def test_worst_shows_the_surest_false_point_and_the_loneliest_miss():
+    sample = Sample("s", np.zeros((100, 100), np.float32), [[10, 10], [50, 50], [90, 20]])
+    prediction = Prediction([[10, 10], [10, 60], [50, 70]], [0.1, 0.2, 0.9], 3.0)
+    titles = [axes.get_title(loc="left") for axes in plots.worst(sample, prediction, 5, number=2).axes]
+    assert titles == ["score 0.90", "score 0.20", "64 px away", "20 px away"]
+
+
+def test_nothing_to_show_is_no_error(tmp_path):
+    sample = Sample("s", np.zeros((64, 80), np.float32), np.zeros((0, 2)))
+    nothing = Prediction(np.zeros((0, 2)), [], 0.0)
+    for figure in (plots.outcome(sample, nothing, 5), plots.worst(sample, nothing, 5), plots.field(sample)):
+        figure.savefig(tmp_path / "figure.png", dpi=50)
+    plots.overlay(sample.image, nothing).savefig(tmp_path / "overlay.png")
+
+
+def test_overlay_keeps_the_image_pixel_by_pixel(tmp_path):
+    from PIL import Image
+
+    image = np.linspace(0, 1, 61 * 83, dtype=np.float32).reshape(61, 83)
+    prediction = Prediction([[40, 60]], [1.0], 1.0)
+    plots.overlay(image, prediction).savefig(tmp_path / "overlay.png")
+    pixels = np.asarray(Image.open(tmp_path / "overlay.png"))[..., :3].astype(int)
+    assert pixels.shape[:2] == image.shape
+    gray = np.ptp(pixels, axis=2) == 0
+    assert gray.mean() > 0.9
+    rows, columns = np.nonzero(~gray & (np.indices(image.shape)[1] > 40))  # the ring, away from the text
+    assert abs(rows.mean() - 40) <= 1 and abs(columns.mean() - 60) <= 1  # marks snap to whole pixels
+    low, high = np.quantile(image[::2, ::2], [0.001, 0.999])
+    expected = np.clip((image - low) / (high - low), 0, 1) * 255
+    assert np.abs(pixels[..., 0] - expected)[gray & (np.indices(image.shape)[0] > 30)].max() < 2
+
+
+def test_overlay_needs_neither_pandas_nor_pyplot():
+    code = (
+        "import sys, numpy as np; from cellcount import plots; from cellcount.nouns import Prediction;"
+        "plots.overlay(np.zeros((50, 50), np.float32), Prediction([[1, 2]], [1], 1.0));"
+        "print([name for name in ('pandas', 'seaborn', 'torch', 'matplotlib.pyplot') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_scale_bar_is_a_round_length():
+    axes = Figure().add_subplot()
+    axes.set(xlim=(-0.5, 639.5), ylim=(639.5, -0.5))
+    style.scale_bar(axes, 0.5)
+    assert np.ptp(axes.lines[0].get_xdata()) == pytest.approx(100)
+    assert axes.texts[0].get_text() == "50 µm"
+    style.scale_bar(axes)
+    assert axes.texts[1].get_text() == "100 px"
+
+
+def test_label_types_clicks():
+    figure = plots.label_types()
+    clicks = {axes.get_label(): len(marks(axes, "clicks")) for axes in figure.axes}
+    assert clicks["box"] == 2 * clicks["centre"] and clicks["mask"] > 5 * clicks["centre"] > 20
+
+
+def test_each_wrong_rule_goes_wrong_in_the_example():
+    ours, greedy, ungated, padded = (
+        rule(drawings.TRUE, drawings.PREDICTED, drawings.TOLERANCE) for rule in drawings.RULES.values()
+    )
+    assert ours.tp > greedy.tp and ours.tp > ungated.tp
+    assert padded.precision == padded.recall != ours.precision
+    texts = [axes.get_xlabel() for axes in plots.matching_example().axes]
+    assert f"P {ours.precision:.2f}  R {ours.recall:.2f}  F1 {ours.f1:.2f}" in texts[0]
+
+
+@pytest.mark.parametrize("rule", [wrong_rules.greedy, wrong_rules.ungated, wrong_rules.padded])
+def test_wrong_rules_agree_with_match_where_nothing_is_ambiguous(rule):
+    true = np.float32([[0, 0], [50, 50], [0, 90]])
+    assert rule(true, true[[1, 0, 2]], 5)[:3] == match(true, true[[1, 0, 2]], 5)[:3] == (3, 0, 0)
+    assert rule(true, [], 5).tp == rule([], true, 5).tp == 0
+
+
+def test_counts_covers_all_points():
+    axes = plots.counts([10, 20], [300, 5]).axes[0]
+    assert axes.get_xlim() == axes.get_ylim() and axes.get_ylim()[1] > 300
