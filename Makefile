@@ -1,0 +1,73 @@
+# Needs git, make and python3.11 with venv; everything else is installed into .venv.
+PYTHON3 ?= python3.11
+DATA ?= auto
+PROFILE ?= laptop
+PDF ?= 0
+CHAPTERS ?=
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/installed-for-cellcount
+# Snakemake's own lock outlives a killed run and then wants --unlock by hand; this one ends with its processes.
+ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75 build/lock)
+export PYTHONNOUSERSITE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+.DELETE_ON_ERROR:
+.PHONY: help env results weights picture book html pdf notebooks test bench constraints clean
+
+help:  ## list the verbs
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@echo
+	@echo 'DATA=auto|phantom|thesis|FOLDER ($(DATA))   PROFILE=smoke|laptop|gpu ($(PROFILE))   PDF=0|1 ($(PDF))'
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON3) >/dev/null || { echo "error: $(PYTHON3) is missing; install it with its venv module"; exit 1; }
+	test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --no-compile -c constraints.txt -e '.[book,methods,test]'
+	@$(PYTHON) -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true  # on all cores; a few files are no Python 3
+	@touch $@
+
+env: $(STAMP)  ## make .venv with everything that constraints.txt pins
+
+book: env  ## run every chapter on DATA with PROFILE, and render the site (PDF=1: with the PDF)
+	@mkdir -p build
+	@data=$$($(PYTHON) -m cellcount.runner resolve "$(DATA)") && \
+	$(ALONE) $(VENV)/bin/snakemake --snakefile workflow/Snakefile --workflow-profile workflow/profiles/default \
+		--config data="$$data" profile=$(PROFILE) pdf=$(PDF) \
+		|| { test $$? -ne 75 || echo "error: another make book is running in this folder"; exit 1; } && \
+	$(PYTHON) -m cellcount.runner where "$$data" $(PROFILE)
+
+html: env  ## render the site from the committed notebooks, in seconds
+	@$(PYTHON) workflow/render.py book build/committed
+
+pdf: env  ## the same, and the book as PDF in it (of your own run: make book PDF=1)
+	@$(PYTHON) workflow/render.py book build/committed --pdf
+
+notebooks: env  ## compute the committed notebooks anew: phantom data, smoke profile (CHAPTERS="cellnet ..." for some)
+	@for chapter in $(or $(CHAPTERS),$$($(PYTHON) -m cellcount.runner list)); do \
+		$(PYTHON) -m cellcount.runner commit $$chapter || exit; \
+	done
+
+test: env  ## unit tests, the committed notebooks against a fresh run, and a strict build of the book
+	$(PYTHON) -m pytest -m "not network and not gpu" -n 2 --dist loadfile
+	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg -n 2 --dist loadfile book
+	$(PYTHON) workflow/render.py book build/committed
+
+results: env  ## compute the committed results on the thesis images anew: half an hour on 2 cores
+	$(PYTHON) -m cellcount run cellnet --data thesis --profile laptop --out build/results/04-cellnet.ipynb
+	cp build/results/04-cellnet/rows.csv results/cellnet-thesis.csv
+
+picture: env  ## draw the README's picture, from a simulated field
+	$(PYTHON) workflow/picture.py book/_static/readme.png
+
+weights: env  ## train the shipped weights anew, on thesis images 1 and 2
+	$(PYTHON) -m cellcount train thesis --images 1 2 -p steps 900 --out cellcount/weights/cellnet-thesis.safetensors
+
+bench: env  ## time and memory of what the project promises
+	$(PYTHON) workflow/bench.py
+
+constraints: env  ## pin what is installed in .venv now
+	@{ head -2 constraints.txt; $(PYTHON) -m pip freeze --exclude-editable | grep -v '@ file'; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:  ## remove what was computed; .venv and the committed notebooks stay
+	rm -rf build .snakemake

@@ -1,0 +1,114 @@
+"""Run a chapter: jupytext reads the source, papermill executes it, and a finished notebook moves into place."""
+
+import logging
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from cellcount.errors import CellcountError
+from cellcount.files import replacing
+from cellcount.runner.sources import dataset, defaults, find, overrides, read, root, source_hash
+
+KERNEL_START_SECONDS = 120  # a busy machine takes its time
+
+
+def run_chapter(chapter, *, parameters=None, data="phantom", profile="smoke", out=None):
+    """Execute a chapter and install the notebook; two runs give the same bytes.
+
+    Parameters
+    ----------
+    chapter : str or Path
+        `cellnet`, `04-cellnet`, or a path to the source.
+    parameters : dict, optional
+        Overrides, name -> value; values may be text.
+    data : str
+        Dataset as `cellcount.data.load` takes it, for the chapter's parameter `dataset`.
+    profile : str
+        Name of a file in book/profiles.
+    out : Path, optional
+        Notebook to write, default build/runs/adhoc/<chapter>.ipynb. The chapter's result files go to the folder
+        beside it that has its stem (to build/runs/adhoc for a notebook in book/).
+
+    Returns
+    -------
+    Path of the notebook.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown chapter, profile or parameter, or a value of the wrong type.
+    CellcountError
+        If a cell fails; the notebook up to there is kept as <stem>.failed.ipynb, and `out` stays as it was.
+    """
+    source = find(chapter)
+    notebook = read(source)
+    known = defaults(notebook, source.stem)
+    values = overrides(source, known, parameters=dict(parameters or {}), data=dataset(data)[0], profile=profile)
+    adhoc = root() / "build" / "runs" / "adhoc"
+    out = Path(out or adhoc / f"{source.stem}.ipynb").resolve()
+    results = adhoc if out.parent == source.parent else out.with_suffix("")
+    failed = out.with_suffix(".failed.ipynb")
+
+    from cellcount.runner.cleaning import clean, failure, stderr_lines
+
+    executed, error = _execute(notebook, values, source.parent, results, f"Set for the profile {profile}")
+    about = {"source_sha256": source_hash(source), "profile": profile, "parameters": known | values}
+    finished = clean(executed, about)
+    if error:
+        _write(finished, failed)
+        raise CellcountError(f"{source.name}: {failure(finished) or error}. The notebook up to there: {failed}")
+    for line in stderr_lines(executed):
+        print(f"{source.name}: stderr: {line}", file=sys.stderr)
+    _write(finished, out)
+    failed.unlink(missing_ok=True)
+    return out
+
+
+def _execute(notebook, values, folder, results, comment):
+    """(executed notebook, None or the error). `folder` is the kernel's working directory, as for nbval and Sphinx."""
+    if not any(cell.cell_type == "code" for cell in notebook.cells):
+        return notebook, None
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    kernel = {"kernel_name": "python3", "language": "python"}
+    notebook = load_notebook_node(notebook)  # with the metadata that papermill takes for granted
+    if values:
+        notebook = parameterize_notebook(notebook, values, comment=comment, **kernel)
+    with tempfile.TemporaryDirectory() as scratch, _environment(CELLCOUNT_RUN_DIR=results, TQDM_DISABLE="1"):
+        copy = Path(scratch) / "chapter.ipynb"
+        nbformat.write(notebook, copy)
+        error = None
+        try:
+            papermill.execute_notebook(
+                str(copy), str(copy), cwd=str(folder), progress_bar=sys.stderr.isatty(),
+                start_timeout=KERNEL_START_SECONDS, extra_arguments=["--log-level=CRITICAL"], **kernel,
+            )  # fmt: skip
+        except (PapermillExecutionError, DeadKernelError) as caught:
+            error = caught
+        return nbformat.read(copy, as_version=4), error
+
+
+@contextmanager
+def _environment(**changes):
+    before = dict(os.environ)
+    os.environ.update({name: str(value) for name, value in changes.items()})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _write(notebook, path):
+    import nbformat
+
+    with replacing(path) as temporary:
+        nbformat.write(notebook, temporary)

@@ -1,0 +1,62 @@
+"""An executed notebook without what changes from run to run: committed notebooks change only with their content."""
+
+import re
+
+import nbformat
+
+VOLATILE = {"papermill", "execution", "collapsed", "ExecuteTime", "scrolled", "trusted"}  # cell metadata
+ERROR_MARKER = "papermill-error-cell-tag"
+ADDRESS = re.compile(r"\bat 0x[0-9a-f]+")
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python", "pygments_lexer": "ipython3"}
+
+
+def clean(notebook, about):
+    """A copy (nbformat node) without times, random ids, kernel details, stderr and memory addresses.
+
+    `about` (dict) becomes the notebook's metadata `cellcount`.
+    """
+    cells = []
+    for cell in notebook.cells:
+        if ERROR_MARKER in cell.metadata.get("tags", []):
+            continue
+        metadata = {key: value for key, value in cell.metadata.items() if key not in VOLATILE and value != []}
+        fields = {"id": f"cell-{len(cells):02d}", "metadata": metadata}
+        if cell.cell_type == "code":
+            fields |= {"execution_count": cell.execution_count, "outputs": _outputs(cell.outputs)}
+            cells.append(nbformat.v4.new_code_cell(cell.source, **fields))
+        else:
+            cells.append(nbformat.v4.new_markdown_cell(cell.source, **fields))
+    metadata = {"kernelspec": KERNEL, "language_info": LANGUAGE, "cellcount": about}
+    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+
+
+def _outputs(outputs):
+    kept = []
+    for output in outputs:
+        if output.output_type == "stream" and output.name == "stderr":
+            continue  # the runner prints it; progress and this machine's paths have no place on a page
+        if output.output_type == "stream" and kept and kept[-1].output_type == "stream":
+            kept[-1]["text"] += output.text  # where a stream is cut into pieces is chance
+            continue
+        if "text/plain" in output.get("data", {}):
+            output.data["text/plain"] = ADDRESS.sub("at 0x0", output.data["text/plain"])
+        kept.append(output)
+    return kept
+
+
+def stderr_lines(notebook):
+    """What the cells wrote to stderr: list of str, each line once."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    texts = [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
+    return list(dict.fromkeys(line for text in texts for line in re.split(r"[\r\n]+", text) if line.strip()))
+
+
+def failure(notebook):
+    """Which cell failed, and why (str); empty if none did."""
+    for number, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                first = next((line for line in cell.source.splitlines() if line.strip()), "")
+                return f"cell {number} ({first!r}) failed with {output.ename}: {output.evalue}"
+    return ""

@@ -1,0 +1,174 @@
+"""The sources of the book: which chapters there are, what parameters they have, and which values a run gives them."""
+
+import ast
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import yaml
+
+from cellcount.errors import NotAvailableError, ParameterError
+
+
+def root():
+    """The folder with _toc.yml: the working directory or a parent of it, else the one that holds the package.
+
+    Raises
+    ------
+    NotAvailableError
+        If there is none: an installed package alone does not carry the book.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
+        if (folder / "_toc.yml").exists() and (folder / "book").is_dir():
+            return folder
+    raise NotAvailableError(f"No book here: neither {here} nor a parent of it holds _toc.yml. Run this in a clone.")
+
+
+def chapters():
+    """Sources of all pages (list of Path), in the order of _toc.yml."""
+    toc = yaml.safe_load((root() / "_toc.yml").read_text())
+
+    def pages(node):
+        if isinstance(node, list):
+            return [page for item in node for page in pages(item)]
+        if isinstance(node, dict):
+            own = [node[key] for key in ("root", "file") if key in node]
+            return own + [page for key in ("parts", "chapters", "sections") for page in pages(node.get(key, []))]
+        return []
+
+    return [root() / f"{page}.md" for page in pages(toc)]
+
+
+def find(chapter):
+    """The source (Path) of a chapter given as `cellnet`, `04-cellnet` or a path.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such chapter; the message lists those that there are.
+    """
+    path = Path(chapter)
+    if path.suffix in (".md", ".ipynb"):
+        path = path.with_suffix(".md")
+        if path.exists():
+            return path.resolve()
+        raise ParameterError(f"Chapter {chapter}: there is no file {path}.")
+    known = chapters()
+    for source in known:
+        if str(chapter) in (source.stem, source.stem.partition("-")[2]) and source.exists():
+            return source
+    names = ", ".join(source.stem for source in known if source.exists())
+    raise ParameterError(f"There is no chapter {str(chapter)!r}. Chapters: {names}.")
+
+
+def read(source):
+    """The notebook (nbformat node) that a MyST source stands for."""
+    try:
+        import jupytext
+    except ImportError as error:
+        raise NotAvailableError(f"Running chapters needs {error.name}: pip install 'cellcount[book]'.") from error
+    return jupytext.reads(source.read_text(encoding="utf-8"), fmt="md:myst")
+
+
+def defaults(notebook, name="chapter"):
+    """The parameters (dict, name -> value) in the cell tagged `parameters`; they must be plain literals."""
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) > 1:
+        raise ParameterError(f"{name}: {len(cells)} cells have the tag `parameters`; one may.")
+    found = {}
+    for statement in ast.parse(cells[0].source).body if cells else []:
+        try:
+            (target,) = statement.targets
+            found[target.id] = ast.literal_eval(statement.value)
+        except (AttributeError, ValueError):
+            text = ast.unparse(statement)
+            raise ParameterError(
+                f"{name}: `{text}` in the parameters cell; write `name = literal`, one to a line."
+            ) from None
+    return found
+
+
+def profile_parameters(source, profile, known):
+    """What a profile (name of a file in book/profiles) sets for a chapter: dict, name -> value.
+
+    `defaults:` reach every chapter that has such a parameter, `chapters: {04-cellnet: ...}` that chapter alone.
+    """
+    profiles = root() / "book" / "profiles"
+    path = profiles / f"{profile}.yml"
+    if not path.exists():
+        names = ", ".join(sorted(file.stem for file in profiles.glob("*.yml")))
+        raise ParameterError(f"There is no profile {profile!r}. Profiles: {names}.")
+    content = yaml.safe_load(path.read_text()) or {}
+    common = {name: value for name, value in (content.get("defaults") or {}).items() if name in known}
+    own = (content.get("chapters") or {}).get(source.stem) or {}
+    return common | own
+
+
+def checked(name, value, default):
+    """`value` in the type of the parameter's default; text (from a command line) is read as YAML.
+
+    Raises
+    ------
+    ParameterError
+        If the types do not agree.
+    """
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            pass  # still text, and refused below
+    if isinstance(default, float) and isinstance(value, str):
+        try:
+            value = float(value)  # YAML takes 1e-3 for text
+        except ValueError:
+            pass
+    if default is None:
+        return value
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not type(default):
+        raise ParameterError(
+            f"Parameter {name} must be {type(default).__name__} as its default {default!r}, got {value!r}."
+        )
+    return value
+
+
+def overrides(source, known, *, parameters, data, profile):
+    """The values (dict) that differ from the chapter's own: the profile's, then `data`, then `parameters`."""
+    chosen = profile_parameters(source, profile, known) | ({"dataset": data} if "dataset" in known else {}) | parameters
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise ParameterError(
+            f"{source.stem} has no parameter {', '.join(unknown)}. It has: {', '.join(known) or 'none'}."
+        )
+    values = {name: checked(name, value, known[name]) for name, value in chosen.items()}
+    return {name: value for name, value in values.items() if value != known[name]}
+
+
+def dataset(data):
+    """(name, reason): what `data` stands for; a folder's name is its absolute path, as kernels run elsewhere."""
+    from cellcount.data import resolve
+
+    name, reason = resolve(data)
+    return (str(Path(name).resolve()) if Path(name).is_dir() else str(name)), reason
+
+
+def slug(data):
+    """Name of the folder in build/runs for a dataset; two user folders of one name stay apart."""
+    if not os.path.isabs(data):
+        return data
+    return re.sub(r"[^\w.-]", "_", Path(data).name) + "-" + hashlib.sha256(data.encode()).hexdigest()[:6]
+
+
+def site(data, profile):
+    """Where `make book` puts the first page (Path) for a dataset and a profile."""
+    return root() / "build" / "site" / slug(data) / profile / "_build" / "html" / "index.html"
+
+
+def source_hash(source):
+    """Hex SHA-256 of a chapter's source."""
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()

@@ -1,0 +1,158 @@
+"""The committed book: notebooks up to date, free of errors, figures described; and what surrounds the pages."""
+
+import json
+import re
+import subprocess
+import tomllib
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from cellcount import chapters as helpers
+from cellcount.runner.sources import chapters, defaults, overrides, read, root, source_hash
+
+ROOT = root()
+PAGES = chapters()
+MACHINE = re.compile(r"(?<![\w.:/])/(?:home|root|Users|work|tmp|opt)/")
+
+
+@pytest.fixture(params=PAGES, ids=lambda source: source.stem)
+def source(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(source):
+    return nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(cell, *kinds):
+    return [output for output in cell.outputs if any(kind.startswith(kinds) for kind in output.get("data", {}))]
+
+
+def test_the_toc_names_every_page_once():
+    written = {path.stem for path in (ROOT / "book").glob("[0-9]*.md")}
+    assert sorted(source.stem for source in PAGES) == sorted(written)
+
+
+def test_notebook_is_up_to_date(source, notebook):
+    about = notebook.metadata.cellcount
+    known = defaults(read(source), source.stem)
+    expected = known | overrides(source, known, parameters={}, data="phantom", profile="smoke")
+    assert about["source_sha256"] == source_hash(source), f"make notebooks CHAPTERS={source.stem}"
+    assert about["parameters"] == json.loads(json.dumps(expected)), f"make notebooks CHAPTERS={source.stem}"
+    assert about["profile"] == "smoke"
+
+
+def test_notebook_ran_to_its_end_without_errors(notebook):
+    for cell in code(notebook):
+        assert cell.execution_count, "nbval passes over a cell that was not run"
+        assert not [output for output in cell.outputs if output.output_type == "error"]
+        assert "raises-exception" not in cell.metadata.get("tags", [])
+
+
+def test_notebook_holds_nothing_of_this_machine(notebook):
+    for cell in notebook.cells:
+        assert not MACHINE.search(json.dumps([cell.source, [_text(output) for output in cell.get("outputs", [])]]))
+
+
+def _text(output):
+    if "data" not in output:
+        return output.get("text", "")
+    return {kind: data for kind, data in output.data.items() if not kind.startswith("image/")}
+
+
+def test_chapter_with_code_has_dataset_and_seed(source, notebook):
+    if code(notebook):
+        known = defaults(read(source), source.stem)
+        assert known.get("dataset") == "phantom" and known.get("seed") == 0
+
+
+def test_every_figure_has_caption_name_and_alternative_text(notebook):
+    for cell in code(notebook):
+        shown = outputs(cell, "image/")
+        if not shown:
+            continue
+        about = cell.metadata.get("mystnb", {})
+        figure, image = about.get("figure", {}), about.get("image", {})
+        first = cell.source.splitlines()[0]
+        assert len(shown) == 1, f"{first!r} shows {len(shown)} figures under one name"
+        assert figure.get("name") and len(figure.get("caption", "")) > 20, f"{first!r}: name and caption"
+        assert len(image.get("alt", "")) > 20, f"{first!r}: alternative text"
+
+
+def test_names_of_figures_and_tables_are_unique():
+    names = []
+    for source in PAGES:
+        for cell in code(nbformat.read(source.with_suffix(".ipynb"), as_version=4)):
+            names += [cell.metadata["mystnb"]["figure"]["name"]] if "figure" in cell.metadata.get("mystnb", {}) else []
+            for output in outputs(cell, "text/markdown"):
+                names += re.findall(r"^:name: (.+)$", output.data["text/markdown"], re.M)
+    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book" / "profiles").glob("*.yml")), ids=lambda path: path.stem)
+def test_profiles_speak_of_chapters_and_parameters_that_exist(path):
+    content = yaml.safe_load(path.read_text())
+    stems = {source.stem for source in PAGES}
+    assert set(content["chapters"]) <= stems
+    assert set(content["resources"]) <= stems | {"default"}
+    for source in PAGES:
+        overrides(source, defaults(read(source)), parameters={}, data="phantom", profile=path.stem)
+
+
+def test_environment_is_in_step_with_pyproject_and_constraints():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    python, pip, (asked,) = environment[0], environment[1], environment[2]["pip"]
+    assert python == "python=" + project["requires-python"].removeprefix("==").removesuffix(".*")
+    assert pip == "pip"
+    extras = re.fullmatch(r"-c constraints\.txt -e \.\[(.+)\]", asked).group(1)
+    assert f"-c constraints.txt -e '.[{extras}]'" in (ROOT / "Makefile").read_text()
+    assert set(extras.split(",")) == set(project["optional-dependencies"]) - {"hpc"}
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            name, _, version = line.partition("==")
+            pins[canonicalize_name(name)] = version
+    for text in project["dependencies"] + [
+        text for extra in extras.split(",") for text in project["optional-dependencies"][extra]
+    ]:
+        requirement = Requirement(text)
+        version = pins.get(canonicalize_name(requirement.name))
+        assert version and requirement.specifier.contains(version), text
+
+
+def test_make_help_lists_every_verb():
+    text = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True).stdout
+    verbs = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M).group(1).split()
+    assert set(verbs) <= {line.split()[0] for line in text.splitlines() if line and line[0].isalpha()}
+
+
+def test_table_is_numbered_markdown_with_formats():
+    frame = pd.DataFrame({"a|b": ["x|y", "z"], "n": [1234, 2], "f1": [0.712, float("nan")], "ok": [True, False]})
+    text = helpers.table(frame, "Two rows of {numref}`fig`.", "table-two", {"f1": "{:.1f}"})._repr_markdown_()
+    assert text.splitlines() == [
+        ":::{tabularcolumns} LRRL", ":::", "",
+        ":::{table} Two rows of {numref}`fig`.", ":name: table-two", "",
+        "| a\\|b | n | f1 | ok |", "| :--- | ---: | ---: | :--- |",
+        "| x\\|y | 1,234 | 0.7 | yes |", "| z | 2 | – | no |", ":::",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="columns that it does not have: g"):
+        helpers.table(frame, "Caption.", "name", {"g": "{}"})
+    with pytest.raises(ValueError, match="one line"):
+        helpers.table(frame, "Two\nlines.", "name")
+
+
+def test_numbers_as_text():
+    assert helpers.integer(12345.4) == "12,345"
+    assert helpers.percent(0.1234, 1) == "12.3\u00a0%"
+    assert helpers.interval(0.71, 0.684, 0.736) == "0.71 (0.68–0.74)"

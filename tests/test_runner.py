@@ -1,0 +1,145 @@
+"""The runner on a book of one chapter, with real kernels."""
+
+import json
+
+import nbformat
+import pytest
+
+from cellcount.errors import CellcountError, ParameterError
+from cellcount.runner import run_chapter
+from cellcount.runner.__main__ import main
+from cellcount.runner.sources import chapters, checked, defaults, find, overrides, read, slug
+
+CHAPTER = """\
+# A chapter
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+dataset = "phantom"
+seed = 0
+number = 3  # of points
+spread = 1.0
+sizes = [1, 2]
+```
+
+```{code-cell} ipython3
+import os, sys, random
+from cellcount import chapters
+
+sys.stderr.write("a " + "warning")
+print("cwd:", os.path.basename(os.getcwd()))
+print("number:", number)
+(chapters.run_dir() / "rows.csv").write_text(str(number))
+if number < 0:
+    raise ValueError("no such number")
+object()
+```
+"""
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A folder with a book of one chapter, as the working directory."""
+    (tmp_path / "book" / "profiles").mkdir(parents=True)
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/00-preface\nparts:\n- caption: One\n  chapters:\n  - file: book/01-toy\n"
+    )
+    (tmp_path / "book" / "00-preface.md").write_text("# Preface\n\nOnly words.\n")
+    (tmp_path / "book" / "01-toy.md").write_text(CHAPTER)
+    (tmp_path / "book" / "profiles" / "smoke.yml").write_text(
+        "defaults: {seed: 7, absent: 1}\nchapters: {01-toy: {number: 2}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def values(book, *, data="phantom", profile="smoke", **parameters):
+    source = find("toy")
+    return overrides(source, defaults(read(source)), parameters=parameters, data=data, profile=profile)
+
+
+def test_two_runs_give_the_same_bytes(book):
+    first = run_chapter("toy", out=book / "out" / "a.ipynb")
+    second = run_chapter("01-toy", out=book / "out" / "b.ipynb")
+    assert first.read_bytes() == second.read_bytes()
+    assert (book / "out" / "a" / "rows.csv").read_text() == "2"
+    notebook = nbformat.read(first, as_version=4)
+    nbformat.validate(notebook)
+    text = json.dumps(notebook)
+    assert "cwd: book" in text and "number: 2" in text, "runs beside its source, with the profile's values"
+    assert "a warning" not in text and str(book) not in text
+    assert notebook.metadata.cellcount["parameters"] == {
+        "dataset": "phantom", "seed": 7, "number": 2, "spread": 1.0, "sizes": [1, 2],
+    }  # fmt: skip
+
+
+def test_a_failed_chapter_is_kept_beside_and_never_installed(book, capsys):
+    out = book / "out" / "toy.ipynb"
+    out.parent.mkdir()
+    out.write_text("what was here")
+    with pytest.raises(CellcountError, match=r"cell 4 \('import os, sys, random'\).*ValueError: no such number"):
+        run_chapter("toy", parameters={"number": "-1"}, out=out)
+    assert out.read_text() == "what was here"
+    failed = nbformat.read(out.with_suffix(".failed.ipynb"), as_version=4)
+    assert failed.cells[3].outputs[-1].ename == "ValueError"
+    assert sorted(path.name for path in out.parent.iterdir()) == ["toy", "toy.failed.ipynb", "toy.ipynb"]
+
+
+def test_a_page_without_code_needs_no_kernel(book):
+    out = run_chapter("preface")
+    assert out == book / "build" / "runs" / "adhoc" / "00-preface.ipynb"
+    assert [cell.cell_type for cell in nbformat.read(out, as_version=4).cells] == ["markdown"]
+
+
+def test_command_line_values_come_last_and_get_the_type_of_the_default(book):
+    assert values(book) == {"seed": 7, "number": 2}
+    assert values(book, number="3", spread="1e-3", sizes="[4]", data="thesis") == {
+        "dataset": "thesis", "seed": 7, "spread": 1e-3, "sizes": [4],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value, default", [("many", 3), ("2.5", 3), (True, 3), ("1", True), ("x", 1.0), (3, "text"), ("a: b", [1])]
+)
+def test_a_value_of_another_type_is_refused(value, default):
+    with pytest.raises(ParameterError, match=f"Parameter number must be {type(default).__name__}"):
+        checked("number", value, default)
+
+
+def test_what_is_unknown_is_refused_with_the_known(book):
+    with pytest.raises(ParameterError, match="no parameter nmber. It has: dataset, seed, number, spread, sizes"):
+        values(book, nmber=1)
+    with pytest.raises(ParameterError, match="no chapter 'tou'. Chapters: 00-preface, 01-toy"):
+        find("tou")
+    with pytest.raises(ParameterError, match="no profile 'lab'. Profiles: smoke"):
+        values(book, profile="lab")
+    with pytest.raises(ParameterError, match="there is no file"):
+        find("book/02-none.md")
+    (book / "book" / "profiles" / "wrong.yml").write_text("chapters: {01-toy: {typo: 2}}\n")
+    with pytest.raises(ParameterError, match="no parameter typo"):
+        values(book, profile="wrong")
+
+
+@pytest.mark.parametrize("line", ["number = 2 + seed", "import os", "a, b = 1, 2"])
+def test_parameters_must_be_literals(book, line):
+    source = book / "book" / "01-toy.md"
+    source.write_text(CHAPTER.replace("spread = 1.0", line))
+    with pytest.raises(ParameterError, match="write `name = literal`"):
+        defaults(read(source), "01-toy")
+
+
+def test_chapters_come_from_the_toc_and_by_any_name(book):
+    assert [path.stem for path in chapters()] == ["00-preface", "01-toy"]
+    assert find("toy") == find("01-toy") == find("book/01-toy.md") == find(book / "book" / "01-toy.ipynb")
+
+
+def test_two_folders_of_one_name_stay_apart():
+    assert slug("phantom") == "phantom"
+    assert slug("/a/my cells") != slug("/b/my cells")
+    assert slug("/a/my cells").startswith("my_cells-")
+
+
+def test_errors_reach_the_shell_as_exit_code_and_one_line(book, capsys):
+    assert main(["run", "nothing", "--data", "phantom"]) == ParameterError.exit_code
+    assert capsys.readouterr().err.startswith("error: There is no chapter 'nothing'.")

@@ -1,0 +1,116 @@
+"""Render executed notebooks: HTML, and the PDF that the HTML links to.
+
+    python workflow/render.py NOTEBOOKS OUT [--pdf]
+
+puts the site in OUT/_build/html. Jupyter Book runs strictly: a warning is an error, and every page is read anew.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from cellcount.errors import CellcountError, NotAvailableError
+from cellcount.runner.sources import chapters, root
+
+PDF = "cellcount.pdf"
+DEBIAN = (Path(__file__).parent / "debian.txt").read_text().split()  # without recommended packages: 119 MB
+
+
+def assemble(notebooks, source):
+    """Copy what Sphinx reads into the folder `source`: the pages' notebooks, and from book/ all that is no page."""
+    shutil.rmtree(source, ignore_errors=True)
+    book = root() / "book"
+    shutil.copytree(book, source / "book", ignore=shutil.ignore_patterns("*.md", "*.ipynb", "profiles", ".*"))
+    for page in chapters():
+        notebook = notebooks / f"{page.stem}.ipynb"
+        if not notebook.exists():
+            raise NotAvailableError(f"{notebook} is missing: `make notebooks` or `make book` computes it.")
+        shutil.copy2(notebook, source / "book" / notebook.name)
+
+
+def configure(path, pdf):
+    """Write _config.yml to `path`, with a link to the PDF on every page if there is one."""
+    config = yaml.safe_load((root() / "_config.yml").read_text())
+    if pdf:
+        config["sphinx"]["config"]["html_context"] = {"book_pdf": PDF}
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def jupyter_book(source, out, builder):
+    """Run one strict build; `--toc` must be absolute."""
+    command = [
+        Path(sys.executable).with_name("jupyter-book"), "build", source, "--config", out / "_config.yml",
+        "--toc", root() / "_toc.yml", "--path-output", out, "--builder", builder, "--all", "-W", "-n", "--keep-going",
+    ]  # fmt: skip
+    log = out / f"{builder}.log"
+    with open(log, "w") as file:
+        environment = os.environ | {"NO_COLOR": "1"}
+        code = subprocess.call([str(part) for part in command], stdout=file, stderr=subprocess.STDOUT, env=environment)
+    if code:
+        lines = log.read_text(errors="replace").splitlines()
+        marked = [line for line in lines if "WARNING" in line or "ERROR" in line or line.startswith("! ")]
+        print("\n".join(marked or lines[-40:]), file=sys.stderr)
+        raise CellcountError(f"jupyter-book ({builder}) found the above. All of its words: {log}")
+
+
+def need_latex():
+    """Have xelatex, latexmk and the fonts, or say which Debian packages bring them; root gets them installed."""
+    if _latex_missing() and os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"installing for the PDF: {' '.join(DEBIAN)}", file=sys.stderr)
+        quiet = {"check": True, "stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
+        subprocess.run(["apt-get", "update", "-qq"], **quiet)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *DEBIAN], **quiet)
+    missing = _latex_missing()
+    if missing:
+        raise NotAvailableError(
+            f"The PDF needs {', '.join(missing)}. On Debian and Ubuntu:\n"
+            f"  sudo apt-get install --no-install-recommends {' '.join(DEBIAN)}"
+        )
+
+
+def _latex_missing():
+    missing = [program for program in ("xelatex", "latexmk") if not shutil.which(program)]
+    if not missing:
+        fonts = ("texgyrepagella-regular.otf", "texgyreheros-regular.otf", "FreeSerif.otf", "DejaVuSansMono.ttf")
+        listed = subprocess.run(["fc-list"], capture_output=True, text=True).stdout if shutil.which("fc-list") else ""
+        for font in fonts:
+            found = subprocess.run(["kpsewhich", font], capture_output=True, text=True).stdout.strip()
+            if not found and font not in listed:
+                missing.append(f"the font {font}")
+    return missing
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", type=Path, help="folder of the executed notebooks")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--pdf", action="store_true", help="typeset the book, too")
+    arguments = parser.parse_args(argv)
+    out = arguments.out.resolve()
+    try:
+        if arguments.pdf:
+            need_latex()
+        assemble(arguments.notebooks.resolve(), out / "source")
+        shutil.rmtree(out / "_build", ignore_errors=True)
+        configure(out / "_config.yml", arguments.pdf)
+        if arguments.pdf:
+            jupyter_book(out / "source", out, "pdflatex")  # jupyter-book's name for LaTeX; the engine is xelatex
+        jupyter_book(out / "source", out, "html")
+    except CellcountError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    site = out / "_build" / "html"
+    if arguments.pdf:
+        shutil.copy2(out / "_build" / "latex" / PDF, site / PDF)
+        print(f"PDF:  {site / PDF}")
+    print(f"book: {site / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
