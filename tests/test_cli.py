@@ -75,7 +75,7 @@ def test_a_folder_of_images_is_counted_and_equal_names_are_kept_apart(image, tmp
         (["train", "nowhere"], 2, "neither a data set"),
         (["train", "phantom", "-p", "step", "3"], 2, "no parameter step"),
         (["train", "phantom", "-p", "steps", "many"], 2, "expected a value like"),
-        (["run", "nochapter", "--data", "phantom"], 2, "nochapter"),
+        (["run", "cellnet", "--data", "phantom"], 4, "Run this in a clone"),
         (["data", "check", "nowhere"], 3, "nowhere"),
     ],
 )
@@ -85,6 +85,11 @@ def test_bad_calls_say_what_is_wrong(arguments, code, message, tmp_path, monkeyp
     captured = capsys.readouterr()
     assert message in captured.err + captured.out
     assert "Traceback" not in captured.err
+
+
+def test_an_unknown_chapter_is_refused_with_the_known_ones(capsys):
+    assert run("run", "nochapter", "--data", "phantom") == 2
+    assert "04-cellnet" in capsys.readouterr().err
 
 
 def test_help_lists_the_verbs_and_exit_codes(capsys):

@@ -75,7 +75,8 @@ def test_committed_likeness_has_the_fields_that_the_code_names():
 def test_stages_shows_each_step_once(grains):
     phase = phantoms.disc(12, 0.5, 64)
     beside, caught = split_light(phase)
-    figure = phantoms.stages((phase > 0).astype(int), phase, beside, caught, phase_contrast(phase), grains[0].image[:64, :64])
+    photograph = grains[0].image[:64, :64]
+    figure = phantoms.stages((phase > 0).astype(int), phase, beside, caught, phase_contrast(phase), photograph)
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert len(panels) == 6 and np.array_equal(panels[1].images[0].get_array(), phase)
     assert drawn(figure)

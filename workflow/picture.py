@@ -2,6 +2,8 @@
 
 import sys
 
+import numpy as np
+
 from cellcount.data import phantom
 from cellcount.files import replacing
 from cellcount.methods import cellnet
@@ -14,7 +16,7 @@ SIDE = 320  # px
 def picture(sample, prediction):
     """Three views of one part of the field, as a Figure: image, clicks, predicted cells."""
     figure = new_figure(WIDTH, WIDTH / 3 + 0.3)
-    window = (0, 0, SIDE, SIDE)
+    window = (*(np.array(sample.image.shape) - SIDE) // 2, SIDE, SIDE)
     panels = figure.subplots(1, 3)
     for axes, title in zip(panels, ("a simulated field", "clicks", "CellNet"), strict=True):
         show(axes, sample.image, title=title, window=window)
@@ -25,7 +27,7 @@ def picture(sample, prediction):
 
 
 if __name__ == "__main__":
-    sample = phantom.load("test")[0]
+    sample = phantom.load("test")[1]
     figure = picture(sample, cellnet.predict(sample.image, device="cpu"))
     with replacing(sys.argv[1]) as temporary:
         figure.savefig(temporary, dpi=DPI)

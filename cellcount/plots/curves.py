@@ -89,7 +89,8 @@ def score_dots(summary):
     readings = list(dict.fromkeys(summary.reading))
     figure = new_figure(WIDTH, 1.15 + 0.42 * len(methods))
     panels = figure.subplots(1, 3, sharey=True, width_ratios=[1, 1, 2])
-    for axes, (score, title) in zip(panels, {"precision": "precision", "recall": "recall", "f1": "F1, with 95 % interval"}.items()):
+    titles = {"precision": "precision", "recall": "recall", "f1": "F1, with 95 % interval"}
+    for axes, (score, title) in zip(panels, titles.items()):
         for shift, (reading, colour, marker) in enumerate(zip(readings, CYCLE, MARKERS)):
             part = summary[summary.reading == reading]
             y = np.array([methods.index(name) for name in part.method]) + 0.22 * (shift - (len(readings) - 1) / 2)
@@ -125,7 +126,8 @@ def counts(true, predicted, *, xlabel="annotated cells", ylabel="counted cells")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, aspect="equal")
     true = np.asarray(true, float)
     top = 1.08 * max(true.max(initial=1.0), *(np.max(values, initial=1.0) for values in methods.values()))
-    axes.fill_between([0, top], [0, 0.9 * top], [0, 1.1 * top], color=LIGHT, alpha=0.7, linewidth=0, label="within 10 %")
+    low, high = [0, 0.9 * top], [0, 1.1 * top]
+    axes.fill_between([0, top], low, high, color=LIGHT, alpha=0.7, linewidth=0, label="within 10 %")
     axes.plot([0, top], [0, top], color=GRAY, linewidth=0.9, label="equal")
     for (name, values), colour, marker in zip(methods.items(), _cycle(CYCLE), _cycle(MARKERS)):
         axes.plot(true, values, linestyle="none", marker=marker, color=colour, markersize=6, label=name or None)

@@ -40,8 +40,9 @@ def field(sample, prediction=None, *, window=None, boxes=False, valid=False, wid
     if valid:
         _tint(axes, ~sample.valid)
     if boxes and sample.boxes is not None:
-        for y0, x0, y1, x1 in sample.boxes:
-            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color=GREEN, linewidth=1.0))
+        for number, (y0, x0, y1, x1) in enumerate(sample.boxes):
+            label = None if number else "box"
+            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color=GREEN, linewidth=1.0, label=label))
     size = float(np.clip(6 * 640 / columns * width / WIDTH, 2.5, 8))
     if sample.points is not None:
         mark(axes, sample.points, "annotated", size=size, label="live cell")

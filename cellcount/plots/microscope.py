@@ -86,17 +86,16 @@ def _rays(axes):
 
 def _plate(axes, x, half, colour, radii, spot_colour, width):
     """A disc seen from the side, with a ring of other stuff in it."""
-    axes.add_patch(Rectangle((x - 0.05, -half), 0.1, 2 * half, facecolor=colour, edgecolor=GRAY, linewidth=0.6, zorder=3))
+    edge = {"edgecolor": GRAY, "linewidth": 0.6}
+    axes.add_patch(Rectangle((x - 0.05, -half), 0.1, 2 * half, facecolor=colour, zorder=3, **edge))
     for radius in radii:
         for side in (1, -1):
             low = side * radius - width / 2
-            axes.add_patch(
-                Rectangle((x - 0.07, low), 0.14, width, facecolor=spot_colour, edgecolor=GRAY, linewidth=0.6, zorder=4)
-            )
+            axes.add_patch(Rectangle((x - 0.07, low), 0.14, width, facecolor=spot_colour, zorder=4, **edge))
 
 
 def _phasors(axes, direct, diffracted, title):
-    """Direct and diffracted amplitude in the complex plane, and the intensity of their sum beside that of the ground."""
+    """Direct and diffracted amplitude in the complex plane, and the intensity of their sum over the ground's."""
     total = direct + diffracted
     for start, end, colour in ((0j, direct, ORANGE), (direct, total, BLUE), (0j, total, BLACK)):
         axes.annotate(

@@ -14,7 +14,9 @@ from scipy.stats import gmean
 
 from cellcount.data import phantom, thesis
 from cellcount.files import replacing
-from cellcount.plots.style import BLUE, CYCLE, DASHES, GRAY, LIGHT, VERMILLION, WIDTH, new_figure, scale_bar, show, styled
+from cellcount.plots.style import (
+    BLUE, CYCLE, DASHES, GRAY, LIGHT, VERMILLION, WIDTH, new_figure, scale_bar, show, styled,
+)  # fmt: skip
 
 # Thesis fields at 20x. Image 4 gives its pixels only: its points are held out.
 FIELDS = {"thesis, colonies": ("1", "2", "3", "4"), "thesis, sheets": ("5", "6", "10", "15")}
@@ -212,7 +214,8 @@ def likeness(frame):
     left, right = figure.subplots(1, 2)
     left.set(xlabel="gray value (of 255)", ylabel="share of pixels", xlim=(0, 255))
     left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    right.set(xlabel="spatial frequency (cycles per px)", ylabel="power (gray value² px²)", xscale="log", yscale="log")
+    right.set(xlabel="spatial frequency (cycles per px)", ylabel="power (gray value² px²)")
+    right.set(xscale="log", yscale="log")
     for number, (label, group) in enumerate(frame.groupby("group", sort=False)):
         look = {"color": CYCLE[number % len(CYCLE)], "linestyle": DASHES[number % len(DASHES)]}
         for axes, quantity, mean in ((left, "histogram", np.mean), (right, "spectrum", gmean)):

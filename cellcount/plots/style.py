@@ -130,7 +130,8 @@ def scale_bar(axes, pixel_size_um=None):
     length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
     x = left + 0.04 * (right - left)
     y = bottom + 0.05 * (top - bottom)
-    axes.plot([x, x + length / unit], [y, y], color="white", linewidth=2.5, solid_capstyle="butt", path_effects=halo(2.5))
+    ends = [x, x + length / unit]
+    axes.plot(ends, [y, y], color="white", linewidth=2.5, solid_capstyle="butt", path_effects=halo(2.5))
     text = f"{length:g} {'µm' if pixel_size_um else 'px'}"
     axes.annotate(
         text, (x, y), (0, 3), textcoords="offset points", color="white", fontsize=8, va="bottom", path_effects=halo(1.0)

@@ -48,7 +48,8 @@ def padded(true, predicted, tolerance):
     """Fill the shorter list with dummies until both are equally long, and count the dummies as points.
 
     The pairs are those of `ungated`, but every true or predicted point without a partner, dummies included, is both a
-    false one and a missed one, so that precision and recall cannot differ. Points are (N, 2) and (M, 2) (y, x) px; answer as `greedy`.
+    false one and a missed one, so that precision and recall cannot differ.
+    Points are (N, 2) and (M, 2) (y, x) px; answer as `greedy`.
     """
     plain = ungated(true, predicted, tolerance)
     without = max(len(as_points(true)), len(as_points(predicted))) - plain.tp

@@ -67,9 +67,9 @@ def load(split=None, *, fields=None, size=(640, 640), seed=0):
 
 
 def _look(confluence):
-    """Parameters of a field: in a closed sheet the cells are flat, crowded, full of granules, and some lie on others."""
-    sheet = {"spacing": 20.0, "thickness": 0.42, "granularity": 1.25, "cracks": 2.0, "haze": 0.1} if confluence == 1 else {}
-    return {"confluence": confluence, **sheet}
+    """Parameters of a field: in a closed sheet the cells are flat, crowded, granular, and pile up."""
+    sheet = {"spacing": 20.0, "thickness": 0.42, "granularity": 1.25, "cracks": 2.0, "haze": 0.1}
+    return {"confluence": confluence, **(sheet if confluence == 1 else {})}
 
 
 def simulate(
