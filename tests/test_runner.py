@@ -143,3 +143,12 @@ def test_two_folders_of_one_name_stay_apart():
 def test_errors_reach_the_shell_as_exit_code_and_one_line(book, capsys):
     assert main(["run", "nothing", "--data", "phantom"]) == ParameterError.exit_code
     assert capsys.readouterr().err.startswith("error: There is no chapter 'nothing'.")
+
+
+def test_a_relative_data_folder_reaches_the_kernel_as_an_absolute_one(book, monkeypatch):
+    (book / "here").mkdir()
+    monkeypatch.setenv("CELLCOUNT_DATA", "here")
+    source = book / "book" / "01-toy.md"
+    source.write_text(CHAPTER.replace("object()", 'print("data:", os.environ["CELLCOUNT_DATA"])'))
+    notebook = nbformat.read(run_chapter("toy"), as_version=4)
+    assert f"data: {book / 'here'}" in json.dumps(notebook)

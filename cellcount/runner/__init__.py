@@ -82,7 +82,8 @@ def _execute(notebook, values, folder, results, comment):
     notebook = load_notebook_node(notebook)  # with the metadata that papermill takes for granted
     if values:
         notebook = parameterize_notebook(notebook, values, comment=comment, **kernel)
-    with tempfile.TemporaryDirectory() as scratch, _environment(CELLCOUNT_RUN_DIR=results, TQDM_DISABLE="1"):
+    changes = {"CELLCOUNT_RUN_DIR": results, "TQDM_DISABLE": "1"} | _folders()
+    with tempfile.TemporaryDirectory() as scratch, _environment(**changes):
         copy = Path(scratch) / "chapter.ipynb"
         nbformat.write(notebook, copy)
         error = None
@@ -94,6 +95,12 @@ def _execute(notebook, values, folder, results, comment):
         except (PapermillExecutionError, DeadKernelError) as caught:
             error = caught
         return nbformat.read(copy, as_version=4), error
+
+
+def _folders():
+    """The user's folders, absolute: the kernel's working directory is another."""
+    given = {name: os.environ.get(name, "").strip() for name in ("CELLCOUNT_DATA", "CELLCOUNT_CACHE")}
+    return {name: Path(folder).expanduser().resolve() for name, folder in given.items() if folder}
 
 
 @contextmanager
