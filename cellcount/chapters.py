@@ -136,7 +136,7 @@ def interval(value, low, high, decimals=2):
 
 
 def scores(summary):
-    """Lines of `results.summary` as a reader wants them: method, reading, counts, precision, recall, F1 with interval."""
+    """Lines of `results.summary` as a reader wants them, F1 with its interval in one column: a data frame."""
     return pd.DataFrame(
         {
             "method": summary.method,

@@ -30,11 +30,18 @@ def tiles(shape, tile, overlap):
     window, core : two (y0, y1, x0, x1) tuples, px
     """
     if overlap < 0 or tile <= 2 * overlap:
-        raise ParameterError(f"tile={tile} must be larger than twice the overlap={overlap}, which must not be negative.")
+        raise ParameterError(
+            f"tile={tile} must be larger than twice the overlap={overlap}, which must not be negative."
+        )
     rows, columns = (_cuts(side, tile - 2 * overlap) for side in shape)
     for y0, y1 in rows:
         for x0, x1 in columns:
-            window = (max(0, y0 - overlap), min(shape[0], y1 + overlap), max(0, x0 - overlap), min(shape[1], x1 + overlap))
+            window = (
+                max(0, y0 - overlap),
+                min(shape[0], y1 + overlap),
+                max(0, x0 - overlap),
+                min(shape[1], x1 + overlap),
+            )
             yield window, (y0, y1, x0, x1)
 
 
@@ -75,7 +82,9 @@ def tiled(predict, *, tile=1024, overlap=128, measure=None, progress=True):
         If `tile` is not larger than twice `overlap`.
     """
     if overlap < 0 or tile <= 2 * overlap:
-        raise ParameterError(f"tile={tile} must be larger than twice the overlap={overlap}, which must not be negative.")
+        raise ParameterError(
+            f"tile={tile} must be larger than twice the overlap={overlap}, which must not be negative."
+        )
 
     @functools.wraps(predict)
     def predict_tiled(image, *, prompts=None, device="auto", **params):
@@ -87,9 +96,7 @@ def tiled(predict, *, tile=1024, overlap=128, measure=None, progress=True):
         answer = _Canvas(image.shape)
         for window, core in tqdm(places, desc="tiles", unit="tile", disable=not progress or len(places) < 8):
             y0, y1, x0, x1 = window
-            part = predict(
-                image[y0:y1, x0:x1], prompts=_in_window(prompts, window), device=device, **params
-            )
+            part = predict(image[y0:y1, x0:x1], prompts=_in_window(prompts, window), device=device, **params)
             answer.add(part, window, core)
         return answer.prediction(seconds=time.perf_counter() - started)
 

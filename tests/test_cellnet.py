@@ -129,7 +129,9 @@ def test_the_same_command_twice_gives_the_same_weights(tmp_path):
 
 
 def test_another_seed_gives_other_weights(tmp_path, weights):
-    other = cellnet.fit([scene(0)], out=tmp_path / "c.safetensors", device="cpu", progress=False, steps=6, seed=1, **SMALL)
+    other = cellnet.fit(
+        [scene(0)], out=tmp_path / "c.safetensors", device="cpu", progress=False, steps=6, seed=1, **SMALL
+    )
     assert other.read_bytes() != weights.read_bytes()
 
 

@@ -174,5 +174,3 @@ def test_parts_add_up():
     matching = match(true, predicted, 8)
     parts = metrics.parts_of(true, predicted, matching, (100, 100), parts=4)
     assert [int(part.sum()) for part in parts] == [matching.tp, matching.fp, matching.fn]
-
-

@@ -34,7 +34,11 @@ def test_bad_samples_are_refused(arguments, message):
 
 def test_crop_shifts_and_drops():
     sample = Sample(
-        "a", IMAGE, [[5, 5], [9.4, 14.4], [9.6, 14.4]], dead=[[6, 6], [0, 0]], boxes=np.float32([[4, 4, 8, 10], [0, 0, 2, 2]])
+        "a",
+        IMAGE,
+        [[5, 5], [9.4, 14.4], [9.6, 14.4]],
+        dead=[[6, 6], [0, 0]],
+        boxes=np.float32([[4, 4, 8, 10], [0, 0, 2, 2]]),
     )
     part = sample.crop(4, 4, 6, 12)
     assert part.image.shape == (6, 12)

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcount.data import phantom
+from cellcount.data import likeness, phantom
 from cellcount.data.phantom.optics import phase_contrast, split_light
+from cellcount.data.phantom.specimen import disc
 from cellcount.nouns import Sample
 from cellcount.plots import phantoms
 
@@ -29,19 +30,19 @@ def drawn(figure):
 
 
 def test_disc_has_the_area_of_a_circle_and_a_flat_top():
-    disc = phantoms.disc(12, 0.5, 61)
-    assert disc.sum() / 0.5 == pytest.approx(np.pi * 12**2, rel=0.01)
-    assert (disc[30, 20:41] == 0.5).all() and disc[30, 10] == 0
+    cell = disc(12, 0.5, 61)
+    assert cell.sum() / 0.5 == pytest.approx(np.pi * 12**2, rel=0.01)
+    assert (cell[30, 20:41] == 0.5).all() and cell[30, 10] == 0
 
 
 def test_the_two_parts_of_the_light_add_up_to_the_image():
-    beside, caught = split_light(phantoms.disc(12, 0.5, 61))
-    assert np.allclose(np.abs(beside - 0.7j * caught) ** 2 / 0.49, phase_contrast(phantoms.disc(12, 0.5, 61), zeta=0.7))
+    beside, caught = split_light(disc(12, 0.5, 61))
+    assert np.allclose(np.abs(beside - 0.7j * caught) ** 2 / 0.49, phase_contrast(disc(12, 0.5, 61), zeta=0.7))
     assert np.allclose(np.abs(beside + caught)[30, 28:33], 1, atol=1e-3)  # inside, light is neither lost nor won
 
 
 def test_measure_is_tidy_and_complete(grains):
-    frame = phantoms.measure(grains, "noise")
+    frame = likeness.measure(grains, "noise")
     assert list(frame.columns) == ["group", "image", "quantity", "x", "value"]
     counts = frame.groupby(["image", "quantity"]).size().unstack("quantity")
     assert (counts["histogram"] == 64).all() and (counts["spectrum"] == 128).all()
@@ -49,31 +50,31 @@ def test_measure_is_tidy_and_complete(grains):
 
 
 def test_summary_is_the_median_over_images_and_keeps_what_is_unknown(grains):
-    table = phantoms.summary(phantoms.measure(grains, "noise"))
+    table = likeness.summary(likeness.measure(grains, "noise"))
     deviations = [float((s.image * 255).std()) for s in grains]
     assert table.loc["intensity_std", "noise"] == pytest.approx(np.mean(deviations))
     assert np.isnan(table.loc["spacing_px", "noise"])
 
 
 def test_band_ratio_of_noise_to_twice_the_noise_is_a_quarter_in_every_band(grains):
-    frame = pd.concat([phantoms.measure([s], s.name) for s in grains])
-    ratios = phantoms.band_ratios(frame, [("noise-1", "noise-2")])
-    assert len(ratios) == len(phantoms.BANDS) - 1
+    frame = pd.concat([likeness.measure([s], s.name) for s in grains])
+    ratios = likeness.band_ratios(frame, [("noise-1", "noise-2")])
+    assert len(ratios) == len(likeness.BANDS) - 1
     assert np.allclose(ratios["noise-1"], 0.25, rtol=1e-3)
 
 
 def test_committed_likeness_has_the_fields_that_the_code_names():
     frame = pd.read_csv(COMMITTED)
     found = {group: tuple(part.image.astype(str).unique()) for group, part in frame.groupby("group")}
-    assert found == phantoms.FIELDS
-    table = phantoms.summary(frame)
+    assert found == likeness.FIELDS
+    table = likeness.summary(frame)
     assert table.loc["cells_per_megapixel"].notna().to_dict() == {"thesis, colonies": True, "thesis, sheets": False}
     shares = frame[frame.quantity == "histogram"].groupby(["group", "image"]).value.sum()
     assert np.allclose(shares, 1, atol=1e-4)
 
 
 def test_stages_shows_each_step_once(grains):
-    phase = phantoms.disc(12, 0.5, 64)
+    phase = disc(12, 0.5, 64)
     beside, caught = split_light(phase)
     photograph = grains[0].image[:64, :64]
     figure = phantoms.stages((phase > 0).astype(int), phase, beside, caught, phase_contrast(phase), photograph)
@@ -84,9 +85,9 @@ def test_stages_shows_each_step_once(grains):
 
 def test_disc_profiles_marks_halo_and_shade_off():
     x = np.arange(-40, 41)
-    disc = phantoms.disc(15, 0.5, 81)
-    image = phase_contrast(disc)[40]
-    figure = phantoms.disc_profiles([("one", x, 15, disc[40], image), ("two", x, 15, disc[40], image)])
+    cell = disc(15, 0.5, 81)
+    image = phase_contrast(cell)[40]
+    figure = phantoms.disc_profiles([("one", x, 15, cell[40], image), ("two", x, 15, cell[40], image)])
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert texts == ["halo", "halo", "shade-off"]
     peak = next(text.xy for axes in figure.axes for text in axes.texts if text.get_text() == "halo")
@@ -103,7 +104,7 @@ def test_brightness_shades_the_two_ranges():
 
 
 def test_likeness_draws_single_fields_thin_and_each_group_bold(grains):
-    figure = phantoms.likeness(pd.concat([phantoms.measure(grains, "a"), phantoms.measure(grains[:1], "b")]))
+    figure = phantoms.likeness(pd.concat([likeness.measure(grains, "a"), likeness.measure(grains[:1], "b")]))
     for axes in figure.axes:
         bold = [line.get_label() for line in axes.lines if line.get_linewidth() == 2]
         assert bold == ["a", "b"] and len(axes.lines) == 4

@@ -41,7 +41,14 @@ def test_parts_add_up_to_the_whole():
 def test_every_row_says_where_it_comes_from():
     sample, prediction = example()
     frame = results.rows(
-        sample, prediction, tolerances=[12], dataset="made", parameters={"steps": 3}, chapter="04", seed=5, profile="smoke"
+        sample,
+        prediction,
+        tolerances=[12],
+        dataset="made",
+        parameters={"steps": 3},
+        chapter="04",
+        seed=5,
+        profile="smoke",
     )
     assert list(frame.columns) == results.COLUMNS
     row = frame.iloc[0]

@@ -76,9 +76,9 @@ def _names(paths):
 
 
 def _method(arguments):
-    from cellcount import methods
+    from cellcount.methods import METHODS
 
-    method = methods.get(arguments.method)
+    method = METHODS[arguments.method]
     params = {"weights": arguments.weights, "threshold": arguments.threshold}
     params = {name: value for name, value in params.items() if value is not None}
     if "weights" in params and arguments.method != "cellnet":

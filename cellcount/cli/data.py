@@ -66,4 +66,6 @@ def _list(arguments):
         print(f"            {len(wanted) - len(absent)} of {len(wanted)} files here")
         if absent:
             size = registry.megabytes(sum(known.bytes for known in absent))
-            print(f"            missing {size}: cellcount data fetch {name}, or CELLCOUNT_DATA=FOLDER with {name}/ in it")
+            print(
+                f"            missing {size}: cellcount data fetch {name}, or CELLCOUNT_DATA=FOLDER with {name}/ in it"
+            )

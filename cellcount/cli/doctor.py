@@ -20,10 +20,10 @@ class Doctor(Methods):
 
 def methods(arguments):
     """Print each method and its status."""
-    from cellcount.methods import METHODS, get
+    from cellcount.methods import METHODS
 
     for name in METHODS:
-        status = get(name).status()
+        status = METHODS[name].status()
         print(f"{name:<10} {status.state:<14} {status.detail}")
 
 

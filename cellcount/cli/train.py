@@ -32,7 +32,8 @@ def run(arguments):
             raise DataError(f"{arguments.data} has no annotated image {', '.join(unknown)}; it has {sorted(known)}.")
         samples = [sample for sample in samples if sample.name in arguments.images]
     fit(samples, out=arguments.out, device=arguments.device, **params)
-    print(f"{arguments.out}: trained on {len(samples)} images. Count with: cellcount count IMAGE --weights {arguments.out}")
+    print(f"{arguments.out}: trained on {len(samples)} images.")
+    print(f"Count with: cellcount count IMAGE --weights {arguments.out}")
 
 
 def _settings(given):

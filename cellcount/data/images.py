@@ -116,7 +116,7 @@ def _examine(pixels, problem):
         bad = int((~np.isfinite(pixels)).sum())
         problem("image-nan", f"{bad} values are NaN or infinite.", "Replace them before the image is saved.")
         return pixels
-    low, high = pixels.min(), pixels.max()
+    low, high = pixels.min().item(), pixels.max().item()  # plain numbers: half floats overflow in comparisons
     if low == high:
         problem("image-constant", f"Every pixel has the value {low}.", "Export it again; nothing is on it.")
     elif low < 0 or high > 65535:

@@ -1,23 +1,27 @@
 """Every method behind one call, found in one table that imports a method only when it is asked for."""
 
 import importlib
+from collections.abc import Mapping
 
 from cellcount.errors import ParameterError
 
-METHODS = {
-    "cellnet": "cellcount.methods.cellnet",
-    "blobs": "cellcount.methods.blobs",
-}
+
+class Methods(Mapping):
+    """Name -> module with `predict`, `measure` and `status`, and `fit` if the method can be trained."""
+
+    def __init__(self, homes):
+        self._homes = homes
+
+    def __getitem__(self, name):
+        if name not in self._homes:
+            raise ParameterError(f"There is no method {name!r}; choose one of {', '.join(self)}.")
+        return importlib.import_module(self._homes[name])
+
+    def __iter__(self):
+        return iter(self._homes)
+
+    def __len__(self):
+        return len(self._homes)
 
 
-def get(name):
-    """The module of a method: it has `predict`, `measure` and `status`, and `fit` if it can be trained.
-
-    Raises
-    ------
-    ParameterError
-        If no method has this name.
-    """
-    if name not in METHODS:
-        raise ParameterError(f"There is no method {name!r}; choose one of {', '.join(METHODS)}.")
-    return importlib.import_module(METHODS[name])
+METHODS = Methods({"cellnet": "cellcount.methods.cellnet", "blobs": "cellcount.methods.blobs"})

@@ -98,9 +98,7 @@ def match(true, predicted, tolerance):
 def _assign(true, predicted, tolerance):
     """Pairs (K, 2) and distances (K,) of the best gated assignment of two non-empty point sets, px."""
     n, m = len(true), len(predicted)
-    reach = cKDTree(true).sparse_distance_matrix(
-        cKDTree(predicted), tolerance * (1 + 1e-9), output_type="coo_matrix"
-    )
+    reach = cKDTree(true).sparse_distance_matrix(cKDTree(predicted), tolerance * (1 + 1e-9), output_type="coo_matrix")
     rows, columns = np.concatenate([reach.row, np.arange(n)]), np.concatenate([reach.col, m + np.arange(n)])
     offset = 1.0  # a sparse matrix drops zeros, so distance 0 must not be one
     dummy = offset + (min(n, m) + 1) * (tolerance + offset)

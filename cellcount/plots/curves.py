@@ -36,9 +36,7 @@ def tolerance_curve(rows, *, tolerance=None):
             axes.plot(sums.index, scores, color=colour, linestyle=dash, label=label)
     if tolerance:
         axes.axvline(tolerance, color=GRAY, linewidth=0.8)
-        axes.annotate(
-            f" {tolerance:.1f} px", (tolerance, 0.02), color=GRAY, fontsize=8.5, va="bottom", ha="left"
-        )
+        axes.annotate(f" {tolerance:.1f} px", (tolerance, 0.02), color=GRAY, fontsize=8.5, va="bottom", ha="left")
     axes.grid(axis="y", color=LIGHT, linewidth=0.6)
     axes.set_xlim(0, None)
     axes.legend(loc="lower right")

@@ -60,9 +60,7 @@ def _rays(axes):
         for height in (-0.32, 0.0, 0.32):
             at_condenser = height - slope * CONDENSER_TO_SPECIMEN
             x, y = _through(height, slope)
-            axes.plot(
-                [ANNULUS, CONDENSER, *x], [side * ANNULUS_RADIUS, at_condenser, *y], color=ORANGE, linewidth=1.0
-            )
+            axes.plot([ANNULUS, CONDENSER, *x], [side * ANNULUS_RADIUS, at_condenser, *y], color=ORANGE, linewidth=1.0)
     axes.plot([ANNULUS - 0.5, IMAGE + 0.3], [0, 0], color=GRAY, linewidth=0.6, linestyle=(0, (8, 3, 1, 3)))
     _plate(axes, ANNULUS, 1.35, BLACK, [ANNULUS_RADIUS], "white", 0.16)
     _plate(axes, RING, 1.1, LIGHT, [RING_RADIUS], BLACK, 0.2)

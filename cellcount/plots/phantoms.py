@@ -1,88 +1,22 @@
-"""Figures of the chapter on phase contrast, and the numbers that compare simulated with real fields.
-
-`python -m cellcount.plots.phantoms results/phantom-likeness.csv` measures the thesis' fields again. The file holds
-numbers only: it stands in for the fields where they must not be shown or are not at hand.
-"""
-
-import sys
-from pathlib import Path
+"""Figures of the chapter on phase contrast."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import gmean
 
-from cellcount.data import phantom, thesis
-from cellcount.files import replacing
 from cellcount.plots.style import (
-    BLUE, CYCLE, DASHES, GRAY, LIGHT, VERMILLION, WIDTH, new_figure, scale_bar, show, styled,
+    BLUE,
+    CYCLE,
+    DASHES,
+    GRAY,
+    LIGHT,
+    VERMILLION,
+    WIDTH,
+    new_figure,
+    scale_bar,
+    show,
+    styled,
 )  # fmt: skip
-
-# Thesis fields at 20x. Image 4 gives its pixels only: its points are held out.
-FIELDS = {"thesis, colonies": ("1", "2", "3", "4"), "thesis, sheets": ("5", "6", "10", "15")}
-BANDS = (256, 64, 32, 16, 8, 4, 2)  # px, periods between which the spectra are compared
-
-
-def disc(radius, phase, side):
-    """A round, flat cell: (side, side) float64, rad. `radius` px, `phase` rad; the border pixels are partly covered."""
-    y, x = np.indices((side, side)) - side // 2
-    return phase * np.clip(radius + 0.5 - np.hypot(y, x), 0, 1)
-
-
-def measure(samples, group):
-    """Density, spacing, size, intensity, histogram and spectrum of samples.
-
-    Parameters
-    ----------
-    samples : iterable of Sample
-    group : str
-
-    Returns
-    -------
-    DataFrame
-        Tidy, with the columns `group`, `image`, `quantity`, `x`, `value`. Quantities are those of `phantom.describe`
-        (without x), "histogram" (x gray value of 255, value share of the pixels) and "spectrum" (x cycles per px,
-        value power in gray value^2 px^2).
-    """
-    rows = []
-    for sample in samples:
-        key = (group, sample.name)
-        rows += [(*key, name, np.nan, value) for name, value in phantom.describe(sample).items()]
-        rows += [(*key, "histogram", x, y) for x, y in zip(*phantom.intensity_histogram(sample.image), strict=True)]
-        rows += [(*key, "spectrum", x, y) for x, y in zip(*phantom.radial_power_spectrum(sample.image), strict=True)]
-    return pd.DataFrame(rows, columns=["group", "image", "quantity", "x", "value"])
-
-
-def summary(frame):
-    """What `measure` describes, as the median over a group's images: DataFrame, quantities x groups, NaN if unknown."""
-    described = frame[frame.x.isna()]
-    table = described.groupby(["quantity", "group"], sort=False).value.median().unstack("group")
-    return table.reindex(index=described.quantity.unique(), columns=frame.group.unique())
-
-
-def band_ratios(frame, pairs):
-    """Power of simulated over that of real fields, by the period of the fluctuations.
-
-    Parameters
-    ----------
-    frame : DataFrame of `measure`
-    pairs : list of (group, reference group)
-
-    Returns
-    -------
-    DataFrame
-        Column "period (px)", and one column for each group: the ratio of the two geometric means, NaN where the
-        fields are too small to tell.
-    """
-    spectrum = frame[frame.quantity == "spectrum"]
-    bands = list(zip(BANDS[:-1], BANDS[1:], strict=True))
-
-    def level(group, band):
-        part = spectrum[(spectrum.group == group) & (spectrum.x >= 1 / band[0]) & (spectrum.x < 1 / band[1])]
-        return np.log(part.value).mean()
-
-    ratios = {group: [np.exp(level(group, band) - level(other, band)) for band in bands] for group, other in pairs}
-    return pd.DataFrame({"period (px)": [f"{low}–{high}" for low, high in bands], **ratios})
 
 
 @styled
@@ -203,7 +137,7 @@ def likeness(frame):
 
     Parameters
     ----------
-    frame : DataFrame of `measure`
+    frame : DataFrame of `cellcount.data.likeness.measure`
 
     Returns
     -------
@@ -230,14 +164,3 @@ def likeness(frame):
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower left", ncols=len(names))
     return figure
-
-
-def main(path):
-    """Measure the thesis' fields `FIELDS`, fetched if need be, and write the tidy CSV to `path`."""
-    frame = pd.concat([measure(thesis.iterate(names), group) for group, names in FIELDS.items()])
-    with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -25,9 +25,7 @@ def run(arguments):
     """Do what the parsed arguments of `cellcount run` say, and print where the notebook lies."""
     name = _announce(arguments.data)
     parameters = dict(arguments.parameters)
-    out = run_chapter(
-        arguments.chapter, parameters=parameters, data=name, profile=arguments.profile, out=arguments.out
-    )
+    out = run_chapter(arguments.chapter, parameters=parameters, data=name, profile=arguments.profile, out=arguments.out)
     print(out)
 
 

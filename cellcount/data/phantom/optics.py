@@ -84,9 +84,7 @@ def split_light(phase, *, blur=RING_BLUR, aperture=APERTURE):
     return field - caught, caught
 
 
-def photograph(
-    rng, intensity, *, level=166.0, blur=0.6, gradient=0.03, shade=0.012, tone=0.35, noise=1.0, quality=90
-):
+def photograph(rng, intensity, *, level=166.0, blur=0.6, gradient=0.03, shade=0.012, tone=0.35, noise=1.0, quality=90):
     """What the camera stores of an intensity, as 8 bit and after JPEG compression.
 
     Parameters

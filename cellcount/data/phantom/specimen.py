@@ -186,3 +186,9 @@ def out_of_focus(rng, covered, haze):
     """
     piles = np.exp(0.4 * smooth_noise(rng, covered.shape, 22))
     return haze * piles * ndi.gaussian_filter(covered.astype(float), 14)
+
+
+def disc(radius, phase, side):
+    """A round, flat cell: (side, side) float64, rad. `radius` px, `phase` rad; the border pixels are partly covered."""
+    y, x = np.indices((side, side)) - side // 2
+    return phase * np.clip(radius + 0.5 - np.hypot(y, x), 0, 1)

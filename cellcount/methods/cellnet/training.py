@@ -82,9 +82,7 @@ def _train(network, samples, settings, device, progress):
     crops = Crops(samples, factor=settings.factor, size=settings.crop, sigma=settings.sigma, zoom=settings.zoom)
     rng = np.random.default_rng(settings.seed)
     average = copy.deepcopy(network)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
     )
