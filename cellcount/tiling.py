@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 from scipy.spatial import cKDTree
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from cellcount.errors import ParameterError
 from cellcount.nouns import Prediction

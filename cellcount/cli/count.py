@@ -87,7 +87,7 @@ def _method(arguments):
 
 
 def _progress(items):
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     return tqdm(items, unit="image", disable=len(items) < 5 or not sys.stderr.isatty())
 

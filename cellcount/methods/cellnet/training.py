@@ -8,7 +8,7 @@ from importlib.metadata import version
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from cellcount.devices import choose_device, deterministic
 from cellcount.errors import DataError
