@@ -136,17 +136,15 @@ def interval(value, low, high, decimals=2):
 
 
 def scores(summary):
-    """Lines of `results.summary` as a reader wants them, F1 with its interval in one column: a data frame."""
+    """Lines of `results.summary` as a page has room for, F1 with its interval in one column: a data frame."""
     return pd.DataFrame(
         {
             "method": summary.method,
             "reading": summary.reading,
-            "fields": summary.images,
-            "annotated": summary.n_true,
             "predicted": summary.n_pred,
-            "precision": summary.precision,
-            "recall": summary.recall,
-            "F1": [interval(*values) for values in summary[["f1", "f1_low", "f1_high"]].to_numpy()],
+            "P": summary.precision,
+            "R": summary.recall,
+            "F1 (95 % interval)": [interval(*values) for values in summary[["f1", "f1_low", "f1_high"]].to_numpy()],
             "distance (px)": summary.mean_distance_px,
         }
     )
