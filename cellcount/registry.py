@@ -8,10 +8,13 @@ With CELLCOUNT_OFFLINE set to anything, no address is asked.
 import logging
 import os
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="IProgress not found")  # of no use on the first line of a chapter
+    import pooch
 
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.files import sha256

@@ -82,8 +82,7 @@ def _execute(notebook, values, folder, results, comment):
     notebook = load_notebook_node(notebook)  # with the metadata that papermill takes for granted
     if values:
         notebook = parameterize_notebook(notebook, values, comment=comment, **kernel)
-    quiet = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore:IProgress not found"}  # progress bars are no page's matter
-    changes = {"CELLCOUNT_RUN_DIR": results} | quiet | _folders()
+    changes = {"CELLCOUNT_RUN_DIR": results, "TQDM_DISABLE": "1"} | _folders()
     with tempfile.TemporaryDirectory() as scratch, _environment(**changes):
         copy = Path(scratch) / "chapter.ipynb"
         nbformat.write(notebook, copy)
