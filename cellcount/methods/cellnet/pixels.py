@@ -1,7 +1,6 @@
 """From an image in [0, 1] to what the network sees: one brightness and contrast, and fewer pixels."""
 
 import numpy as np
-from skimage.transform import downscale_local_mean
 
 
 def brightness_and_contrast(image):
@@ -37,8 +36,10 @@ def shrink(image, factor):
     """
     if factor == 1:
         return image
-    missing = [(0, -side % factor) for side in image.shape]
-    return downscale_local_mean(np.pad(image, missing, mode="edge"), (factor, factor)).astype(np.float32)
+    padded = np.pad(image, [(0, -side % factor) for side in image.shape], mode="edge")
+    height, width = (side // factor for side in padded.shape)
+    blocks = padded.reshape(height, factor, width, factor).swapaxes(1, 2)
+    return blocks.mean(axis=(2, 3), dtype=np.float32)  # scikit-image does the same, but takes half a second to import
 
 
 def to_small(points, factor):
