@@ -10,6 +10,8 @@ _MODULES = {
     "curves": (
         "counts", "intensity_and_spectrum", "loss_curve", "nearest_neighbours", "score_dots", "tolerance_curve",
     ),
+    "masks": ("mask_gallery", "mask_outcome", "mask_panels"),
+    "sweeps": ("heatmap", "iou_curve", "sweep_lines"),
     "drawings": ("label_types", "matching_example"),
     "microscope": ("phase_contrast_microscope",),
     "targets": ("target",),
