@@ -19,7 +19,15 @@ from cellcount.methods.cellpose.weights import load, new_model
 from cellcount.metrics import mask_outcomes, match, segmentation_counts, segmentation_scores
 from cellcount.nouns import Prediction, Sample
 
-TINY = {"widths": (8, 16, 32, 256), "crop": 64, "batch": 4, "tile": 160, "size_epochs": 1, "masks": "true"}
+TINY = {
+    "widths": (8, 16, 32, 256),
+    "crop": 64,
+    "batch": 4,
+    "tile": 160,
+    "size_epochs": 1,
+    "size_crop": 96,
+    "masks": "true",
+}
 
 
 @pytest.fixture(scope="module")

@@ -183,6 +183,7 @@ def _train_size(net, cut, settings):
             nimg_per_epoch=8,
             n_epochs=settings.size_epochs,
             batch_size=4,
+            bsize=settings.size_crop,
             min_train_masks=0,
         )
 
