@@ -168,6 +168,8 @@ def test_tiles_are_cut_where_the_annotation_can_be_trusted():
         ({"crop": 100}, "multiple of 8"),
         ({"widths": (8, 8, 8)}, "four of them, the last 256"),
         ({"masks": "drawn"}, "masks='drawn' is unknown"),
+        ({"start": "cyto4"}, "start='cyto4' is unknown"),
+        ({"start": "cyto3", "widths": (8, 8, 8, 256)}, "the weights cyto3 have"),
     ],
 )
 def test_bad_settings_are_refused(tmp_path, params, message):

@@ -83,7 +83,7 @@ def fit(images, labels, validation, settings, out, about, report):
 
     Parameters
     ----------
-    images, labels : lists of (h, w) float32 and int32; -1 is ground that nobody has looked at
+    images, labels : lists of (H, W) float32 and int32; -1 is ground that nobody has looked at
     validation : (images, labels), likewise
     settings : dict of `cellcount.methods.stardist.settings.Settings`
     out : str
@@ -149,7 +149,8 @@ def _augment(image, label):
     image, label = np.rot90(image, turns), np.rot90(label, turns)
     if np.random.rand() < 0.5:
         image, label = image[::-1], label[::-1]
-    return image * np.random.uniform(0.7, 1.3) + np.random.uniform(-0.2, 0.2), label
+    image = image * np.random.uniform(0.7, 1.3) + np.random.uniform(-0.2, 0.2)
+    return np.ascontiguousarray(image), np.ascontiguousarray(label)
 
 
 def _pack(folder, out, about):
