@@ -31,7 +31,7 @@ def heatmap(points, shape, sigma):
 def peak(points, shape, sigma):
     """The Gaussian of the nearest point only: every hill has height 1, and close ones do not add up.
 
-    Points, shape and sigma as in `heatmap`; so for `repel`.
+    points (N, 2) (y, x) px, shape (height, width) px, sigma px -> (height, width) float32.
     """
     nearest = _distances(points, shape, 1)[..., 0]
     return np.exp(-0.5 * (nearest / sigma) ** 2).astype(np.float32)
@@ -41,6 +41,7 @@ def repel(points, shape, sigma):
     """1 / (1 + d (1 + d / D) / sigma), with the distances d and D to the nearest point and the second nearest.
 
     A sharp tip on each point and a valley between two, however close (after Liang et al. 2019); 0 beyond 4 sigma.
+    points (N, 2) (y, x) px, shape (height, width) px, sigma px -> (height, width) float32.
     """
     nearest, second = np.moveaxis(_distances(points, shape, 2), -1, 0)
     with np.errstate(invalid="ignore"):
