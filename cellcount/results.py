@@ -1,5 +1,6 @@
 """Tidy result rows: raw counts with where they come from, one row for each image, tolerance, reading and part."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -10,6 +11,7 @@ import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,15 @@ def timed(predict, image, **params):
     started = time.perf_counter()
     prediction = predict(image, **params)
     return replace(prediction, meta=prediction.meta | {"seconds": time.perf_counter() - started})
+
+
+@contextlib.contextmanager
+def stopwatch():
+    """Yields an object whose `seconds` is the time spent inside, once it is left."""
+    watch = SimpleNamespace(seconds=np.nan)
+    started = time.perf_counter()
+    yield watch
+    watch.seconds = time.perf_counter() - started
 
 
 def rows(sample, prediction, *, tolerances, dataset, parameters=None, chapter="", seed=0, profile="", parts=4):
