@@ -165,6 +165,14 @@ def read(path):
     return frame
 
 
+def table(path):
+    """A small committed table that is not made of rows: a DataFrame. Raises DataError if the file is missing."""
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"No result file at {path}; `make results` computes the committed ones.")
+    return pd.read_csv(path)
+
+
 def peak_memory_mb():
     """Largest resident memory of this process so far, MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

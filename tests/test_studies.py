@@ -196,3 +196,23 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch, tmp_path):
     network = build(encoder="tu-efficientnet_lite0", decoder="unet", widths=(8, 8, 8))
     with pytest.raises(NotAvailableError, match="efficientnet-lite0"):
         load_imagenet(network, "tu-efficientnet_lite0")
+
+
+def test_interval_study_counts_fields_that_nobody_trained_on(tmp_path):
+    from cellcount.methods import cellnet
+    from cellcount.studies import intervals
+
+    train = phantom.load("train", fields=1)[0].crop(0, 0, 256, 256)
+    weights = cellnet.fit([train], out=tmp_path / "w.safetensors", device="cpu", progress=False, **TINY | {"steps": 30})
+    out = tmp_path / "intervals.csv"
+    frame = intervals.counted(weights, out=out, calibration=9, test=8, size=(96, 96), device="cpu", progress=False)
+    assert frame.group.value_counts().to_dict() == {"calibration": 9, "test": 8, "sheets": 4}
+    table = intervals.table(frame, levels=(0.5, 0.8))
+    assert (table.coverage.between(table.low, table.high)).all()
+    rule = intervals.rule_of(frame, 0.8)
+    test = frame[frame.group == "test"]
+    inside = [rule.interval(c)[0] <= n <= rule.interval(c)[1] for c, n in zip(test["count"], test.n_true, strict=True)]
+    assert table[(table.group == "test") & (table.level == 0.8)].coverage.item() == np.mean(inside)
+    seen = {tuple(f.points[0]) for group in ("calibration", "test") for f in
+            intervals.fields("mixed", 3, intervals.seed_of(group=group, seed=0), (96, 96))}  # fmt: skip
+    assert len(seen) == 6

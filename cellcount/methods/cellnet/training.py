@@ -112,7 +112,8 @@ def _train(network, crops, settings, device, progress):
     """The averaged network, and the loss of each step."""
     rng = np.random.default_rng(settings.seed)
     clicks, trusted = list(crops.points), list(crops.trusted)
-    mending = {settings.steps * (i + 1) // (settings.rounds + 1) for i in range(settings.rounds)}
+    # In the second half: before, the hills say less than the clicks.
+    mending = {settings.steps * (settings.rounds + i) // (2 * settings.rounds) for i in range(settings.rounds)}
     average = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
