@@ -185,9 +185,9 @@ def load_weights(path, mtime, device):
 
 @torch.inference_mode()
 def run(network, images, settings, device, averaging=1):
-    """The heatmap of an image that was `prepared`, or of a stack of them, on a GPU in half precision.
+    """The heatmap of an image that was `prepared`, or of a stack of them; on a GPU in half precision.
 
-    (..., detail H, detail W) float32 -> (..., H, W) float32; 1 is a full peak.
+    (detail H, detail W) float32 -> (H, W) float32, or (N, detail H, detail W) -> (N, H, W); 1 is a full peak.
     """
     *stack, height, width = images.shape
     step = stride(settings.widths) * settings.detail
