@@ -78,7 +78,7 @@ def run(command, **environment):
     if process.returncode:
         lines = lines.splitlines() or [f"ended with code {process.returncode}"]
         reason = next((line for line in reversed(lines) if "rror" in line), lines[-1])
-    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB here
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6  # bytes there, KiB here
     return seconds, round(peak), text, reason
 
 
@@ -120,14 +120,15 @@ def stream(field, folder, sides):
 
 
 def _tiff(path, field, side):
-    """An uncompressed 8-bit TIFF, side x side px, filled with copies of the field."""
+    """An uncompressed 8-bit TIFF, side x side px, filled with copies of the field.
+
+    It is written strip by strip: what this process has ever held counts as memory of those that it starts.
+    """
     with np.load(field) as stored:
         gray = (stored["image"] * 255).astype(np.uint8)
-    file = tifffile.memmap(path, shape=(side, side), dtype=np.uint8)
-    for y in range(0, side, len(gray)):
-        band = gray[: side - y]
-        file[y : y + len(band)] = np.tile(band, (1, -(-side // band.shape[1])))[:, :side]
-    file.flush()
+    strip = np.tile(gray, (1, -(-side // gray.shape[1])))[:, :side]
+    strips = (strip[: side - y] for y in range(0, side, len(strip)))
+    tifffile.imwrite(path, strips, shape=(side, side), dtype=np.uint8, rowsperstrip=len(strip))
 
 
 def table(rows):
