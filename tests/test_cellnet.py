@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scenes import scene
 
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import cellnet
-from cellcount.methods.cellnet import pixels
+from cellcount.methods.cellnet import inference, pixels
 from cellcount.methods.cellnet.crops import Crops
 from cellcount.methods.cellnet.network import build
 from cellcount.methods.cellnet.settings import Settings
@@ -112,6 +113,28 @@ def test_tiled_finds_the_same_cells(weights):
     np.testing.assert_allclose(parts.density, whole.density, atol=2e-4)
 
 
+def test_a_batch_of_tiles_is_answered_as_one_by_one(weights):
+    new = scene(8, shape=(300, 330), n=70)
+    options = {"tile": 144, "overlap": 48, "measure": cellnet.measure}
+    one_by_one = tiled(cellnet.predict, **options)(new.image, weights=weights, device="cpu")
+    together = tiled(cellnet.predict, **options, together=cellnet.predict_batch, batch=4)
+    batches = together(new.image, weights=weights, device="cpu")
+    matching = match(one_by_one.points, batches.points, 0.01)
+    assert (matching.fp, matching.fn) == (0, 0) and len(batches.points) > 50
+    np.testing.assert_allclose(batches.density, one_by_one.density, atol=1e-4)
+
+
+def test_half_precision_finds_the_same_cells(weights, monkeypatch):
+    """What a GPU computes in; here on the CPU."""
+    new = scene(9)
+    full = cellnet.predict(new.image, weights=weights, device="cpu")
+    monkeypatch.setattr(inference, "half_precision", lambda device: torch.autocast("cpu", torch.float16))
+    half = cellnet.predict(new.image, weights=weights, device="cpu")
+    matching = match(full.points, half.points, 0.3)
+    assert (matching.fp, matching.fn) == (0, 0)
+    assert half.scores.dtype == np.float32 and not np.array_equal(half.scores, full.scores)
+
+
 def test_the_same_command_twice_gives_the_same_weights(tmp_path):
     files = [
         cellnet.fit([scene(0)], out=tmp_path / name, device="cpu", progress=False, steps=6, **SMALL).read_bytes()
@@ -208,8 +231,6 @@ def test_encoders_and_decoders_of_the_library_fit_in(tmp_path):
 
 
 def test_our_network_keeps_the_shape():
-    import torch
-
     network = build(encoder="residual", decoder="unet", widths=(8, 8, 8))
     assert network(torch.zeros(1, 1, 32, 48)).shape == (1, 1, 32, 48)
 
