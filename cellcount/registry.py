@@ -5,6 +5,7 @@ A file is looked for in the folder named by CELLCOUNT_DATA (laid out as `<data s
 With CELLCOUNT_OFFLINE set to anything, no address is asked.
 """
 
+import importlib.util
 import logging
 import os
 import threading
@@ -59,8 +60,9 @@ class Weights:
     sha256 : str or None
         None where upstream publishes none: see `pin`.
     cache : str, several of them, or None
-        Where the method's own library keeps the file (`~` and environment variables are expanded):
-        looked in after CELLCOUNT_DATA, so that nothing is downloaded twice.
+        Where the method's own library keeps the file (`~` and environment variables are expanded), or
+        "package:NAME/path" for a file that an installed package brings: looked in after CELLCOUNT_DATA, so that
+        nothing is downloaded twice.
     """
 
     name: str
@@ -260,14 +262,8 @@ def pin(name):
     return None
 
 
-def find_weights(name, places=()):
+def find_weights(name):
     """The verified local path of weights, or None: CELLCOUNT_DATA/weights, the library's own cache, our cache.
-
-    Parameters
-    ----------
-    name : str
-    places : iterable of Path
-        Where else to look, first.
 
     Raises
     ------
@@ -276,9 +272,9 @@ def find_weights(name, places=()):
     """
     entry = weights(name)
     caches = (entry.cache,) if isinstance(entry.cache, str) else entry.cache or ()
-    caches = [Path(os.path.expandvars(cache)).expanduser() for cache in caches]
+    caches = [_expanded(cache) for cache in caches]
     ours = [folder / entry.filename for folder in _weights_folders()]
-    for place in [*places, *ours[:-1], *caches, ours[-1]]:
+    for place in [*ours[:-1], *caches, ours[-1]]:
         if place.is_file():
             digest = pin(name)
             if digest is None:
@@ -289,6 +285,15 @@ def find_weights(name, places=()):
             _verify(place, replace(entry, sha256=digest))
             return place
     return None
+
+
+def _expanded(cache):
+    """The path that `Weights.cache` means; one that does not exist if it lies in a package that is not installed."""
+    if not cache.startswith("package:"):
+        return Path(os.path.expandvars(cache)).expanduser()
+    package, _, inside = cache.removeprefix("package:").partition("/")
+    found = importlib.util.find_spec(package)
+    return Path(found.origin).parent / inside if found and found.origin else Path(package) / inside
 
 
 def fetch_weights(name, progress=True):

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scenes import DIAMETER, scene
+from scenes import DIAMETER
+from scenes import masks_scene as scene
 
 from cellcount import registry
 from cellcount.errors import DataError, NotAvailableError, ParameterError

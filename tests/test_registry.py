@@ -231,5 +231,3 @@ def test_weights_are_looked_for_in_the_librarys_caches(places, monkeypatch):
     assert registry.find_weights("net") is None
     cached = put(places / "library" / "net.pt")
     assert registry.find_weights("net") == cached
-    first = put(places / "package" / "net.pt")
-    assert registry.find_weights("net", [first]) == first

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scenes import scene
+from scenes import masks_scene as scene
 
 from cellcount import registry
 from cellcount.errors import DataError, NotAvailableError, ParameterError

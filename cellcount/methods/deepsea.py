@@ -6,7 +6,6 @@ import each other by names that exist in a checkout of its sources only.
 
 import functools
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -129,11 +128,9 @@ def _network(path, device):
 
 def _find():
     """Verified path of the weights in the installed package, or wherever else the registry looks."""
-    package = find_spec("deepsea")
-    if package is None:
+    if find_spec("deepsea") is None:
         raise NotAvailableError("The package deepsea is not installed: pip install 'cellcount[methods]'.")
-    inside = [Path(folder) / "trained_models" for folder in package.submodule_search_locations]
-    path = registry.find_weights("deepsea", [folder / registry.weights("deepsea").filename for folder in inside])
+    path = registry.find_weights("deepsea")
     if path is None:
         raise NotAvailableError("The package deepsea lacks its weights: install it again, pip install deepsea==0.0.3.")
     return path
