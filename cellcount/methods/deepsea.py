@@ -70,13 +70,14 @@ def predict(image, *, prompts=None, device="auto", scale=1.0, exposure=None):
     labels, count = _components(cell > 0.5)
     index = np.arange(1, count + 1)
     scores = ndimage.mean(cell, labels, index) if count else []
+    points = np.array(ndimage.center_of_mass(labels > 0, labels, index), np.float32).reshape(-1, 2)
+    points = (points + 0.5) * np.float32([side / n for side, n in zip(image.shape, cell.shape)]) - 0.5
     # Back to the image's own pixels: each takes the label at its place in the scaled image.
     places = [((np.arange(side) + 0.5) * n / side).astype(int) for side, n in zip(image.shape, cell.shape)]
     labels = labels[np.ix_(*places)]
     kept = np.bincount(labels.ravel(), minlength=count + 1)[1:] > 0  # a speck may vanish when the image was enlarged
     renamed = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    labels, index = renamed[labels], np.arange(1, kept.sum() + 1)
-    points = np.array(ndimage.center_of_mass(labels > 0, labels, index), np.float32).reshape(-1, 2)
+    points, labels = points[kept], renamed[labels]
     return Prediction(
         points,
         np.asarray(scores, np.float32)[kept],

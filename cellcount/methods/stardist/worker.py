@@ -32,7 +32,7 @@ def predict(image, weights, threshold, overlap, scale):
         axes="YX" if channels == 1 else "YXC",
         prob_thresh=threshold,
         nms_thresh=overlap,
-        scale=None if scale == 1 else {"Y": scale, "X": scale},
+        scale=None if scale == 1 else (scale, scale, 1)[: stacked.ndim],
         n_tiles=None,
         show_tile_progress=False,
         verbose=False,
