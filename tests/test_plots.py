@@ -9,7 +9,7 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from cellcount import plots, results
+from cellcount import metrics, plots, results
 from cellcount.metrics import match, near
 from cellcount.nouns import Prediction, Sample
 from cellcount.plots import drawings, style, wrong_rules
@@ -209,3 +209,36 @@ def test_wrong_rules_agree_with_match_where_nothing_is_ambiguous(rule):
 def test_counts_covers_all_points():
     axes = plots.counts([10, 20], [300, 5]).axes[0]
     assert axes.get_xlim() == axes.get_ylim() and axes.get_ylim()[1] > 300
+
+
+def test_study_plots_show_every_line_of_their_tables():
+    design = pd.DataFrame({"variant": ["base", "other"], "f1_near": [0.8, 0.7], "f1_best": [0.81, 0.75]})
+    axes = plots.design_dots(design, base="base").axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["base", "other"]
+    assert axes.lines[0].get_xdata().tolist() == [0.8, 0.7]
+
+    faults = pd.DataFrame(
+        [(fault, level, remedy, rule, 0.9 - level / 9, 0.8, 0.95, 0.1)
+         for fault, level in (("missing", 0.0), ("missing", 0.5), ("off by", 4.0))
+         for remedy, rule in (("none", "fixed"), ("none", "relative"), ("mended", "relative"))],
+        columns=["fault", "level", "remedy", "rule", "f1", "f1_low", "f1_high", "count_error"],
+    )  # fmt: skip
+    panels = [axes for axes in plots.fault_curves(faults).axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == ["missing", "off by"]
+    assert all(len(axes.lines) == 3 for axes in panels)
+    assert panels[1].lines[0].get_xdata().tolist() == [0, 4]
+
+    covered = pd.DataFrame({"group": ["test", "sheets"] * 2, "level": [0.5, 0.5, 0.9, 0.9], "coverage": 0.6, "low": 0.5,
+                            "high": 0.7})  # fmt: skip
+    assert len(plots.coverage(covered).axes[0].containers) == 2
+    rule = metrics.calibrate([100.0] * 40, [100.0] * 40)
+    ladder = plots.interval_ladder([100.0, 100.0, 300.0], [100.0, 100.0, 100.0], rule).axes[0]
+    assert [len(line.get_xdata()) for line in ladder.lines] == [2, 1]
+
+    crowds = pd.DataFrame({"low": [0, 5], "high": [5, 10], "precision": [0.9, 0.8], "recall": [0.7, 0.6]})
+    assert [axes.lines[0].get_ydata().tolist() for axes in plots.crowding_curve({"a": crowds}).axes] == [
+        [0.9, 0.8], [0.7, 0.6],
+    ]  # fmt: skip
+    draws = pd.DataFrame({"reading": "whole", "train": 50, "draw": [0, 1], "n_true": 100, "count": [102.0, 96.0]})
+    axes = plots.draws(draws, [("other", 50, 2.5)]).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [2, 4] and axes.lines[1].get_ydata().tolist() == [3]

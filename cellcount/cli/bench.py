@@ -23,6 +23,9 @@ def add_arguments(parser):
     vgg.add_argument("--train", type=int, default=50, help="training images of a draw, out of 001-100 (default: 50)")
     vgg.add_argument("--draws", type=int, default=5, help="(default: 5)")
     study("labels", _labels, "train on clicks with faults, with and without remedies (simulated fields)", "labels.csv")
+    design = study("design", _design, "change CellNet's choices one at a time, under the same budget", "design.csv")
+    design.add_argument("--data", default="phantom", help="phantom, thesis or a folder (default: phantom)")
+    study("intervals", _intervals, "test the intervals on counts on held-out simulated fields", "intervals.csv")
 
 
 def _vgg(arguments):
@@ -45,6 +48,25 @@ def _labels(arguments):
         out=arguments.out, device=arguments.device, **settings_from_text(arguments.parameters)
     )  # fmt: skip
     _print(labels.table(frame), arguments.out)
+
+
+def _design(arguments):
+    from cellcount.cli.train import settings_from_text
+    from cellcount.studies import design
+
+    frame = design.ablation(
+        out=arguments.out, dataset=arguments.data, device=arguments.device,
+        **settings_from_text(arguments.parameters),
+    )  # fmt: skip
+    _print(design.table(frame), arguments.out)
+
+
+def _intervals(arguments):
+    from cellcount.cli.train import settings_from_text
+    from cellcount.studies import intervals
+
+    frame = intervals.run(out=arguments.out, device=arguments.device, **settings_from_text(arguments.parameters))
+    _print(intervals.table(frame), arguments.out)
 
 
 def _print(table, out):

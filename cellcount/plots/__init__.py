@@ -14,6 +14,7 @@ _MODULES = {
     ),
     "drawings": ("label_types", "matching_example"),
     "microscope": ("phase_contrast_microscope",),
+    "studies": ("coverage", "crowding_curve", "design_dots", "draws", "fault_curves", "interval_ladder"),
     "targets": ("target",),
 }  # fmt: skip
 _HOME = {function: module for module, functions in _MODULES.items() for function in functions}

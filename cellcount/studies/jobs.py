@@ -43,6 +43,7 @@ def run_jobs(jobs, work, *, out, progress=True):
         results.write(done, out)
     if done is None:
         raise DataError("No job was given: there is nothing to compute.")
+    done = _read(out)  # as a later run would find it
     order = {name: i for i, name in enumerate(names)}
     asked = done[done.job.isin(order)]
     return asked.sort_values("job", key=lambda column: column.map(order), kind="stable", ignore_index=True)

@@ -23,11 +23,11 @@ FAULTS = {
 }
 LEVELS = {
     "missing": (0.0, 0.2, 0.4, 0.5, 0.6, 0.8),
-    "missing in crowds": (0.5, 1.0),
-    "off by": (2.0, 4.0, 8.0, 12.0),
-    "dead as live": (0.5, 1.0),
+    "missing in crowds": (1.0,),
+    "off by": (4.0, 8.0, 12.0),
+    "dead as live": (1.0,),
 }
-REMEDIES = {"none": {}, "mended": {"rounds": 4}, "ignored": {"ignore": True}}
+REMEDIES = {"none": {}, "mended": {"rounds": 2}, "ignored": {"ignore": True}}
 SETTINGS = {  # the hills' width is that of full clicks on all levels, so that only the clicks differ
     "factor": 2, "detail": 2, "sigma": 2.1, "peak_distance": 3.4, "crop": 128, "batch": 8, "steps": 200,
 }  # fmt: skip
@@ -93,8 +93,8 @@ def sweep(*, out, levels=LEVELS, remedies=("none", "mended"), fields=4, test_set
         return _train_and_test(train, test, REMEDIES[remedy], seed, settings, device)
 
     jobs = [
-        {"study": "labels", "fault": fault, "level": level, "remedy": remedy, "fields": fields}
-        | {"test_sets": test_sets, "seed": seed, "settings": settings}
+        {"study": "labels", "fault": fault, "level": level, "remedy": remedy, "changed": REMEDIES[remedy]}
+        | {"fields": fields, "test_sets": test_sets, "seed": seed, "settings": settings}
         for fault, all_levels in levels.items()
         for level in all_levels
         for remedy in remedies

@@ -51,7 +51,7 @@ def draws(samples, train, seed):
     return drawn, test or [sample for i, sample in enumerate(pool) if i not in chosen]
 
 
-def bench(samples, *, train, draws_n, out, device="auto", progress=True, **params):
+def bench(samples, *, train, draws_n, out, dataset=vgg.NAME, device="auto", progress=True, **params):
     """Train on several draws, and count.
 
     Parameters
@@ -62,6 +62,8 @@ def bench(samples, *, train, draws_n, out, device="auto", progress=True, **param
     draws_n : int
         Draws, with the seeds 0, 1, ...
     out : path of the CSV to write
+    dataset : str
+        Recorded.
     device : str
     params
         Settings of CellNet, before those of `SETTINGS`.
@@ -73,13 +75,13 @@ def bench(samples, *, train, draws_n, out, device="auto", progress=True, **param
     settings = SETTINGS | params
 
     def work(draw, **job):
-        return _draw(samples, job["train"], draw, settings, device, progress)
+        return _draw(samples, job["train"], draw, settings, dataset, device, progress)
 
     jobs = [{"study": "vgg", "train": train, "draw": draw, "settings": settings} for draw in range(draws_n)]
     return spread(run_jobs(jobs, work, out=out, progress=False))
 
 
-def _draw(samples, train, draw, settings, device, progress):
+def _draw(samples, train, draw, settings, dataset, device, progress):
     """Rows of one draw: every test image counted by the sum of its density, averaged over the eight symmetries."""
     drawn, test = draws(samples, train, draw)
     frames = []
@@ -93,7 +95,7 @@ def _draw(samples, train, draw, settings, device, progress):
             described = settings | {"train": len(drawn), "averaging": 8, "count": "density"}
             frames.append(
                 results.rows(
-                    sample, prediction, tolerances=[TOLERANCE], dataset=vgg.NAME, parameters=described, chapter="vgg",
+                    sample, prediction, tolerances=[TOLERANCE], dataset=dataset, parameters=described, chapter="vgg",
                     seed=draw, parts=0,
                 )
             )  # fmt: skip

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from cellcount.methods.cellnet.targets import peaks
 
-SURE, DOUBTFUL = 0.6, 0.25  # of the height of a typical click
+SURE, DOUBTFUL = 1.0, 0.5  # of the height of a typical click; at 0.6 every second point added is no cell
 REACH = 1.5  # of `peak_distance`, half of the cells' spacing: as far as a click may lie from its hill
 
 
@@ -39,8 +39,8 @@ def mend(heat, clicks, trusted, settings):
     """Clicks and trust, seen with a heatmap learned from them.
 
     Each hill and the click nearest to it, if each is the other's nearest and they lie within half of the cells'
-    spacing, become one point, on the hill. A hill without a click is taken for a cell if it stands as high as most
-    clicked ones, and is not trusted either way if it is lower. Clicks without a hill stay.
+    spacing, become one point, on the hill. A hill without a click is taken for a cell if it stands as high as those of
+    half of the clicks, and is not trusted either way if it is lower. Clicks without a hill stay.
 
     Parameters
     ----------

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cellcount import registry
 from cellcount.errors import ParameterError
 
 OWN = "residual"
+IMAGENET = {"tu-efficientnet_lite0": "efficientnet-lite0"}  # encoder -> name in `registry.WEIGHTS`
 
 
 def build(*, encoder, decoder, widths, detail=1):
@@ -77,6 +79,30 @@ def _from_library(encoder, decoder, widths):
         in_channels=1,
         classes=1,
     )
+
+
+def load_imagenet(network, encoder):
+    """Fill the encoder of a network of `build` with weights learned on ImageNet (Deng et al. 2009), in place.
+
+    Three colours become one by summing the first filters over them.
+
+    Raises
+    ------
+    ParameterError
+        If no weights are known for the encoder.
+    NotAvailableError
+        If they are not on this machine.
+    """
+    if encoder not in IMAGENET:
+        raise ParameterError(f"imagenet=True: weights are known for {', '.join(IMAGENET)} only, not for {encoder!r}.")
+    known = registry.WEIGHTS[IMAGENET[encoder]]
+    state = torch.load(registry.fetch_weights(known.name), weights_only=True, map_location="cpu")
+    own = network.encoder.state_dict()
+    # The same network, written down twice: other names, the same order.
+    renamed = dict(zip(own, state.values()))
+    first = next(iter(own))
+    renamed[first] = renamed[first].sum(dim=1, keepdim=True)
+    network.encoder.load_state_dict(renamed)
 
 
 class ResidualUNet(nn.Module):

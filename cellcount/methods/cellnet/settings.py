@@ -23,6 +23,7 @@ class Settings:
 
     encoder: str = OWN
     decoder: str = "unet"
+    imagenet: bool = False  # start the encoder from weights learned on photographs, where a package brings them
     widths: tuple[int, ...] = (32, 64, 128, 192)  # the coarsest pixel spans 32 px of a thesis image: one cell
     factor: int | None = None  # how much coarser the heatmap is; None: until cells are about 12 px apart
     detail: int | None = None  # px of the image along one px of the heatmap; None: 2 if the image has them

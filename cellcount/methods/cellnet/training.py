@@ -17,7 +17,7 @@ from cellcount.methods.cellnet import losses
 from cellcount.methods.cellnet.crops import Crops
 from cellcount.methods.cellnet.inference import read_weights, run
 from cellcount.methods.cellnet.mending import mend, typical_height
-from cellcount.methods.cellnet.network import build
+from cellcount.methods.cellnet.network import build, load_imagenet
 from cellcount.methods.cellnet.pixels import to_small
 from cellcount.methods.cellnet.settings import FORMAT, settings_from
 from cellcount.methods.cellnet.targets import volume
@@ -68,6 +68,7 @@ def fit(samples, *, out, start=None, device="auto", progress=True, **params):
         "settings": asdict(settings),
         "samples": [sample.name for sample in samples],
         "points": sum(len(sample.points) for sample in samples),
+        "parameters": sum(parameter.numel() for parameter in average.parameters()),
         "start": sha256(start) if start else None,
         "losses": [round(loss, 5) for loss in curve],
         "cellcount": version("cellcount"),
@@ -93,6 +94,8 @@ def _check(samples):
 def _network(settings, start):
     """A network with fresh weights, or with those of the file `start`."""
     network = build(encoder=settings.encoder, decoder=settings.decoder, widths=settings.widths, detail=settings.detail)
+    if settings.imagenet:
+        load_imagenet(network, settings.encoder)
     if start is not None:
         _, state = read_weights(start)
         try:
@@ -109,7 +112,8 @@ def _train(network, crops, settings, device, progress):
     """The averaged network, and the loss of each step."""
     rng = np.random.default_rng(settings.seed)
     clicks, trusted = list(crops.points), list(crops.trusted)
-    mending = {settings.steps * (i + 1) // (settings.rounds + 1) for i in range(settings.rounds)}
+    # In the second half: before, the hills say less than the clicks.
+    mending = {settings.steps * (settings.rounds + i) // (2 * settings.rounds) for i in range(settings.rounds)}
     average = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
