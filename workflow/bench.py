@@ -84,10 +84,10 @@ def run(command, **environment):
 
 def networks(part, field, megapixels):
     """Rows (dict) of one part of `bench_parts`."""
-    _, peak, text, reason = run([root() / "workflow" / "bench_parts.py", part, field, "--repeats", NETWORKS[part]])
+    _, _, text, reason = run([root() / "workflow" / "bench_parts.py", part, field, "--repeats", NETWORKS[part]])
     if reason:
         return [{"what": part, "error": reason}]
-    more = {"peak_mb": peak} | ({"megapixels": megapixels} if part in SAME_IMAGE else {})
+    more = {"megapixels": megapixels} if part in SAME_IMAGE else {}
     return [one | more for one in json.loads(text.splitlines()[-1])]
 
 

@@ -10,6 +10,7 @@ network's answer (dynamics, suppression) depends on it, and is given the answer 
 import argparse
 import json
 import os
+import sys
 import time
 
 import numpy as np
@@ -28,25 +29,35 @@ def timed(function, repeats):
 
 
 def row(what, seconds, **more):
-    """One measurement: a dict."""
-    return {"what": what, "seconds": [round(s, 4) for s in seconds]} | more
+    """One measurement: a dict; with it the largest memory that this process has held so far."""
+    return {"what": what, "seconds": [round(s, 4) for s in seconds], "peak_mb": round(memory_mb())} | more
 
 
-def forward(what, network, x, repeats, **more):
+def memory_mb():
+    """Largest resident memory of this process so far, MB."""
+    if os.path.exists("/proc/self/status"):  # the other way counts what the process that started this one has held
+        with open("/proc/self/status") as status:
+            return int(status.read().split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def forward(what, network, x, repeats):
     """A row of a torch network's forward pass on x (1, C, H, W), with the operations that it takes."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     network = network.eval()
-    with torch.no_grad():
-        patch = x[..., :PATCH, :PATCH]
-        with FlopCounterMode(display=False) as counter:
-            network(patch)
-        gflop = counter.get_total_flops() / 1e9 * x[0, 0].numel() / patch[0, 0].numel()
-        if repeats > 2:
-            network(x)  # the first pass takes its memory from the system; the patch has loaded the code
-        seconds = timed(lambda: network(x), repeats)
-    return row(what, seconds, gflop=round(gflop, 1), **more)
+    patch = x[..., :PATCH, :PATCH]
+    with torch.inference_mode():
+        network(x if repeats > 2 else patch)  # the first pass loads code, and takes memory from the system
+        measured = row(what, timed(lambda: network(x), repeats))
+    from torch.utils.flop_counter import FlopCounterMode  # it takes memory of its own
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(patch)
+    gflop = counter.get_total_flops() / 1e9 * x[0, 0].numel() / patch[0, 0].numel()
+    return measured | {"gflop": round(gflop, 1)}
 
 
 def peak(field, repeats):
