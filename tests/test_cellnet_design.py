@@ -100,7 +100,7 @@ def test_mending_moves_a_click_to_its_hill():
 
 def test_mending_adds_high_hills_and_distrusts_low_ones():
     heights = np.full(len(GRID), 0.7)
-    heights[3], heights[20] = 0.65, 0.3
+    heights[3], heights[20] = 0.75, 0.4
     clicks = np.delete(GRID, [3, 20], axis=0)
     points, trusted = mended(clicks, GRID, heights)
     assert len(points) == len(GRID) - 1

@@ -41,7 +41,26 @@ OTHER = make_sample("b", 20)
 ROWS = pd.concat(
     results.rows(sample, make_prediction(sample), tolerances=[8, 4, 12], dataset="d") for sample in (SAMPLE, OTHER)
 )
+DESIGN = pd.DataFrame({"variant": ["base", "other"], "f1_near": [0.8, 0.7], "f1_best": [0.81, 0.75]})
+FAULTS = pd.DataFrame(
+    [(fault, level, remedy, rule, 0.9 - level / 9, 0.8, 0.95, 0.1)
+     for fault, level in (("missing", 0.0), ("missing", 0.5), ("off by", 4.0))
+     for remedy, rule in (("none", "fixed"), ("none", "relative"), ("mended", "relative"))],
+    columns=["fault", "level", "remedy", "rule", "f1", "f1_low", "f1_high", "count_error"],
+)  # fmt: skip
+COVERED = pd.DataFrame(
+    {"group": ["test", "sheets"] * 2, "level": [0.5, 0.5, 0.9, 0.9], "coverage": 0.6, "low": 0.5, "high": 0.7}
+)
+RULE = metrics.calibrate([100.0] * 40, [100.0] * 40)
+CROWDS = pd.DataFrame({"low": [0, 5], "high": [5, 10], "precision": [0.9, 0.8], "recall": [0.7, 0.6]})
+DRAWS = pd.DataFrame({"reading": "whole", "train": 50, "draw": [0, 1], "n_true": 100, "count": [102.0, 96.0]})
 FIGURES = {
+    "design_dots": lambda: plots.design_dots(DESIGN, base="base"),
+    "fault_curves": lambda: plots.fault_curves(FAULTS),
+    "coverage": lambda: plots.coverage(COVERED),
+    "interval_ladder": lambda: plots.interval_ladder([100.0, 100.0, 300.0], [100.0, 100.0, 100.0], RULE),
+    "crowding_curve": lambda: plots.crowding_curve({"a": CROWDS}),
+    "draws": lambda: plots.draws(DRAWS, [("other", 50, 2.5)]),
     "field": lambda: plots.field(SAMPLE, PREDICTION, boxes=True, valid=True, window=(0, 0, 100, 150)),
     "gallery": lambda: plots.gallery([SAMPLE, OTHER, SAMPLE], columns=2, side=150, points=True),
     "outcome": lambda: plots.outcome(SAMPLE, PREDICTION, 8),
@@ -62,7 +81,7 @@ MICROGRAPHS = ("field", "gallery", "outcome", "worst", "label_types", "target")
 
 def test_every_figure_is_tried_here():
     assert set(FIGURES) | {"overlay"} == set(plots.__all__)
-    with pytest.raises(AttributeError, match="it has counts, field"):
+    with pytest.raises(AttributeError, match="it has counts, coverage"):
         _ = plots.nonsense
 
 
@@ -79,8 +98,9 @@ def test_figure_draws_is_labelled_and_leaves_settings_alone(name, tmp_path):
         elif name in MICROGRAPHS or not axes.axison:
             assert not axes.xaxis.get_ticklocs().size or not axes.axison
         elif name not in ("matching_example", "phase_contrast_microscope"):
-            # The methods' names on the y axis of `score_dots` need no further label.
-            assert axes.get_xlabel() and (axes.get_ylabel() or name == "score_dots")
+            # Names on the y axis need no further label, nor does an axis that panels side by side share.
+            named = ("score_dots", "design_dots", "fault_curves", "crowding_curve")
+            assert axes.get_xlabel() and (axes.get_ylabel() or name in named)
         else:
             assert axes.get_xlabel() and axes.get_title(loc="left")
 
@@ -212,33 +232,16 @@ def test_counts_covers_all_points():
 
 
 def test_study_plots_show_every_line_of_their_tables():
-    design = pd.DataFrame({"variant": ["base", "other"], "f1_near": [0.8, 0.7], "f1_best": [0.81, 0.75]})
-    axes = plots.design_dots(design, base="base").axes[0]
+    axes = FIGURES["design_dots"]().axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["base", "other"]
     assert axes.lines[0].get_xdata().tolist() == [0.8, 0.7]
-
-    faults = pd.DataFrame(
-        [(fault, level, remedy, rule, 0.9 - level / 9, 0.8, 0.95, 0.1)
-         for fault, level in (("missing", 0.0), ("missing", 0.5), ("off by", 4.0))
-         for remedy, rule in (("none", "fixed"), ("none", "relative"), ("mended", "relative"))],
-        columns=["fault", "level", "remedy", "rule", "f1", "f1_low", "f1_high", "count_error"],
-    )  # fmt: skip
-    panels = [axes for axes in plots.fault_curves(faults).axes if axes.get_visible()]
+    panels = [axes for axes in FIGURES["fault_curves"]().axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in panels] == ["missing", "off by"]
     assert all(len(axes.lines) == 3 for axes in panels)
     assert panels[1].lines[0].get_xdata().tolist() == [0, 4]
-
-    covered = pd.DataFrame({"group": ["test", "sheets"] * 2, "level": [0.5, 0.5, 0.9, 0.9], "coverage": 0.6, "low": 0.5,
-                            "high": 0.7})  # fmt: skip
-    assert len(plots.coverage(covered).axes[0].containers) == 2
-    rule = metrics.calibrate([100.0] * 40, [100.0] * 40)
-    ladder = plots.interval_ladder([100.0, 100.0, 300.0], [100.0, 100.0, 100.0], rule).axes[0]
-    assert [len(line.get_xdata()) for line in ladder.lines] == [2, 1]
-
-    crowds = pd.DataFrame({"low": [0, 5], "high": [5, 10], "precision": [0.9, 0.8], "recall": [0.7, 0.6]})
-    assert [axes.lines[0].get_ydata().tolist() for axes in plots.crowding_curve({"a": crowds}).axes] == [
-        [0.9, 0.8], [0.7, 0.6],
-    ]  # fmt: skip
-    draws = pd.DataFrame({"reading": "whole", "train": 50, "draw": [0, 1], "n_true": 100, "count": [102.0, 96.0]})
-    axes = plots.draws(draws, [("other", 50, 2.5)]).axes[0]
+    assert len(FIGURES["coverage"]().axes[0].containers) == 2
+    assert [len(line.get_xdata()) for line in FIGURES["interval_ladder"]().axes[0].lines] == [2, 1]
+    curves = [axes.lines[0].get_ydata().tolist() for axes in FIGURES["crowding_curve"]().axes]
+    assert curves == [[0.9, 0.8], [0.7, 0.6]]
+    axes = FIGURES["draws"]().axes[0]
     assert axes.lines[0].get_ydata().tolist() == [2, 4] and axes.lines[1].get_ydata().tolist() == [3]

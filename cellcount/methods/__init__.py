@@ -24,4 +24,12 @@ class Methods(Mapping):
         return len(self._homes)
 
 
-METHODS = Methods({"cellnet": "cellcount.methods.cellnet", "blobs": "cellcount.methods.blobs"})
+METHODS = Methods(
+    {
+        "cellnet": "cellcount.methods.cellnet",
+        "blobs": "cellcount.methods.blobs",
+        "cellpose": "cellcount.methods.cellpose",
+        "stardist": "cellcount.methods.stardist",
+        "deepsea": "cellcount.methods.deepsea",
+    }
+)

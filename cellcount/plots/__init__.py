@@ -12,6 +12,8 @@ _MODULES = {
     "curves": (
         "counts", "intensity_and_spectrum", "loss_curve", "nearest_neighbours", "score_dots", "tolerance_curve",
     ),
+    "masks": ("mask_gallery", "mask_outcome", "mask_panels"),
+    "sweeps": ("heatmap", "iou_curve", "sweep_lines"),
     "drawings": ("label_types", "matching_example"),
     "microscope": ("phase_contrast_microscope",),
     "studies": ("coverage", "crowding_curve", "design_dots", "draws", "fault_curves", "interval_ladder"),

@@ -45,7 +45,7 @@ VARIANTS = {  # group -> name -> settings that differ from the base
         "efficientnet_lite0, ImageNet": {"encoder": "tu-efficientnet_lite0", "detail": 1, "imagenet": True},
     },
 }
-SETTINGS = {"factor": 2, "detail": 2, "crop": 128, "batch": 8, "steps": 200}
+SETTINGS = {"factor": 2, "detail": 2, "crop": 128, "batch": 8, "steps": 100}
 SHARES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the network's own threshold
 AVERAGING = (1, 2, 4, 8)
 
