@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 4.0  # a resolver that hangs is not covered by a connect timeout, so the whole probe is cut off here
 _probed: dict[str, str] = {}  # host -> "" or why it does not answer; one probe per process
-_verified: dict[Path, tuple[int, int, str]] = {}  # path -> size, mtime in ns, SHA-256
+_verified: dict[tuple[Path, str], tuple[int, int, str]] = {}  # path, algorithm -> size, mtime in ns, hash
+NAMED = {"sha256": "SHA-256", "xxh128": "XXH128"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Weights:
     ----------
     url : str or None
         None where the file has no public address (it is then only looked for).
+    sha256 : str
+        "" where its publisher gives another hash only, `xxh128`. That one tells a damaged file, not a forged one, so
+        what it vouches for must be read without running any code in it (`weights_only=True`).
     cache : str or None
         Where the method's own library keeps the file (`~` and environment variables are expanded):
         looked in after CELLCOUNT_DATA, so that nothing is downloaded twice.
@@ -68,6 +72,7 @@ class Weights:
     licence: str
     citation: str
     cache: str | None = None
+    xxh128: str = ""
 
 
 def _known_files(name):
@@ -172,7 +177,7 @@ def fetch(name, path, progress=False):
         return found
     known = known_file(name, path)
     _demand(known.url, f"{name}/{path}", known.bytes, _ways(name, path))
-    return _download(known.url, known.sha256, cache_root() / name / path, progress, _ways(name, path))
+    return _download(known.url, _expected(known), cache_root() / name / path, progress, _ways(name, path))
 
 
 def fetch_all(name, paths=None, progress=True):
@@ -259,7 +264,7 @@ def fetch_weights(name, progress=True):
     entry = weights(name)
     ways = f"put {entry.filename} into the folder weights/ of the folder named by CELLCOUNT_DATA"
     _demand(entry.url, f"weights {name}", entry.bytes, ways)
-    return _download(entry.url, entry.sha256, cache_root() / "weights" / entry.filename, progress, ways)
+    return _download(entry.url, _expected(entry), cache_root() / "weights" / entry.filename, progress, ways)
 
 
 def megabytes(size):
@@ -293,7 +298,7 @@ def _download(url, digest, target, progress, ways):
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=(PROBE_SECONDS, 30))
     try:
-        pooch.retrieve(url, f"sha256:{digest}", fname=target.name, path=target.parent, downloader=downloader)
+        pooch.retrieve(url, ":".join(digest), fname=target.name, path=target.parent, downloader=downloader)
     except requests.RequestException as error:
         raise NotAvailableError(f"The download of {url} broke off ({type(error).__name__}); {ways}.") from error
     except ValueError as error:  # pooch: the hash differs; it has deleted what it downloaded
@@ -301,20 +306,31 @@ def _download(url, digest, target, progress, ways):
     return target
 
 
+def _expected(known):
+    """(algorithm, hexadecimal hash) of a registered file."""
+    return ("xxh128", known.xxh128) if getattr(known, "xxh128", "") else ("sha256", known.sha256)
+
+
 def _verify(path, known):
-    if _digest(path) != known.sha256:
+    algorithm, expected = _expected(known)
+    found = _digest(path, algorithm)
+    if found != expected:
         raise DataError(
-            f"{path}: not the registered file (SHA-256 {_digest(path)[:12]}..., expected {known.sha256[:12]}..., "
+            f"{path}: not the registered file ({NAMED[algorithm]} {found[:12]}..., expected {expected[:12]}..., "
             f"{known.bytes} bytes). Delete it, or get it again from {known.url or 'where you got it'}."
         )
 
 
-def _digest(path):
-    """SHA-256 of a file, hashed once per process as long as its size and time stay."""
+def digest(path):
+    """Hexadecimal SHA-256 of a file, read once per process as long as its size and time stay."""
+    return _digest(path)
+
+
+def _digest(path, algorithm="sha256"):
     stat = path.stat()
-    key = path.resolve()
+    key = (path.resolve(), algorithm)
     size, modified, digest = _verified.get(key, (None, None, None))
     if (size, modified) != (stat.st_size, stat.st_mtime_ns):
-        digest = sha256(path)
+        digest = sha256(path) if algorithm == "sha256" else pooch.file_hash(path, alg=algorithm)
         _verified[key] = (stat.st_size, stat.st_mtime_ns, digest)
     return digest

@@ -30,6 +30,7 @@ def test_masks_come_back_as_they_went_in():
         np.testing.assert_array_equal(packed.full(i), mask)
     np.testing.assert_array_equal(packed.areas, full.sum(axis=(1, 2)))
     np.testing.assert_array_equal(packed.coverage(), full.sum(axis=0))
+    np.testing.assert_allclose(packed.centroids()[0], np.argwhere(full[0]).mean(axis=0), rtol=1e-6)
     assert packed.scores.tolist() == list(range(len(full)))
 
 
@@ -68,6 +69,15 @@ def test_boxes_cover_their_pixels_and_end_at_the_border():
     assert found.areas.tolist() == [28, 28, 15, 0]
     assert found.windows[0].tolist() == [2, 6, 3, 10]  # (y0, y1, x0, x1): not square, so a swap would show
     assert found.windows[2].tolist() == [0, 3, 25, 30]
+
+
+def test_iou_with_true_objects():
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:6, 3:13], labels[10:14, 3:13] = 1, 2
+    found = masks.from_boxes((20, 30), [[2, 3, 6, 13], [10, 8, 14, 18], [0, 0, 2, 2]])
+    np.testing.assert_allclose(found.iou(labels, [1, 2, 0]), [1, 20 / 60, 0])
+    np.testing.assert_allclose(found.iou(labels)[:2], [1, 20 / 60])
+    assert found.iou(labels, [2, 1, 9]).tolist() == [0, 0, 0]
 
 
 def test_take_reorders_and_fills_up_with_empty_masks():

@@ -24,4 +24,10 @@ class Methods(Mapping):
         return len(self._homes)
 
 
-METHODS = Methods({"cellnet": "cellcount.methods.cellnet", "blobs": "cellcount.methods.blobs"})
+METHODS = Methods(
+    {
+        "cellnet": "cellcount.methods.cellnet",
+        "blobs": "cellcount.methods.blobs",
+        "sam": "cellcount.methods.sam",
+    }
+)

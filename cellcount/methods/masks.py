@@ -68,6 +68,15 @@ class Masks:
         """(N,) int, px."""
         return np.array([int(np.unpackbits(bits).sum()) for bits in self.bits], int)
 
+    def centroids(self):
+        """(N, 2) float32, (y, x) px: the mean of each mask's pixels, (0, 0) for an empty mask."""
+        centres = np.zeros((len(self), 2), np.float32)
+        for i, (y0, _, x0, _) in enumerate(self.windows):
+            pixels = np.argwhere(self.crop(i))
+            if len(pixels):
+                centres[i] = pixels.mean(axis=0) + [y0, x0]
+        return centres
+
     def coverage(self):
         """(H, W) int32: how many masks claim each pixel."""
         count = np.zeros(self.shape, np.int32)
@@ -110,6 +119,26 @@ class Masks:
                 inside = self.crop(i)[pixels[near, 0] - y0, pixels[near, 1] - x0]
                 pairs += [(i, p) for p in near[inside]]
         return np.array(pairs, int).reshape(-1, 2)
+
+    def iou(self, labels, of=None):
+        """Intersection over union of each mask with a true object.
+
+        Parameters
+        ----------
+        labels : (H, W) int
+            True objects; 0 is background.
+        of : (N,) int or None
+            The label that each mask is held against; None takes i + 1 for mask i, 0 gives 0.
+
+        Returns
+        -------
+        (N,) float
+        """
+        of = np.arange(1, len(self) + 1) if of is None else np.asarray(of, int)
+        sizes = np.bincount(labels.ravel(), minlength=max(of.max(initial=0), labels.max()) + 1)
+        shared = np.array([np.count_nonzero(labels[self.window(i)][self.crop(i)] == of[i]) for i in range(len(self))])
+        union = self.areas + sizes[of] - shared
+        return np.where(of > 0, shared / np.maximum(union, 1), 0.0)
 
     def save(self, path):
         """Write to an .npz file, through a temporary one."""
@@ -162,6 +191,12 @@ class Collector:
         y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         self.windows[i] = np.array([y0, y1, x0, x1]) + np.repeat(corner, 2)
         self.bits[i] = np.packbits(mask[y0:y1, x0:x1])
+
+    def insert(self, rows, masks):
+        """Set the masks of these rows, (M,) int, to those of `masks`, which lie on the same image."""
+        for row, bits in zip(rows, masks.bits, strict=True):
+            self.bits[row] = bits
+        self.windows[rows], self.scores[rows] = masks.windows, masks.scores
 
     def masks(self):
         """What was gathered; `Masks`."""

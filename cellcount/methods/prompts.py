@@ -7,6 +7,7 @@ are those of the thesis (section 6.3.2), with its sizes as defaults.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from cellcount.errors import ParameterError
@@ -198,6 +199,20 @@ def foreground(centres, background, wanted="cells"):
     signs = np.repeat([sign, -sign], [len(centres), len(background)])
     middle = points.mean(axis=0, keepdims=True) if len(points) else np.zeros((1, 2))
     return _prompts("foreground", middle.astype(np.float32), points[None], signs[None])
+
+
+def true_boxes(labels):
+    """The box around each object of a label image (H, W) int.
+
+    Returns
+    -------
+    boxes : (N, 4) float32, (y0, x0, y1, x1) px
+    objects : (N,) int
+        Their labels.
+    """
+    found = [(place, i + 1) for i, place in enumerate(ndimage.find_objects(labels)) if place is not None]
+    boxes = [(rows.start, columns.start, rows.stop - 1, columns.stop - 1) for (rows, columns), _ in found]
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array([label for _, label in found], int)
 
 
 MAKERS = {"point": point, "cross": cross, "box": box, "neighbours": neighbours}  # from centres alone, one each
