@@ -53,7 +53,7 @@ class Backbone:
     architecture: str
     trained_on: str
     tile: int = SAM_TILE
-    overlap: int = 64  # half of it would still hold the larger cells whole
+    overlap: int = 48  # more than a cell, and the 25 px of the thesis' boxes; a thesis image is then 20 tiles
 
 
 class Loaded(NamedTuple):

@@ -21,6 +21,9 @@ class Tile(NamedTuple):
 
 def tiles_of(shape, backbone):
     """The tiles of an image of `shape` (H, W) px for a `Backbone`: a list of `Tile`."""
+    if max(shape) <= backbone.tile:
+        whole = (0, shape[0], 0, shape[1])
+        return [Tile(whole, whole)]
     return [Tile(window, core) for window, core in tiles(shape, backbone.tile, backbone.overlap)]
 
 

@@ -17,7 +17,7 @@ from cellcount.methods.status import Status
 FORMAT = "cellcount-sam-small-1"  # of the weights file
 SHIPPED = files("cellcount") / "weights" / "sam-small-phantom.safetensors"
 TILE = 128  # px: three cells across; a prompt is decoded on 16 x 16 tokens, which is what makes training cheap
-OVERLAP = 36  # px around the 56 px that answer for prompts: a cell is at most some 35 px to either side of its centre
+OVERLAP = 32  # px around the 64 px that answer for prompts: few cells reach farther from their nucleus
 PATCH = 8  # px of the image for each token; the decoder's masks are four times finer, 2 px
 
 
