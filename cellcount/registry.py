@@ -8,8 +8,9 @@ With CELLCOUNT_OFFLINE set to anything, no address is asked.
 import logging
 import os
 import threading
+import tomllib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 with warnings.catch_warnings():
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 PROBE_SECONDS = 4.0  # a resolver that hangs is not covered by a connect timeout, so the whole probe is cut off here
 _probed: dict[str, str] = {}  # host -> "" or why it does not answer; one probe per process
 _verified: dict[tuple[Path, str], tuple[int, int, str]] = {}  # path, algorithm -> size, mtime in ns, hash
-NAMED = {"sha256": "SHA-256", "xxh128": "XXH128"}
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ class Weights:
     ----------
     url : str or None
         None where the file has no public address (it is then only looked for).
-    sha256 : str
-        "" where its publisher gives another hash only, `xxh128`. That one tells a damaged file, not a forged one, so
-        what it vouches for must be read without running any code in it (`weights_only=True`).
-    cache : str or None
+    sha256 : str or None
+        None where upstream publishes none: see `pin`.
+    xxh128 : str or None
+        What micro-SAM publishes in its place. It tells a damaged file, but not a forged one, so what it vouches for
+        must be read without running any code in it (`weights_only=True`).
+    cache : str, several of them, or None
         Where the method's own library keeps the file (`~` and environment variables are expanded):
         looked in after CELLCOUNT_DATA, so that nothing is downloaded twice.
     """
@@ -67,12 +69,12 @@ class Weights:
     name: str
     filename: str
     url: str | None
-    sha256: str
+    sha256: str | None
     bytes: int
     licence: str
     citation: str
-    cache: str | None = None
-    xxh128: str = ""
+    cache: str | tuple[str, ...] | None = None
+    xxh128: str | None = None
 
 
 def _known_files(name):
@@ -106,7 +108,17 @@ DATASETS = {
     ),
 }
 
-WEIGHTS: dict[str, Weights] = {}  # filled by the methods that have weights to fetch
+
+def _known_weights():
+    known = tomllib.loads(Path(__file__).with_name("registry-weights.toml").read_text("utf-8"))
+    absent = {"url": None, "sha256": None, "cache": ()}  # without a hash at all, see `pin`
+    return {
+        name: Weights(name, **absent | entry | {"cache": tuple(entry.get("cache", ()))})
+        for name, entry in known.items()
+    }
+
+
+WEIGHTS: dict[str, Weights] = _known_weights()
 
 
 def local_root():
@@ -177,7 +189,7 @@ def fetch(name, path, progress=False):
         return found
     known = known_file(name, path)
     _demand(known.url, f"{name}/{path}", known.bytes, _ways(name, path))
-    return _download(known.url, _expected(known), cache_root() / name / path, progress, _ways(name, path))
+    return _download(known.url, known.sha256, cache_root() / name / path, progress, _ways(name, path))
 
 
 def fetch_all(name, paths=None, progress=True):
@@ -234,37 +246,88 @@ def weights(name):
     return WEIGHTS[name]
 
 
-def find_weights(name):
+def pin(name):
+    """The hash that weights must have, or None: the registry's, else the user's own; SHA-256, or "xxh128:...".
+
+    Where upstream publishes no hash, nobody here can vouch for a file. A user who does writes a line into
+    `weights/SHA256SUMS` of the folder named by CELLCOUNT_DATA or of the cache folder, as `sha256sum FILE` prints it.
+    """
+    entry = weights(name)
+    if entry.sha256 or entry.xxh128:
+        return entry.sha256 or f"xxh128:{entry.xxh128}"
+    for folder in _weights_folders():
+        sums = folder / "SHA256SUMS"
+        for line in sums.read_text("utf-8").splitlines() if sums.is_file() else ():
+            digest, _, filename = line.partition(" ")
+            if filename.strip().lstrip("*").rsplit("/", 1)[-1] == entry.filename:
+                return digest.lower()
+    return None
+
+
+def find_weights(name, places=()):
     """The verified local path of weights, or None: CELLCOUNT_DATA/weights, the library's own cache, our cache.
+
+    Parameters
+    ----------
+    name : str
+    places : iterable of Path
+        Where else to look, first.
 
     Raises
     ------
     DataError
-        If a file lies at one of these places but is not the registered one.
+        If a file lies at one of these places but is not the registered one, or nobody has vouched for it (`pin`).
     """
     entry = weights(name)
-    places = [cache_root() / "weights" / entry.filename]
-    if entry.cache:
-        places.insert(0, Path(os.path.expandvars(entry.cache)).expanduser())
-    root = local_root()
-    if root is not None:
-        places.insert(0, root / "weights" / entry.filename)
-    for place in places:
+    caches = (entry.cache,) if isinstance(entry.cache, str) else entry.cache or ()
+    caches = [Path(os.path.expandvars(cache)).expanduser() for cache in caches]
+    ours = [folder / entry.filename for folder in _weights_folders()]
+    for place in [*places, *ours[:-1], *caches, ours[-1]]:
         if place.is_file():
-            _verify(place, entry)
+            digest = pin(name)
+            if digest is None:
+                raise DataError(
+                    f"{place}: no SHA-256 of {name} is published, so nothing vouches for this file. If you trust it, "
+                    f"append the line `{_digest(place)}  {entry.filename}` to {ours[0].parent / 'SHA256SUMS'}."
+                )
+            _verify(place, replace(entry, sha256=digest))
             return place
     return None
 
 
 def fetch_weights(name, progress=True):
-    """The verified local path of weights, downloaded if they are nowhere. Raises like `fetch`."""
+    """The verified local path of weights, downloaded if they are nowhere. Raises like `fetch`.
+
+    Weights without a hash are never downloaded: NotAvailableError then says how to get them by hand.
+    """
     found = find_weights(name)
     if found is not None:
         return found
     entry = weights(name)
-    ways = f"put {entry.filename} into the folder weights/ of the folder named by CELLCOUNT_DATA"
+    digest = pin(name)
+    ways = ways_to_weights(name)
+    if digest is None:
+        raise NotAvailableError(f"Not on this machine: weights {name} ({megabytes(entry.bytes)}). To get them, {ways}.")
     _demand(entry.url, f"weights {name}", entry.bytes, ways)
-    return _download(entry.url, _expected(entry), cache_root() / "weights" / entry.filename, progress, ways)
+    return _download(entry.url, digest, cache_root() / "weights" / entry.filename, progress, ways)
+
+
+def ways_to_weights(name):
+    """How a user gets weights that are not on this machine, as part of a sentence."""
+    entry = weights(name)
+    source = f"from {entry.url} " if entry.url else ""
+    put = f"put {entry.filename} {source}into the folder weights/ of the folder named by CELLCOUNT_DATA"
+    return (
+        put
+        if entry.sha256 or entry.xxh128
+        else f"{put}, and what `sha256sum {entry.filename}` prints into SHA256SUMS beside it"
+    )
+
+
+def _weights_folders():
+    """Folders of weights, CELLCOUNT_DATA's first if it is set; the last is the cache's."""
+    root = local_root()
+    return [folder / "weights" for folder in (root, cache_root()) if folder is not None]
 
 
 def megabytes(size):
@@ -298,25 +361,22 @@ def _download(url, digest, target, progress, ways):
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=(PROBE_SECONDS, 30))
     try:
-        pooch.retrieve(url, ":".join(digest), fname=target.name, path=target.parent, downloader=downloader)
+        known = digest if ":" in digest else f"sha256:{digest}"
+        pooch.retrieve(url, known, fname=target.name, path=target.parent, downloader=downloader)
     except requests.RequestException as error:
         raise NotAvailableError(f"The download of {url} broke off ({type(error).__name__}); {ways}.") from error
     except ValueError as error:  # pooch: the hash differs; it has deleted what it downloaded
-        raise DataError(f"{url} no longer gives the registered file (its SHA-256 differs); {ways}.") from error
+        raise DataError(f"{url} no longer gives the registered file (its hash differs); {ways}.") from error
     return target
 
 
-def _expected(known):
-    """(algorithm, hexadecimal hash) of a registered file."""
-    return ("xxh128", known.xxh128) if getattr(known, "xxh128", "") else ("sha256", known.sha256)
-
-
 def _verify(path, known):
-    algorithm, expected = _expected(known)
-    found = _digest(path, algorithm)
+    algorithm, _, expected = known.sha256.rpartition(":")
+    found = _digest(path, algorithm or "sha256")
     if found != expected:
+        name = algorithm.upper() or "SHA-256"
         raise DataError(
-            f"{path}: not the registered file ({NAMED[algorithm]} {found[:12]}..., expected {expected[:12]}..., "
+            f"{path}: not the registered file ({name} {found[:12]}..., expected {expected[:12]}..., "
             f"{known.bytes} bytes). Delete it, or get it again from {known.url or 'where you got it'}."
         )
 

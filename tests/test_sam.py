@@ -4,6 +4,8 @@ Most of it runs on a network of SAM's design with a few thousand random weights:
 looks, what is cut, kept and read is the same as for the large ones.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -26,8 +28,8 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLCOUNT_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("CELLCOUNT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CELLCOUNT_OFFLINE", "1")
-    for name, entry in backbones.registry.WEIGHTS.items():
-        monkeypatch.setitem(registry.WEIGHTS, name, entry.__class__(**{**vars(entry), "cache": None}))
+    for name, entry in registry.WEIGHTS.items():
+        monkeypatch.setitem(registry.WEIGHTS, name, replace(entry, cache=None))
     return tmp_path
 
 
@@ -324,24 +326,23 @@ def test_bad_calls_are_refused(image, weights):
 def test_without_weights_it_says_so_and_asks_nobody(image, model, monkeypatch):
     monkeypatch.setattr(registry, "unreachable", lambda url: pytest.fail("a request left"))
     state = sam.status(model)
-    entry = registry.weights(model)
+    entry = backbones.entry(model)
     assert state.state == "needs weights"
-    assert f"cellcount weights fetch {model}" in state.detail and registry.megabytes(entry.bytes) in state.detail
+    assert f"cellcount weights fetch sam-{model}" in state.detail and registry.megabytes(entry.bytes) in state.detail
     with pytest.raises(NotAvailableError, match=f"Not on this machine: {model}"):
         sam.Session(image, model=model)
 
 
 def test_the_registry_knows_all_that_a_download_needs():
-    assert set(sam.BACKBONES) - {"small"} <= set(registry.WEIGHTS)
-    for name in set(sam.BACKBONES) - {"small"}:
-        entry = registry.weights(name)
+    entries = [backbones.entry(name) for name in sam.BACKBONES if name != "small"]
+    for entry in entries:
         assert entry.url.startswith("https://") and entry.bytes > 1e7 and entry.licence and entry.citation
-        assert (len(entry.sha256), len(entry.xxh128)) in ((64, 0), (0, 32))
-    assert len({registry.weights(name).filename for name in set(sam.BACKBONES) - {"small"}}) == 14
+        assert (len(entry.sha256 or ""), len(entry.xxh128 or "")) in ((64, 0), (0, 32))
+    assert len({entry.filename for entry in entries}) == len(entries) == 14
 
 
 def placed(places, model, content):
-    path = places / "data" / "weights" / registry.weights(model).filename
+    path = places / "data" / "weights" / backbones.entry(model).filename
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     return path
@@ -393,7 +394,7 @@ def test_names_addresses_and_hashes_are_those_of_micro_sam():
     known = {name for name in theirs.registry if not name.endswith("_decoder")}
     assert known == set(sam.BACKBONES) - {"small"}
     for name in known:
-        entry = registry.weights(name)
+        entry = backbones.entry(name)
         assert theirs.urls[name] == entry.url
         if entry.xxh128:
             assert theirs.registry[name] == f"xxh128:{entry.xxh128}"
@@ -405,12 +406,12 @@ def test_weights_in_the_registrys_place_make_vit_b_run(places, monkeypatch):
     from segment_anything import sam_model_registry
 
     torch.manual_seed(0)
-    entry = registry.weights("vit_b")
+    entry = backbones.entry("vit_b")
     path = places / "data" / "weights" / entry.filename
     path.parent.mkdir()
     torch.save(sam_model_registry["vit_b"]().state_dict(), path)
     digest = registry.digest(path)
-    monkeypatch.setitem(registry.WEIGHTS, "vit_b", entry.__class__(**{**vars(entry), "sha256": digest}))
+    monkeypatch.setitem(registry.WEIGHTS, entry.name, replace(entry, sha256=digest))
     assert sam.status("vit_b").state == "ready"
     image = field((300, 400))
     session = sam.Session(image, model="vit_b", device="cpu", progress=False)
