@@ -32,5 +32,6 @@ METHODS = Methods(
         "stardist": "cellcount.methods.stardist",
         "deepsea": "cellcount.methods.deepsea",
         "sam": "cellcount.methods.sam",
+        "watershed": "cellcount.methods.watershed",
     }
 )

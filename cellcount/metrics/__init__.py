@@ -2,12 +2,13 @@
 
 from cellcount.metrics.counting import count_errors, coverage, game
 from cellcount.metrics.matching import NEAR_PX, Matching, default_tolerance, f1, inside, match, near
+from cellcount.metrics.prompted import assigned, prompt_scores, prompt_summary
 from cellcount.metrics.scores import READINGS, bootstrap, parts_of, per_image, pooled
 from cellcount.metrics.segmentation import IOU_THRESHOLDS, box_iou, paired_iou, segmentation_counts, segmentation_scores
 from cellcount.metrics.tuning import tuned
 
 __all__ = [
-    "IOU_THRESHOLDS", "NEAR_PX", "READINGS", "Matching", "bootstrap", "box_iou", "count_errors", "coverage",
+    "IOU_THRESHOLDS", "NEAR_PX", "READINGS", "Matching", "assigned", "bootstrap", "box_iou", "count_errors", "coverage",
     "default_tolerance", "f1", "game", "inside", "match", "near", "paired_iou", "parts_of", "per_image", "pooled",
-    "segmentation_counts", "segmentation_scores", "tuned",
+    "prompt_scores", "prompt_summary", "segmentation_counts", "segmentation_scores", "tuned",
 ]  # fmt: skip
