@@ -95,41 +95,45 @@ def segment(image, prompts, *, radius=18.0, weight=0.8, sigma=1.5, contrast=None
             wanted = (box[:2] + box[2:])[None] / 2
         if not len(wanted):
             continue
-        reach = _reach(wanted, box, radius, image.shape)
-        if reach is not None:
-            window, allowed = reach
-            corner = (window[0].start, window[1].start)
-            flooded = _flood(
-                ground[window], ~ends[window], allowed, wanted - corner, unwanted - corner, weight / radius
-            )
-            collector.put(i, flooded, corner=corner)
+        window = _window(wanted, unwanted, box, radius, image.shape)
+        corner = np.array([part.start for part in window])
+        allowed = _allowed(window, wanted, box, radius)
+        rivals = _allowed(window, unwanted, None, radius) if len(unwanted) else allowed
+        mask = ~ends[window] & (allowed | rivals)
+        flooded = _flood(ground[window], mask, wanted - corner, unwanted - corner, weight / radius)
+        collector.put(i, flooded & allowed, corner=corner)
     return collector.masks()
 
 
-def _reach(wanted, box, radius, shape):
-    """Window (two slices) that holds all that a mask may cover, and which of its pixels (h, w) bool; None if none."""
+def _window(wanted, unwanted, box, radius, shape):
+    """Two slices that hold all that a mask may cover, and what unwanted points close by may take from it."""
     low = wanted.min(axis=0) - radius if box is None else box[:2]
     high = wanted.max(axis=0) + radius if box is None else box[2:]
+    close = unwanted[((unwanted > low - radius) & (unwanted < high + radius)).all(axis=1)]
+    low, high = (f([edge, *close], axis=0) for f, edge in ((np.min, low), (np.max, high)))
     start = np.clip(np.floor(low), 0, shape).astype(int)
-    stop = np.clip(np.ceil(high) + 1, 0, shape).astype(int)
-    if (stop <= start).any():
-        return None
-    window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    stop = np.clip(np.ceil(high) + 1, start, shape).astype(int)
+    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+
+
+def _allowed(window, points, box, radius):
+    """Pixels (h, w) bool of a window within `radius` of a point, or in the ellipse that fills the box."""
     yy, xx = np.ogrid[window]
-    if box is None:
-        allowed = np.zeros(tuple(stop - start), bool)
-        for y, x in wanted:
-            allowed |= (yy - y) ** 2 + (xx - x) ** 2 <= radius**2
-    else:
+    if box is not None:
         (y, x), (height, width) = (box[:2] + box[2:]) / 2, np.maximum((box[2:] - box[:2]) / 2, 0.5)
-        allowed = ((yy - y) / height) ** 2 + ((xx - x) / width) ** 2 <= 1
-    return window, allowed
+        return ((yy - y) / height) ** 2 + ((xx - x) / width) ** 2 <= 1
+    allowed = np.zeros((yy.size, xx.size), bool)
+    for y, x in points:
+        allowed |= (yy - y) ** 2 + (xx - x) ** 2 <= radius**2
+    return allowed
 
 
-def _flood(ground, inhabited, allowed, wanted, unwanted, slope):
+def _flood(ground, mask, wanted, unwanted, slope):
     """The wanted region (h, w) bool of a window; points (n, 2) float, (y, x) px in it."""
     from skimage.segmentation import watershed
 
+    if not ground.size:
+        return np.zeros(ground.shape, bool)
     yy, xx = np.ogrid[: ground.shape[0], : ground.shape[1]]
     distance = np.full(ground.shape, np.inf)
     nearest = np.zeros(ground.shape, np.int32)
@@ -139,7 +143,7 @@ def _flood(ground, inhabited, allowed, wanted, unwanted, slope):
             closer = here < distance
             distance[closer], nearest[closer] = here[closer], value
     seeds = np.where(distance <= SEED_RADIUS, nearest, 0)
-    return watershed(ground + slope * distance, seeds, mask=(inhabited | (seeds > 0)) & allowed) == 1
+    return watershed(ground + slope * distance, seeds, mask=mask | (seeds > 0)) == 1
 
 
 def measure(image):

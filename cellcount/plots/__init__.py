@@ -12,6 +12,7 @@ _MODULES = {
     ),
     "drawings": ("label_types", "matching_example"),
     "microscope": ("phase_contrast_microscope",),
+    "prompted": ("foreground_masks", "mask_grid", "prompt_sweep", "prompt_types"),
     "targets": ("target",),
 }  # fmt: skip
 _HOME = {function: module for module, functions in _MODULES.items() for function in functions}

@@ -151,14 +151,14 @@ def status():
     """Whether its weights are here: `Status`."""
     if SHIPPED.is_file():
         return Status("ready", "small, our own, shipped with the package: trained on simulated fields")
-    return Status("needs weights", f"{SHIPPED.name} is not in the package: train it with `make sam-small`")
+    return Status("needs weights", f"{SHIPPED.name} is not in the package: train it with `python workflow/train_sam.py`")
 
 
 def path(weights=None):
     """Path of the weights file: the given one, or the shipped one. Raises DataError if it is not there."""
     found = Path(weights or SHIPPED)
     if not found.is_file():
-        raise DataError(f"No weights file at {found}; train one with `make sam-small`.")
+        raise DataError(f"No weights file at {found}; train one with `python workflow/train_sam.py`.")
     return found
 
 
