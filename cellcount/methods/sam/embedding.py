@@ -10,6 +10,7 @@ from cellcount.registry import cache_root
 from cellcount.tiling import tiles
 
 log = logging.getLogger(__name__)
+MEMORY = 200e6  # bytes of embeddings that are kept in memory, too: 95 tiles of SAM, more than a thesis image has
 
 
 class Tile(NamedTuple):
@@ -61,7 +62,7 @@ class Embeddings:
         identity = [loaded.digest, backbone.tile, backbone.overlap, image.shape, tuple(exposure)]
         self.key = hashlib.sha256(np.ascontiguousarray(image).tobytes() + repr(identity).encode()).hexdigest()[:32]
         self.path = cache_root() / "embeddings" / f"{backbone.name}-{self.key}.zarr" if keep else None
-        self.computed = 0
+        self.computed, self._latest = 0, {}
 
     def transform(self, window):
         """segment_anything's resizing of this window: the scale is the same for every window, whatever its shape."""
@@ -75,10 +76,15 @@ class Embeddings:
         import torch
 
         name = "-".join(map(str, window))
-        stored = self._read(name)
+        stored = self._latest.get(name)
+        if stored is None:
+            stored = self._read(name)
         if stored is None:
             stored = self._compute(window)
             self._write(name, stored)
+        self._latest[name] = stored
+        while len(self._latest) * stored.nbytes > MEMORY:
+            del self._latest[next(iter(self._latest))]  # the one that was read first
         return torch.from_numpy(stored.astype(np.float32)).to(self.loaded.sam.device)
 
     def _compute(self, window):

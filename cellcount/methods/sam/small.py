@@ -151,7 +151,9 @@ def status():
     """Whether its weights are here: `Status`."""
     if SHIPPED.is_file():
         return Status("ready", "small, our own, shipped with the package: trained on simulated fields")
-    return Status("needs weights", f"{SHIPPED.name} is not in the package: train it with `python workflow/train_sam.py`")
+    return Status(
+        "needs weights", f"{SHIPPED.name} is not in the package: train it with `python workflow/train_sam.py`"
+    )
 
 
 def path(weights=None):
