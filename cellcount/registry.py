@@ -366,7 +366,8 @@ def _download(url, digest, target, progress, ways):
     except requests.RequestException as error:
         raise NotAvailableError(f"The download of {url} broke off ({type(error).__name__}); {ways}.") from error
     except ValueError as error:  # pooch: the hash differs; it has deleted what it downloaded
-        raise DataError(f"{url} no longer gives the registered file (its hash differs); {ways}.") from error
+        name = "XXH128" if ":" in digest else "SHA-256"
+        raise DataError(f"{url} no longer gives the registered file (its {name} differs); {ways}.") from error
     return target
 
 

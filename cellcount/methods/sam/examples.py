@@ -105,7 +105,7 @@ def turned(array, turns, mirrored):
 
 
 def turned_points(points, turns, mirrored, side):
-    """Where `turned` moves points (n, 2), (y, x) px, of an array with this side."""
+    """Where `turned` moves points (N, 2), (y, x) px, of an array with this side."""
     for _ in range(turns):
         points = np.stack([side - 1 - points[:, 1], points[:, 0]], axis=1)
     return np.stack([points[:, 0], side - 1 - points[:, 1]], axis=1) if mirrored else points

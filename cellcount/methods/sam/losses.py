@@ -15,7 +15,7 @@ def dense_head(settings):
 
 
 def dense_loss(logits, labels):
-    """Cross-entropy of `dense_head`'s logits (n, 2, h, w) with what n label images (S, S) int say; a scalar."""
+    """Cross-entropy of `dense_head`'s logits (N, 2, h, w) with what N label images (S, S) int say: a scalar."""
     labels = torch.from_numpy(np.stack([np.ascontiguousarray(array) for array in labels])).to(logits.device)
     border = torch.zeros_like(labels, dtype=torch.bool)
     for axis in (1, 2):
