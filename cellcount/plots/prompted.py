@@ -114,7 +114,7 @@ def mask_grid(rows, *, window=None, note="not run", points=True):
     columns = max(len(cells) for cells in rows.values())
     sides = window[2:] if window else next(iter(rows.values()))[0][0].image.shape
     width = WIDTH / max(columns, 2)
-    figure = new_figure(WIDTH, len(rows) * (width * sides[0] / sides[1] + 0.1) + 0.25)
+    figure = new_figure(WIDTH, len(rows) * (width * sides[0] / sides[1] + 0.03) + 0.2)
     panels = figure.subplots(len(rows), columns, squeeze=False)
     for place, (label, cells) in zip(panels, rows.items(), strict=True):
         for axes, (sample, masks) in zip(place, cells, strict=True):
