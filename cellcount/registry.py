@@ -5,6 +5,7 @@ A file is looked for in the folder named by CELLCOUNT_DATA (laid out as `<data s
 With CELLCOUNT_OFFLINE set to anything, no address is asked.
 """
 
+import importlib.util
 import logging
 import os
 import threading
@@ -62,8 +63,9 @@ class Weights:
         What micro-SAM publishes in its place. It tells a damaged file, but not a forged one, so what it vouches for
         must be read without running any code in it (`weights_only=True`).
     cache : str, several of them, or None
-        Where the method's own library keeps the file (`~` and environment variables are expanded):
-        looked in after CELLCOUNT_DATA, so that nothing is downloaded twice.
+        Where the method's own library keeps the file (`~` and environment variables are expanded), or
+        "package:NAME/path" for a file that an installed package brings: looked in after CELLCOUNT_DATA, so that
+        nothing is downloaded twice.
     """
 
     name: str
@@ -280,7 +282,7 @@ def find_weights(name, places=()):
     """
     entry = weights(name)
     caches = (entry.cache,) if isinstance(entry.cache, str) else entry.cache or ()
-    caches = [Path(os.path.expandvars(cache)).expanduser() for cache in caches]
+    caches = [_expanded(cache) for cache in caches]
     ours = [folder / entry.filename for folder in _weights_folders()]
     for place in [*places, *ours[:-1], *caches, ours[-1]]:
         if place.is_file():
@@ -293,6 +295,15 @@ def find_weights(name, places=()):
             _verify(place, replace(entry, sha256=digest))
             return place
     return None
+
+
+def _expanded(cache):
+    """The path that `Weights.cache` means; one that does not exist if it lies in a package that is not installed."""
+    if not cache.startswith("package:"):
+        return Path(os.path.expandvars(cache)).expanduser()
+    package, _, inside = cache.removeprefix("package:").partition("/")
+    found = importlib.util.find_spec(package)
+    return Path(found.origin).parent / inside if found and found.origin else Path(package) / inside
 
 
 def fetch_weights(name, progress=True):

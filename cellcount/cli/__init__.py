@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from cellcount.cli import count, data, doctor, train, weights
+from cellcount.cli import bench, count, data, doctor, train, weights
 from cellcount.errors import CellcountError
 from cellcount.runner import __main__ as chapter
 
@@ -39,6 +39,7 @@ def _parser():
     verb("count", count, "count the cells of images with weights that are at hand", count.run)
     verb("train", train, "train CellNet on annotated images", train.run)
     verb("run", chapter, "run a chapter of the book on any dataset", chapter.run)
+    verb("bench", bench, "compute a benchmark or a controlled experiment, training many times")
     verb("data", data, "check, import, fetch and list datasets")
     verb("weights", weights, "list and fetch the weights of other people's networks")
     verb("methods", doctor.Methods, "list every method and whether it can run here", doctor.methods)

@@ -7,7 +7,7 @@ from cellcount.errors import ParameterError
 
 FORMAT = "cellcount-cellpose-1"  # of our weights file
 STYLE = 256  # channels at the coarsest resolution: the library's code has this number written out
-POSITIVE = ("diam_mean", "tile", "crop", "batch", "epochs", "learning_rate", "size_epochs")
+POSITIVE = ("diam_mean", "tile", "crop", "batch", "epochs", "learning_rate", "size_crop", "size_epochs")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Settings:
     learning_rate: float = 0.005  # the library's
     weight_decay: float = 1e-5  # the library's
     flow_threshold: float = 0.0  # off: masks made from clicks teach flows that differ from theirs by more than .4
-    size_epochs: int = 4  # of the size model, over 8 crops of 512 px each
+    size_crop: int = 256  # px of the image: of the size model; the library's 512 would reach beyond small fields
+    size_epochs: int = 8  # of the size model, over 8 crops each
     seed: int = 0  # of the first weights; Cellpose seeds its crops by itself, with the number of the epoch
 
     def __post_init__(self):
@@ -38,8 +39,11 @@ class Settings:
             raise ParameterError(f"masks={self.masks!r} is unknown; choose one of {', '.join(VARIANTS)}, true.")
         if len(self.widths) != 4 or self.widths[-1] != STYLE:
             raise ParameterError(f"widths={self.widths}: Cellpose wants four of them, the last {STYLE}.")
-        if self.crop % 8:
-            raise ParameterError(f"crop={self.crop} must be a multiple of 8, what the network halves it by.")
+        for name in ("crop", "size_crop"):
+            if getattr(self, name) % 8:
+                raise ParameterError(
+                    f"{name}={getattr(self, name)} must be a multiple of 8: the network halves it thrice."
+                )
         if self.epochs < 2:
             raise ParameterError(f"epochs={self.epochs}: Cellpose's learning rate is 0 in the first; give 2 or more.")
 

@@ -49,7 +49,7 @@ def fit(samples, *, out, device="auto", progress=True, **params):
     settings = settings_from(params)
     device = choose_device(device)
     cut = training_tiles(samples, settings, progress)
-    with deterministic(settings.seed), _numpy_seed_kept():
+    with deterministic(settings.seed), numpy_seed_kept():
         model = _start(settings, device)
         losses = _train(model.net, cut, settings, progress)
         size = _train_size(model.net, cut, settings)
@@ -183,12 +183,13 @@ def _train_size(net, cut, settings):
             nimg_per_epoch=8,
             n_epochs=settings.size_epochs,
             batch_size=4,
+            bsize=settings.size_crop,
             min_train_masks=0,
         )
 
 
 @contextmanager
-def _numpy_seed_kept():
+def numpy_seed_kept():
     """Cellpose seeds NumPy's global generator; the caller's goes on afterwards as if it had not."""
     before = np.random.get_state()
     try:
