@@ -144,15 +144,16 @@ def test_an_interrupted_training_gives_the_same_weights(tmp_path):
 
 @pytest.mark.slow
 def test_training_learns_and_says_how_well(tmp_path):
-    """A few dozen steps on easy cells: the loss falls, and a mask overlaps the cell that was pointed at."""
+    """A hundred steps on easy cells: the loss falls, and a point's mask is that of the cell that was pointed at."""
+    wider = TINY | {"width": 64, "heads": 4, "prompt_width": 128, "stem": (16, 32, 64), "tiles": 1, "prompts": 12}
     out = sam.fit(
         [scene(seed) for seed in range(4)], out=tmp_path / "a.safetensors", validation=[scene(9)], device="cpu",
-        progress=False, steps=150, average=0.9, learning_rate=3e-3, **TINY,
+        progress=False, steps=150, average=0.9, learning_rate=2e-3, **wider,
     )  # fmt: skip
     losses = sam.about(out)["losses"]
-    assert np.mean(losses[-20:]) < 0.75 * np.mean(losses[:20])
+    assert np.mean(losses[-20:]) < 0.6 * np.mean(losses[:20])
     score = sam.about(out)["scores"][-1]
-    assert score["step"] == 150 and score["drawn box"] > 0.3
+    assert score["step"] == 150 and score["point"] > 0.3
 
 
 def test_bad_calls_are_refused(tmp_path):

