@@ -21,7 +21,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # From left to right; a module imports from its own room and from those left of it.
 ROOMS = [
     ("errors", "files"), ("nouns", "registry", "devices"), ("data",), ("tiling",), ("methods",), ("metrics",),
-    ("results",), ("plots",), ("chapters",), ("runner",), ("cli",), ("__main__",),
+    ("results",), ("search",), ("plots",), ("chapters",), ("runner",), ("cli",), ("__main__",),
 ]  # fmt: skip
 ARRAYS = re.compile(r"\b(image|images|points|true|predicted|labels|heat|mask|region|density)\b")
 SHAPE = re.compile(r"\([A-Z][A-Za-z0-9, *|/+-]*\)|list of Sample|Sample|Prediction|matplotlib|shape")

@@ -24,4 +24,16 @@ class Methods(Mapping):
         return len(self._homes)
 
 
-METHODS = Methods({"cellnet": "cellcount.methods.cellnet", "blobs": "cellcount.methods.blobs"})
+METHODS = Methods(
+    {
+        "cellnet": "cellcount.methods.cellnet",
+        "blobs": "cellcount.methods.blobs",
+        "laplacian": "cellcount.methods.classical.laplacian",
+        "tophat": "cellcount.methods.classical.tophat",
+        "bandpass": "cellcount.methods.classical.bandpass",
+        "symmetry": "cellcount.methods.classical.symmetry",
+        "clusters": "cellcount.methods.classical.clusters",
+        "watershed": "cellcount.methods.classical.watershed",
+        "foreground-area": "cellcount.methods.foreground",
+    }
+)
