@@ -8,5 +8,6 @@ from cellcount.metrics.scores import READINGS, bootstrap, parts_of, per_image, p
 
 __all__ = [
     "NEAR_PX", "READINGS", "Matching", "bootstrap", "by_density", "count_errors", "coverage", "covered",
-    "default_tolerance", "f1", "game", "inside", "iou", "match", "near", "overlap", "parts_of", "per_image", "pooled", "windows",
+    "default_tolerance", "f1", "game", "inside", "iou", "match", "near", "overlap", "parts_of", "per_image", "pooled",
+    "windows",
 ]  # fmt: skip
