@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import DataError
 from cellcount.files import replacing, sha256
 from cellcount.methods.foreground.masks import find, foreground
 from cellcount.methods.status import Status
@@ -128,7 +128,7 @@ def _read(path, mtime):
         raise DataError(f"{path}: JSON, but not a weights file of foreground-area (no {FORMAT!r} in it).")
     find(about["foreground"])
     if not 0 < about["cells_per_px"] < 1:
-        raise ParameterError(f"{path}: cells_per_px is {about['cells_per_px']}; it must lie between 0 and 1.")
+        raise DataError(f"{path}: cells_per_px is {about['cells_per_px']}; it must lie between 0 and 1.")
     return about
 
 
