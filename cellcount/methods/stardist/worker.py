@@ -83,7 +83,7 @@ def fit(images, labels, validation, settings, out, about, report):
 
     Parameters
     ----------
-    images, labels : lists of (h, w) float32 and int32; -1 is ground that nobody has looked at
+    images, labels : lists of (H, W) float32 and int32; -1 is ground that nobody has looked at
     validation : (images, labels), likewise
     settings : dict of `cellcount.methods.stardist.settings.Settings`
     out : str
