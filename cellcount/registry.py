@@ -262,14 +262,8 @@ def pin(name):
     return None
 
 
-def find_weights(name, places=()):
+def find_weights(name):
     """The verified local path of weights, or None: CELLCOUNT_DATA/weights, the library's own cache, our cache.
-
-    Parameters
-    ----------
-    name : str
-    places : iterable of Path
-        Where else to look, first.
 
     Raises
     ------
@@ -280,7 +274,7 @@ def find_weights(name, places=()):
     caches = (entry.cache,) if isinstance(entry.cache, str) else entry.cache or ()
     caches = [_expanded(cache) for cache in caches]
     ours = [folder / entry.filename for folder in _weights_folders()]
-    for place in [*places, *ours[:-1], *caches, ours[-1]]:
+    for place in [*ours[:-1], *caches, ours[-1]]:
         if place.is_file():
             digest = pin(name)
             if digest is None:

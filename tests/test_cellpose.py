@@ -34,7 +34,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     out = tmp_path_factory.mktemp("cellpose") / "small.safetensors"
-    return cellpose.fit([scene(0), scene(1)], out=out, device="cpu", progress=False, epochs=60, **TINY)
+    return cellpose.fit([scene(0), scene(1)], out=out, device="cpu", progress=False, epochs=50, **TINY)
 
 
 @pytest.fixture
@@ -90,20 +90,16 @@ def test_a_sweep_says_what_predict_says(weights):
 
 @pytest.mark.slow
 def test_a_scale_error_nulls_the_predictions_and_the_training_mode_does_not(weights):
-    new = scene(10)
-    answers = scale_error(new.image, weights=weights, diameter=DIAMETER, device="cpu")
-    f1 = {name: match(new.points, prediction.points, 6).f1 for name, prediction in answers.items()}
-    assert f1["as trained"] > 0.85
-    np.testing.assert_array_equal(answers["training mode"].labels, answers["as trained"].labels)
-    # Here the network's size is 15 px, the discs' 20: fed unscaled they are a third too large. See the wide case below.
-    again = cellpose.predict(new.image, weights=weights, device="cpu", diameter=DIAMETER)
-    np.testing.assert_array_equal(again.labels, answers["as trained"].labels)  # and the model is as it was
-    big = replace(new, image=new.image.repeat(3, 0).repeat(3, 1), valid=None, labels=None, points=new.points * 3 + 1)
-    answers = scale_error(big.image, weights=weights, diameter=3 * DIAMETER, device="cpu")
-    f1 = {name: match(big.points, prediction.points, 18).f1 for name, prediction in answers.items()}
+    new = scene(10, shape=(96, 96), n=7)
+    big = Sample("big", new.image.repeat(4, 0).repeat(4, 1), new.points * 4 + 1.5)
+    answers = scale_error(big.image, weights=weights, diameter=4 * DIAMETER, device="cpu")
+    f1 = {name: match(big.points, prediction.points, 24).f1 for name, prediction in answers.items()}
     assert f1["as trained"] > 0.8
-    assert f1["diam_mean = diameter"] < 0.5 * f1["as trained"]
-    assert f1["object just trained"] < 0.5 * f1["as trained"]
+    np.testing.assert_array_equal(answers["training mode"].labels, answers["as trained"].labels)
+    assert f1["diam_mean = diameter"] < 0.6 * f1["as trained"]
+    assert f1["object just trained"] < 0.6 * f1["as trained"]
+    again = cellpose.predict(big.image, weights=weights, device="cpu", diameter=4 * DIAMETER)
+    np.testing.assert_array_equal(again.labels, answers["as trained"].labels)  # the model is as it was
 
 
 def test_a_training_that_seems_frozen():
@@ -129,7 +125,7 @@ def test_prediction_leaves_a_network_that_can_be_trained_and_saved(weights):
 
 def test_the_weights_say_how_they_were_made(weights):
     about = cellpose.about(weights)
-    assert about["settings"]["epochs"] == 60 and about["samples"] == ["scene-0", "scene-1"]
+    assert about["settings"]["epochs"] == 50 and about["samples"] == ["scene-0", "scene-1"]
     assert about["masks"] == 48 and about["diameter"] == pytest.approx(DIAMETER, rel=0.1)
     assert np.mean(about["losses"][-10:]) < 0.7 * np.mean(about["losses"][:10])
 
@@ -169,6 +165,8 @@ def test_tiles_are_cut_where_the_annotation_can_be_trusted():
         ({"crop": 100}, "multiple of 8"),
         ({"widths": (8, 8, 8)}, "four of them, the last 256"),
         ({"masks": "drawn"}, "masks='drawn' is unknown"),
+        ({"start": "cyto4"}, "start='cyto4' is unknown"),
+        ({"start": "cyto3", "widths": (8, 8, 8, 256)}, "the weights cyto3 have"),
     ],
 )
 def test_bad_settings_are_refused(tmp_path, params, message):
@@ -258,7 +256,8 @@ def test_a_network_with_missing_tensors_is_refused(places):
     """The library loads it, and leaves random numbers where the file has nothing."""
     import torch
 
-    file = stand_in(places)[0]
+    file, size = stand_in(places)
+    size.unlink()
     state = torch.load(file, weights_only=True)
     state.pop("output.2.weight")
     torch.save(state, file)

@@ -183,3 +183,51 @@ def test_a_wrong_data_folder_is_named(monkeypatch):
     monkeypatch.setenv("CELLCOUNT_DATA", "/nowhere/at/all")
     with pytest.raises(NotAvailableError, match="/nowhere/at/all"):
         registry.find("thesis", "data.csv")
+
+
+def test_weights_have_a_hash_or_an_address_to_ask_for_it():
+    assert registry.WEIGHTS
+    for name, entry in registry.WEIGHTS.items():
+        assert entry.name == name and entry.filename and entry.licence and entry.citation and entry.bytes > 0
+        assert re.fullmatch("[0-9a-f]{64}", entry.sha256) if entry.sha256 else entry.url.startswith("https://")
+
+
+@pytest.fixture
+def unpublished(places, monkeypatch):
+    """Weights whose hash nobody has published, in CELLCOUNT_DATA/weights."""
+    entry = registry.Weights("net", "net.pt", "http://127.0.0.1:9/net.pt", None, 6, "none", "nobody")
+    monkeypatch.setitem(registry.WEIGHTS, "net", entry)
+    return put(places / "data" / "weights" / "net.pt")
+
+
+def test_weights_without_a_published_hash_need_the_users_word(unpublished, places):
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    assert registry.pin("net") is None
+    with pytest.raises(DataError, match=f"append the line `{digest}  net.pt` to .*SHA256SUMS"):
+        registry.find_weights("net")
+    sums = unpublished.parent / "SHA256SUMS"
+    sums.write_text(f"{'0' * 64}  other.pt\n{digest}  net.pt\n")
+    assert registry.pin("net") == digest and registry.find_weights("net") == unpublished
+    sums.write_text(f"{digest.upper()} *some/folder/net.pt\n")  # as sha256sum writes it for a path, read as binary
+    assert registry.fetch_weights("net") == unpublished
+    sums.write_text(f"{'0' * 64}  net.pt\n")
+    with pytest.raises(DataError, match="not the registered file"):
+        registry.find_weights("net")
+
+
+def test_weights_without_a_published_hash_are_never_downloaded(unpublished):
+    unpublished.unlink()
+    assert registry.find_weights("net") is None
+    with pytest.raises(NotAvailableError, match="put net.pt from http://127.0.0.1:9/net.pt .* into SHA256SUMS"):
+        registry.fetch_weights("net")
+
+
+def test_weights_are_looked_for_in_the_librarys_caches(places, monkeypatch):
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    caches = ("$NO_SUCH_VARIABLE/net.pt", "$LIBRARY/net.pt")
+    entry = registry.Weights("net", "net.pt", None, digest, 6, "none", "nobody", cache=caches)
+    monkeypatch.setitem(registry.WEIGHTS, "net", entry)
+    monkeypatch.setenv("LIBRARY", str(places / "library"))
+    assert registry.find_weights("net") is None
+    cached = put(places / "library" / "net.pt")
+    assert registry.find_weights("net") == cached

@@ -6,7 +6,6 @@ import each other by names that exist in a checkout of its sources only.
 
 import functools
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -71,13 +70,14 @@ def predict(image, *, prompts=None, device="auto", scale=1.0, exposure=None):
     labels, count = _components(cell > 0.5)
     index = np.arange(1, count + 1)
     scores = ndimage.mean(cell, labels, index) if count else []
+    points = np.array(ndimage.center_of_mass(labels > 0, labels, index), np.float32).reshape(-1, 2)
+    points = (points + 0.5) * np.float32([side / n for side, n in zip(image.shape, cell.shape)]) - 0.5
     # Back to the image's own pixels: each takes the label at its place in the scaled image.
     places = [((np.arange(side) + 0.5) * n / side).astype(int) for side, n in zip(image.shape, cell.shape)]
     labels = labels[np.ix_(*places)]
     kept = np.bincount(labels.ravel(), minlength=count + 1)[1:] > 0  # a speck may vanish when the image was enlarged
     renamed = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    labels, index = renamed[labels], np.arange(1, kept.sum() + 1)
-    points = np.array(ndimage.center_of_mass(labels > 0, labels, index), np.float32).reshape(-1, 2)
+    points, labels = points[kept], renamed[labels]
     return Prediction(
         points,
         np.asarray(scores, np.float32)[kept],
@@ -129,11 +129,9 @@ def _network(path, device):
 
 def _find():
     """Verified path of the weights in the installed package, or wherever else the registry looks."""
-    package = find_spec("deepsea")
-    if package is None:
+    if find_spec("deepsea") is None:
         raise NotAvailableError("The package deepsea is not installed: pip install 'cellcount[methods]'.")
-    inside = [Path(folder) / "trained_models" for folder in package.submodule_search_locations]
-    path = registry.find_weights("deepsea", [folder / registry.weights("deepsea").filename for folder in inside])
+    path = registry.find_weights("deepsea")
     if path is None:
         raise NotAvailableError("The package deepsea lacks its weights: install it again, pip install deepsea==0.0.3.")
     return path

@@ -12,6 +12,6 @@ from cellcount.metrics.tuning import tuned
 __all__ = [
     "IOU_THRESHOLDS", "NEAR_PX", "READINGS", "IntervalRule", "Matching", "Outcomes", "bootstrap", "box_iou",
     "by_crowding", "calibrate", "count_errors", "coverage", "crowding", "default_tolerance", "f1", "flask_count",
-    "game", "inside", "mask_outcomes", "match", "near", "paired_iou", "parts_of", "per_image", "pooled", "segmentation_counts",
-    "segmentation_scores", "tuned",
+    "game", "inside", "mask_outcomes", "match", "near", "paired_iou", "parts_of", "per_image", "pooled",
+    "segmentation_counts", "segmentation_scores", "tuned",
 ]  # fmt: skip

@@ -7,8 +7,9 @@
 from cellcount import registry
 from cellcount.errors import CellcountError
 from cellcount.methods.cellpose.inference import estimate_diameter, flow, measure, predict, segment
+from cellcount.methods.cellpose.settings import NAMES
 from cellcount.methods.cellpose.sweep import sweep
-from cellcount.methods.cellpose.weights import NAMES, find, read
+from cellcount.methods.cellpose.weights import find, read
 from cellcount.methods.status import Status
 
 __all__ = ["NAMES", "about", "estimate_diameter", "fit", "flow", "measure", "predict", "segment", "status", "sweep"]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cellcount.devices import choose_device, deterministic
-from cellcount.methods.cellpose.inference import GRAY, OFF, as_prediction, normalised
+from cellcount.methods.cellpose.inference import GRAY, OFF, as_prediction, normalised, quiet
 from cellcount.methods.cellpose.training import numpy_seed_kept
 from cellcount.methods.cellpose.weights import load, new_model
 
@@ -95,8 +95,11 @@ def silent_start(image, labels, *, widths=(32, 64, 128, 256), epochs=1, device="
         hook.remove()
         logger.removeHandler(records)
         logger.setLevel(level)
-    learned = max(float((tensor - before[name]).abs().max()) for name, tensor in net.named_parameters()
-                  if tensor.requires_grad)  # fmt: skip
+    learned = max(
+        float((tensor.detach() - before[name].detach()).abs().max())
+        for name, tensor in net.named_parameters()
+        if tensor.requires_grad
+    )
     return Silence(clock.first_sign, clock.first_step, clock.now(), clock.getvalue(), records.count, learned)
 
 
@@ -157,7 +160,7 @@ def scale_error(image, *, weights, diameter, device="auto"):
     declared = model.diam_mean, model.diam_labels
 
     def run(**params):
-        with deterministic(0):
+        with deterministic(0), quiet():
             masks, (_, _, logit), _ = model.eval(
                 gray, channels=GRAY, normalize=OFF, flow_threshold=loaded.flow_threshold, **params
             )

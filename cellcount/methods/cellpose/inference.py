@@ -1,5 +1,7 @@
 """From an image to masks: Cellpose's network, its size model, and its flow dynamics."""
 
+import warnings
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -138,9 +140,10 @@ def _automatic_diameter(image, loaded):
     _, _, style = model.eval(image, channels=GRAY, normalize=OFF, compute_masks=False, **scale)
     first = float(size._size_estimation(np.asarray(style)))
     first = first if np.isfinite(first) else loaded.diameter
-    masks, _, _ = model.eval(
-        image, channels=GRAY, normalize=OFF, diameter=first, flow_threshold=loaded.flow_threshold, resample=False
-    )
+    with quiet():
+        masks, _, _ = model.eval(
+            image, channels=GRAY, normalize=OFF, diameter=first, flow_threshold=loaded.flow_threshold, resample=False
+        )
     second = float(diameters(masks)[0]) if masks.any() else first
     return max(second, LEAST_DIAMETER)
 
@@ -159,15 +162,16 @@ def segment(flows, flow_threshold=None, *, cellprob_threshold=0.0, min_size=MASK
 
     threshold = flows.loaded.flow_threshold if flow_threshold is None else flow_threshold
     steps = flows.diameter / flows.loaded.model.diam_mean * 200  # as in CellposeModel.eval
-    masks = resize_and_compute_masks(
-        flows.flow,
-        flows.logit,
-        niter=steps,
-        flow_threshold=threshold,
-        cellprob_threshold=cellprob_threshold,
-        min_size=min_size,
-        device=flows.loaded.model.device,
-    )
+    with quiet():
+        masks = resize_and_compute_masks(
+            flows.flow,
+            flows.logit,
+            niter=steps,
+            flow_threshold=threshold,
+            cellprob_threshold=cellprob_threshold,
+            min_size=min_size,
+            device=flows.loaded.model.device,
+        )
     return as_prediction(
         masks,
         flows.logit,
@@ -176,6 +180,14 @@ def segment(flows, flow_threshold=None, *, cellprob_threshold=0.0, min_size=MASK
         diameter=flows.diameter,
         flow_threshold=threshold,
     )
+
+
+@contextmanager
+def quiet():
+    """Without torch's remark that the sparse tensors of Cellpose's dynamics are not checked."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse invariant checks")
+        yield
 
 
 def as_prediction(masks, logit, **meta):

@@ -6,6 +6,8 @@ from cellcount.data.pseudo_masks import VARIANTS
 from cellcount.errors import ParameterError
 
 FORMAT = "cellcount-cellpose-1"  # of our weights file
+NAMES = ("cyto", "cyto2", "cyto3")  # weights of the library
+LIBRARY_WIDTHS = (32, 64, 128, 256)
 STYLE = 256  # channels at the coarsest resolution: the library's code has this number written out
 POSITIVE = ("diam_mean", "tile", "crop", "batch", "epochs", "learning_rate", "size_crop", "size_epochs")
 
@@ -16,7 +18,7 @@ class Settings:
 
     start: str = ""  # weights to start from: "cyto", "cyto2", "cyto3", or none
     masks: str = "weighted"  # what to learn from: a variant of pseudo_masks, or "true" where a sample has labels
-    widths: tuple[int, ...] = (32, 64, 128, STYLE)  # Cellpose's own
+    widths: tuple[int, ...] = LIBRARY_WIDTHS
     diam_mean: float = 15.0  # px, to which cells are scaled; Cellpose's own 30 takes four times as long
     tile: int = 512  # px of the image; Cellpose draws one crop from each image it is given, so we cut ours
     trusted: float = 0.7  # least share of a tile where the annotation can be trusted: its loss knows no "unknown"
@@ -37,6 +39,12 @@ class Settings:
                 raise ParameterError(f"{name}={getattr(self, name)!r} must be positive.")
         if self.masks not in (*VARIANTS, "true"):
             raise ParameterError(f"masks={self.masks!r} is unknown; choose one of {', '.join(VARIANTS)}, true.")
+        if self.start not in ("", *NAMES):
+            raise ParameterError(
+                f"start={self.start!r} is unknown; choose one of {', '.join(NAMES)}, or leave it empty."
+            )
+        if self.start and self.widths != LIBRARY_WIDTHS:
+            raise ParameterError(f"widths={self.widths}: the weights {self.start} have {LIBRARY_WIDTHS}.")
         if len(self.widths) != 4 or self.widths[-1] != STYLE:
             raise ParameterError(f"widths={self.widths}: Cellpose wants four of them, the last {STYLE}.")
         for name in ("crop", "size_crop"):

@@ -3,7 +3,7 @@
 import numpy as np
 from tqdm import tqdm
 
-from cellcount.methods.cellpose.inference import MASK_SIZE, as_prediction, flow
+from cellcount.methods.cellpose.inference import MASK_SIZE, as_prediction, flow, quiet
 
 
 def sweep(image, diameters, flow_thresholds, *, device="auto", weights="cyto3", exposure=None, progress=True):
@@ -31,7 +31,8 @@ def sweep(image, diameters, flow_thresholds, *, device="auto", weights="cyto3", 
         flows = flow(image, device=device, weights=weights, diameter=diameter, exposure=exposure)
         model = flows.loaded.model
         steps = flows.diameter / model.diam_mean * 200  # as in CellposeModel.eval
-        masks = compute_masks(flows.flow, flows.logit, niter=steps, flow_threshold=0, device=model.device)
+        with quiet():
+            masks = compute_masks(flows.flow, flows.logit, niter=steps, flow_threshold=0, device=model.device)
         errors = flow_error(masks, flows.flow, model.device)[0] if masks.any() else np.zeros(0)
         for threshold in flow_thresholds:
             kept = masks.copy()

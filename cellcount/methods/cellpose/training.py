@@ -13,7 +13,7 @@ from cellcount.devices import choose_device, deterministic
 from cellcount.errors import DataError
 from cellcount.methods.cellpose.inference import OFF, normalised
 from cellcount.methods.cellpose.settings import settings_from
-from cellcount.methods.cellpose.weights import NAMES, load, new_model, save
+from cellcount.methods.cellpose.weights import load, new_model, save
 from cellcount.tiling import tiles
 
 LEAST_MASKS = 5  # of a tile; the library's own limit
@@ -126,9 +126,7 @@ def _labels(sample, settings):
 
 def _start(settings, device):
     """A model to train: fresh, or with the weights of the library."""
-    if settings.start not in NAMES:
-        if settings.start:
-            raise DataError(f"start={settings.start!r}: choose one of {', '.join(NAMES)}, or leave it empty.")
+    if not settings.start:
         return new_model(settings.widths, settings.diam_mean, device)
     pretrained = load(settings.start, device)
     model = new_model(settings.widths, settings.diam_mean, device)  # what is loaded may be in use elsewhere

@@ -10,9 +10,8 @@ import numpy as np
 from cellcount import registry
 from cellcount.errors import DataError, NotAvailableError
 from cellcount.files import replacing, sha256
-from cellcount.methods.cellpose.settings import FORMAT, Settings
+from cellcount.methods.cellpose.settings import FORMAT, LIBRARY_WIDTHS, NAMES, Settings
 
-NAMES = ("cyto", "cyto2", "cyto3")
 LIBRARY_DIAMETER = 30.0  # px, to which its authors' models scale cells
 LIBRARY_FLOW_THRESHOLD = 0.4
 SIZE = ("A", "smean")  # arrays of the size model; "ymean" and "diam_mean" are numbers
@@ -76,7 +75,7 @@ def _load_library(name, paths, device):
     import torch
 
     network, size = paths
-    model = new_model((32, 64, 128, 256), LIBRARY_DIAMETER, device)
+    model = new_model(LIBRARY_WIDTHS, LIBRARY_DIAMETER, device)
     state = torch.load(network, map_location="cpu", weights_only=True)
     absent = set(model.net.state_dict()) - set(state) - {"diam_mean", "diam_labels"}  # files of Cellpose 1 lack these
     if absent:  # the library loads such a file all the same, and leaves random numbers where it has nothing

@@ -84,7 +84,11 @@ class Process:
         return self._child
 
     def _obituary(self):
-        code = self._child.wait()
+        try:
+            code = self._child.wait(timeout=10)
+        except subprocess.TimeoutExpired:  # it lives, but what it sent was no message
+            self._child.kill()
+            code = self._child.wait()
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         self._child = None

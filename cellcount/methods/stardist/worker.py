@@ -32,7 +32,7 @@ def predict(image, weights, threshold, overlap, scale):
         axes="YX" if channels == 1 else "YXC",
         prob_thresh=threshold,
         nms_thresh=overlap,
-        scale=None if scale == 1 else {"Y": scale, "X": scale},
+        scale=None if scale == 1 else (scale, scale, 1)[: stacked.ndim],
         n_tiles=None,
         show_tile_progress=False,
         verbose=False,
@@ -149,7 +149,8 @@ def _augment(image, label):
     image, label = np.rot90(image, turns), np.rot90(label, turns)
     if np.random.rand() < 0.5:
         image, label = image[::-1], label[::-1]
-    return image * np.random.uniform(0.7, 1.3) + np.random.uniform(-0.2, 0.2), label
+    image = image * np.random.uniform(0.7, 1.3) + np.random.uniform(-0.2, 0.2)
+    return np.ascontiguousarray(image), np.ascontiguousarray(label)
 
 
 def _pack(folder, out, about):
