@@ -1,6 +1,7 @@
 """The benchmark's own arithmetic; the times themselves are no test's business."""
 
 import importlib.util
+import json
 import socket
 import sys
 
@@ -36,16 +37,18 @@ def test_medians_rates_ratios_and_promises(bench):
     ours, network, cellpose = (frame.loc[n] for n in (bench.CELLNET, "CellNet, its network", "Cellpose 3, its network"))
     assert (ours.seconds, ours.repeats, ours.megapixels_per_s, ours.times_cellnet) == (0.5, 3, 6.0, 1.0)
     assert (network.gflop_per_s, network.share_of_peak) == (40.0, 0.5)
-    assert cellpose.times_cellnet == 58 and cellpose.kept
-    assert not frame.loc["published"].kept and frame.loc["published"].error == "no memory"
-    assert not frame.loc["time of streaming over area"].kept
-    assert frame.loc["float32 matrix product"].kept
+    assert cellpose.times_cellnet == 58 and cellpose.kept == ours.kept == "yes"
+    assert frame.loc["published"].kept == "no" and frame.loc["published"].error == "no memory"
+    assert frame.loc["time of streaming over area"].kept == "no"
+    assert frame.loc["float32 matrix product"].kept == ""
+    alone = bench.table(rows(bench)[3:4]).iloc[0]
+    assert alone.promise == "times_cellnet >= 40" and alone.kept == ""
 
 
 def test_a_promise_is_broken_by_memory_or_by_a_ratio(bench):
     frame = bench.table(rows(bench, seconds=[0.9], peak_mb=1200)).set_index("what")
-    assert not frame.loc[bench.CELLNET].kept and "peak_mb <= 1000" in frame.loc[bench.CELLNET].promise
-    assert not frame.loc["Cellpose 3, its network"].kept
+    assert frame.loc[bench.CELLNET].kept == "no" and "peak_mb <= 1000" in frame.loc[bench.CELLNET].promise
+    assert frame.loc["Cellpose 3, its network"].kept == "no"
 
 
 def test_every_promise_and_every_part_is_one_that_is_measured(bench):
@@ -57,10 +60,14 @@ def test_every_promise_and_every_part_is_one_that_is_measured(bench):
 
 
 def test_a_command_is_timed_with_its_own_memory_and_its_error(bench):
-    seconds, peak, text, reason = bench.run(["-c", "x = b'x' * 200_000_000; print('done')"])
-    assert 0 < seconds < 60 and 190 < peak < 400 and (text, reason) == ("done", "")
+    seconds, _, text, reason = bench.run(["-c", "print('done')"])
+    assert 0 < seconds < 60 and (text, reason) == ("done", "")
     assert bench.run(["-c", "raise ValueError('of this kind')"])[3] == "ValueError: of this kind"
     assert bench.run(["-c", "import sys; sys.exit(3)"])[3] == "ended with code 3"
+    # In a process of its own: this one has held more than the command will.
+    code = "import bench; print([bench.run(['-c', f'x = bytes(1) * {n}'])[1] for n in (300_000_000, 600_000_000)])"
+    small, large = json.loads(bench.run(["-c", code], PYTHONPATH=str(root() / "workflow"))[2])
+    assert 300 <= small < 400 and 600 <= large < 700
 
 
 def test_the_large_image_is_made_of_the_field(bench, tmp_path):

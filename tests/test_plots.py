@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,18 @@ COVERED = pd.DataFrame(
 RULE = metrics.calibrate([100.0] * 40, [100.0] * 40)
 CROWDS = pd.DataFrame({"low": [0, 5], "high": [5, 10], "precision": [0.9, 0.8], "recall": [0.7, 0.6]})
 DRAWS = pd.DataFrame({"reading": "whole", "train": 50, "draw": [0, 1], "n_true": 100, "count": [102.0, 96.0]})
+MASKED = replace(PREDICTION, labels=np.zeros(SAMPLE.image.shape, np.int32))
+for i, (y, x) in enumerate(np.rint(MASKED.points).astype(int)):
+    MASKED.labels[max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5] = i + 1
+OUTCOMES = metrics.mask_outcomes(SAMPLE, MASKED, SAMPLE.image > 0.9, 8)
+SWEPT = pd.DataFrame([(d, f, 0.1 * f + d / 100) for d in (10, 30) for f in (0, 1)], columns=["d", "flow", "f1"])
 FIGURES = {
+    "mask_panels": lambda: plots.mask_panels(SAMPLE, {"one": MASKED.labels, "other": MASKED.labels}),
+    "mask_outcome": lambda: plots.mask_outcome(SAMPLE, MASKED, OUTCOMES),
+    "mask_gallery": lambda: plots.mask_gallery(SAMPLE, MASKED, OUTCOMES, number=3, side=40),
+    "sweep_lines": lambda: plots.sweep_lines(SWEPT, x="d", lines="flow", panels={"f1": "F1"}, xlabel="diameter (px)"),
+    "heatmap": lambda: plots.heatmap(SWEPT, x="d", y="flow", value="f1", xlabel="diameter", ylabel="flow", label="F1"),
+    "iou_curve": lambda: plots.iou_curve({"a": ([0.5, 0.7], [0.8, 0.4])}),
     "design_dots": lambda: plots.design_dots(DESIGN, base="base"),
     "fault_curves": lambda: plots.fault_curves(FAULTS),
     "coverage": lambda: plots.coverage(COVERED),
@@ -76,7 +88,9 @@ FIGURES = {
     "target": lambda: plots.target(SAMPLE, sigma=3.0, window=(0, 0, 90, 120)),
     "phase_contrast_microscope": lambda: plots.phase_contrast_microscope(),
 }
-MICROGRAPHS = ("field", "gallery", "outcome", "worst", "label_types", "target")
+MICROGRAPHS = (
+    "field", "gallery", "outcome", "worst", "label_types", "target", "mask_panels", "mask_outcome", "mask_gallery",
+)  # fmt: skip
 
 
 def test_every_figure_is_tried_here():
@@ -99,8 +113,8 @@ def test_figure_draws_is_labelled_and_leaves_settings_alone(name, tmp_path):
             assert not axes.xaxis.get_ticklocs().size or not axes.axison
         elif name not in ("matching_example", "phase_contrast_microscope"):
             # Names on the y axis need no further label, nor does an axis that panels side by side share.
-            named = ("score_dots", "design_dots", "fault_curves", "crowding_curve")
-            assert axes.get_xlabel() and (axes.get_ylabel() or name in named)
+            named = ("score_dots", "sweep_lines", "design_dots", "fault_curves", "crowding_curve")
+            assert (axes.get_xlabel() or name == "sweep_lines") and (axes.get_ylabel() or name in named)
         else:
             assert axes.get_xlabel() and axes.get_title(loc="left")
 

@@ -64,7 +64,10 @@ sys.exit(main(sys.argv[2:]))
 
 
 def run(command, **environment):
-    """Run a command: (seconds, peak resident memory in MB, standard output, "" or why it failed)."""
+    """Run a command: (seconds, peak resident memory in MB, standard output, "" or why it failed).
+
+    The system counts a child's memory from what its parent held when starting it: some 150 MB of this program.
+    """
     started = time.perf_counter()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as log:
         command = [sys.executable, *map(str, command)]
@@ -84,10 +87,10 @@ def run(command, **environment):
 
 def networks(part, field, megapixels):
     """Rows (dict) of one part of `bench_parts`."""
-    _, peak, text, reason = run([root() / "workflow" / "bench_parts.py", part, field, "--repeats", NETWORKS[part]])
+    _, _, text, reason = run([root() / "workflow" / "bench_parts.py", part, field, "--repeats", NETWORKS[part]])
     if reason:
         return [{"what": part, "error": reason}]
-    more = {"peak_mb": peak} | ({"megapixels": megapixels} if part in SAME_IMAGE else {})
+    more = {"megapixels": megapixels} if part in SAME_IMAGE else {}
     return [one | more for one in json.loads(text.splitlines()[-1])]
 
 
@@ -152,18 +155,19 @@ def table(rows):
             "area_exponent": row.get("exponent", np.nan),
         }
         promise, kept = _promised(line)
-        lines.append(line | {"promise": promise, "kept": kept and not row.get("error"), "error": row.get("error", "")})
+        error = row.get("error", "")
+        lines.append(line | {"promise": promise, "kept": "no" if error else kept, "error": error})
     return pd.DataFrame(lines)
 
 
 def _promised(line):
-    """(what is promised of a row, in words; whether it is kept)."""
-    said, kept = [], True
+    """(what is promised of a row, in words; "yes" or "no", whether it is kept, or "" where nothing can be said)."""
+    said, kept = [], []
     for column, sign, value in PROMISES.get(line["what"], ()):
         said.append(f"{column} {sign} {value:g}")
-        if not np.isnan(line[column]):  # a ratio to what was not measured in this run says nothing
-            kept &= line[column] <= value if sign == "<=" else line[column] >= value
-    return ", ".join(said), kept
+        if not np.isnan(line[column]):  # a ratio needs CellNet's time of the same run
+            kept.append(line[column] <= value if sign == "<=" else line[column] >= value)
+    return ", ".join(said), ("yes" if all(kept) else "no") if kept else ""
 
 
 def machine():
@@ -248,7 +252,7 @@ def main(argv=None):
     whole = arguments.only == PARTS and not arguments.small
     out = write(frame.assign(**common), root() / ("results" if whole else "build") / "bench.csv")
     print(f"{common['machine']}; {arguments.threads} threads; {out.relative_to(root())}")
-    return 0 if frame["kept"].all() else 1
+    return 1 if (frame["kept"] == "no").any() else 0
 
 
 if __name__ == "__main__":

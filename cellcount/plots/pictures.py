@@ -26,7 +26,7 @@ def overlay(image, prediction, *, factor=1):
     from PIL import Image, ImageDraw
 
     step = max(1, int(np.sqrt(image.size / 1e6)))
-    black, white = np.quantile(image[::step, ::step], [0.001, 0.999])
+    black, white = np.quantile(image[::step, ::step], [0.001, 0.999]).tolist()  # plain numbers keep float32
     gray = (image - black) * (255 / (white - black or 1.0))
     picture = Image.fromarray(np.clip(np.rint(gray), 0, 255).astype(np.uint8)).convert("RGB")
     draw = ImageDraw.Draw(picture)
