@@ -5,18 +5,20 @@ from cellcount.methods.classical.maps import as_prediction, check, contrast_of, 
 
 __all__ = ["answer", "measure", "predict", "status"]
 
+STEEPEST = 8  # order; scikit-image raises frequencies to twice that power, and float32 overflows not far above
+
 
 def answer(image, *, shortest=16.0, longest=50.0, order=2, contrast=None):
     """The image with only the periods from `shortest` to `longest`, turned negative.
 
     The filter 1 / (1 + (f / f_c)^(2 n)) (Butterworth 1930) is as flat as can be inside of the band. It falls off
-    gently at order n = 1 or 2; from about 16 on it is the "ideal" band of the textbooks, which rings at every edge.
+    gently at order n = 1 or 2; from about 8 on it is the "ideal" band of the textbooks, which rings at every edge.
 
     Parameters
     ----------
     image : (H, W) float32 in [0, 1]
     shortest, longest : float, px
-    order : int
+    order : int, at most 8
     contrast : float or None
         Standard deviation of the whole image, from `measure`, when `image` is only a tile.
 
@@ -63,6 +65,8 @@ def predict(
         If a parameter is not positive, the band is empty, or prompts are given.
     """
     check(image, prompts, "bandpass", order=order, distance=distance)
+    if order > STEEPEST:
+        raise ParameterError(f"bandpass: order={order}; give at most {STEEPEST}, which is nearly a rectangle.")
     if not 2 <= shortest < longest:
         raise ParameterError(f"bandpass: periods from {shortest} to {longest} px; give 2 px or more, shortest first.")
     found = answer(image, shortest=shortest, longest=longest, order=order, contrast=contrast)

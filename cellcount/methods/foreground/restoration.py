@@ -4,7 +4,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from cellcount.data.phantom.optics import APERTURE, RING_BLUR, RING_TRANSMISSION
-from cellcount.methods.foreground.texture import relative_light
+from cellcount.methods.foreground.texture import relative_light, shrink
 
 CAMERA = 0.6  # px; blur of objective and pixel together
 MARGIN = 48  # px mirrored around the image, since the Fourier transform takes it for periodic
@@ -44,9 +44,7 @@ def restore(
         0 on ground. Rounded cells, which delay light by about a whole wave, come out too low or as zero.
     """
     height, width_px = image.shape
-    padding = [(0, -side % factor) for side in image.shape]
-    light = np.pad(relative_light(image), padding, mode="edge")
-    light = light.reshape(light.shape[0] // factor, factor, light.shape[1] // factor, factor).mean(axis=(1, 3))
+    light = shrink(relative_light(image), factor)
     margin = min(MARGIN // factor, *(side - 1 for side in light.shape))
     signal = np.pad(RING_TRANSMISSION * (1 - np.sqrt(np.maximum(light, 0))), margin, mode="reflect")
     phase = _solve(signal.astype(np.float32), smooth / factor**2, sparse, width, factor, iterations)

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 LIGHT = 64.0  # px: broader than any cell, narrower than the unevenness of the lamp
+COARSE = 8  # such a broad mean is as good on a coarse raster, and sixty times quicker
 
 
 def relative_light(image):
@@ -21,7 +22,15 @@ def relative_light(image):
     (H, W) float32, 1 on average
     """
     image = np.asarray(image, np.float32)
-    return image / np.maximum(ndimage.gaussian_filter(image, LIGHT, truncate=3.0), 1e-6)
+    mean = ndimage.gaussian_filter(shrink(image, COARSE), LIGHT / COARSE, truncate=3.0)
+    mean = ndimage.zoom(mean, COARSE, order=1, mode="nearest", grid_mode=True)[: image.shape[0], : image.shape[1]]
+    return image / np.maximum(mean, 1e-6)
+
+
+def shrink(image, factor):
+    """Mean over squares of `factor` px, those at the border filled up by repetition; image (H, W)."""
+    padded = np.pad(image, [(0, -side % factor) for side in image.shape], mode="edge")
+    return padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor).mean(axis=(1, 3))
 
 
 def deviation(image, *, prompts=None, device="auto", sigma=1.5):
