@@ -2,15 +2,13 @@
 
 import itertools
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cellcount import results
 from cellcount.errors import ParameterError
-from cellcount.metrics import covered, overlap, pooled
+from cellcount.metrics import covered, inside, match, overlap, pooled
 
 
 def grid(choices):
@@ -27,8 +25,11 @@ def grid(choices):
     return [dict(zip(choices, values)) for values in itertools.product(*choices.values())]
 
 
-def choose(predict, samples, choices, *, tolerance, reading="near", progress=True, **recorded):
+def choose(predict, samples, choices, *, tolerance, progress=True):
     """The parameters of a method that find the most on some samples.
+
+    Predictions outside of a sample's `valid` region count neither for nor against: where clicks are sparse, the
+    reading "whole" would favour settings that find few cells, and "near" would never mind a false point on bare ground.
 
     Parameters
     ----------
@@ -39,18 +40,14 @@ def choose(predict, samples, choices, *, tolerance, reading="near", progress=Tru
         Training fields: none that is tested on.
     choices : dict of parameter name to the values to try
     tolerance : float, px
-    reading : "near" or "whole"
-        Where clicks are sparse, "whole" would favour settings that find few cells.
     progress : bool
-    recorded
-        For `cellcount.results.rows`: dataset (needed), chapter, seed, profile.
 
     Returns
     -------
     best : dict of parameters
         Of the highest F1 pooled over the samples; of equals, the first in the grid.
-    rows : DataFrame of `cellcount.results.rows`
-        Every setting, in both readings.
+    lines : DataFrame
+        Every setting on every sample: image, parameters (JSON), tp, fp, fn.
 
     Raises
     ------
@@ -59,30 +56,24 @@ def choose(predict, samples, choices, *, tolerance, reading="near", progress=Tru
     """
     if not samples:
         raise ParameterError("There is no field to choose parameters on.")
-    cuts = sorted(choices.get("threshold", []))
+    cuts = sorted(choices.get("threshold", [])) or [None]
     runs = grid({name: values for name, values in choices.items() if name != "threshold"})
-    frames = []
+    lines = []
     for params in tqdm(runs, desc="settings", disable=not progress or len(runs) < 5):
-        lowest = {"threshold": cuts[0]} if cuts else {}
+        lowest = {} if cuts[0] is None else {"threshold": cuts[0]}
         for sample in samples:
-            found = results.timed(predict, sample.image, **params, **lowest)
-            for threshold in cuts or [None]:
+            found = predict(sample.image, **params, **lowest)
+            trusted = inside(found.points, sample.valid)
+            for threshold in cuts:
+                kept = trusted if threshold is None else trusted & (found.scores >= threshold)
                 described = params if threshold is None else params | {"threshold": threshold}
-                part = found if threshold is None else _cut(found, threshold)
-                frames.append(
-                    results.rows(sample, part, tolerances=[tolerance], parameters=described, parts=0, **recorded)
-                )
-    rows = pd.concat(frames, ignore_index=True)
-    sums = rows[rows.reading == reading].groupby("parameters", sort=False)[["tp", "fp", "fn"]].sum()
+                counts = match(sample.points, found.points[kept], tolerance)[:3]
+                about = {"image": sample.name, "parameters": json.dumps(described)}
+                lines.append(about | dict(zip(("tp", "fp", "fn"), counts)))
+    frame = pd.DataFrame(lines)
+    sums = frame.groupby("parameters", sort=False)[["tp", "fp", "fn"]].sum()
     scores = [pooled(*counts)["f1"] for counts in sums.to_numpy()]
-    return json.loads(sums.index[int(np.argmax(scores))]), rows
-
-
-def _cut(prediction, threshold):
-    kept = prediction.scores >= threshold
-    return replace(
-        prediction, points=prediction.points[kept], scores=prediction.scores[kept], count=float(kept.sum()), labels=None
-    )
+    return json.loads(sums.index[int(np.argmax(scores))]), frame
 
 
 def choose_foreground(name, samples, choices, *, progress=True):

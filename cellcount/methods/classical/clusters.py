@@ -60,12 +60,15 @@ def segment(image, *, clusters=6, seed=0, pixels=None):
     Returns
     -------
     (H, W) int32
-        0 is the cluster that lies deepest in the middle (the largest Laplacian at the middle width), and so on.
+        0 is the cluster that lies deepest in the middle (the largest Laplacian at the middle width), and so on. An
+        even image has nothing to sort: it is `clusters`, which is none of them, everywhere.
     """
     from sklearn.cluster import KMeans
 
     pixels = measure(image)["pixels"] if pixels is None else pixels
     middle, spread = pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1e-6)
+    if spread.max() <= 1e-5:
+        return np.full(image.shape, clusters, np.int32)
     sorting = KMeans(clusters, n_init=3, random_state=seed).fit((pixels - middle) / spread)
     rank = np.argsort(np.argsort(-sorting.cluster_centers_[:, 5]))  # 5: the Laplacian at the middle width
     flat = (features(image).reshape(-1, len(middle)) - middle) / spread

@@ -52,7 +52,7 @@ def predict(image, *, prompts=None, device="auto", weights=None):
     return Prediction([], [], count=float(density.sum(dtype=float)), density=density, meta=meta)
 
 
-def fit(samples, *, out, name="restoration", prompts=None, device="auto", **params):
+def fit(samples, *, out, name="deviation", prompts=None, device="auto", **params):
     """Fit the one constant, cells per px of foreground, and write it.
 
     Parameters

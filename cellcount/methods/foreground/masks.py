@@ -49,7 +49,7 @@ def find(name):
     return FOREGROUNDS[name]
 
 
-def foreground(image, name="restoration", *, threshold=None, shrink=None, smallest=SMALLEST, **params):
+def foreground(image, name="deviation", *, threshold=None, shrink=None, smallest=SMALLEST, **params):
     """Where the cells are.
 
     Parameters
@@ -103,5 +103,6 @@ def cut(answer, threshold, *, shrink=0, smallest=SMALLEST):
     if threshold == "otsu":
         threshold = threshold_otsu(answer) if answer.min() < answer.max() else np.inf
     mask = remove_small_objects(answer > threshold, max_size=smallest)
-    mask = remove_small_holes(mask, max_size=smallest)
+    if mask.any():  # without any, a small image would be one hole
+        mask = remove_small_holes(mask, max_size=smallest)
     return ndimage.distance_transform_edt(mask) > shrink if shrink else mask
