@@ -24,4 +24,11 @@ class Methods(Mapping):
         return len(self._homes)
 
 
-METHODS = Methods({"cellnet": "cellcount.methods.cellnet", "blobs": "cellcount.methods.blobs"})
+METHODS = Methods(
+    {
+        "cellnet": "cellcount.methods.cellnet",
+        "blobs": "cellcount.methods.blobs",
+        "maskrcnn": "cellcount.methods.maskrcnn",
+        "yolox": "cellcount.methods.yolox",
+    }
+)

@@ -10,6 +10,7 @@ _MODULES = {
     "curves": (
         "counts", "intensity_and_spectrum", "loss_curve", "nearest_neighbours", "score_dots", "tolerance_curve",
     ),
+    "detections": ("border_boxes", "confidence_ranks", "tiled_boxes", "training_graph"),
     "drawings": ("label_types", "matching_example"),
     "microscope": ("phase_contrast_microscope",),
     "targets": ("target",),

@@ -12,7 +12,7 @@ LIGHT = {
     "depth": 0.33,
     "width": 0.25,
     "finest": 4,
-    "learning_rate": 2e-3,
+    "learning_rate": 6e-3,
 }
 PRESETS = {"s": {}, "light": LIGHT}
 
