@@ -4,6 +4,7 @@ DATA ?= auto
 PROFILE ?= laptop
 PDF ?= 0
 CHAPTERS ?=
+BENCH ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed-for-cellcount
@@ -63,8 +64,8 @@ picture: env  ## draw the README's picture, from a simulated field
 weights: env  ## train the shipped weights anew, on thesis images 1 and 2
 	$(PYTHON) -m cellcount train thesis --images 1 2 -p steps 900 --out cellcount/weights/cellnet-thesis.safetensors
 
-bench: env  ## time and memory of what the project promises
-	$(PYTHON) workflow/bench.py
+bench: env  ## time and memory of what the project promises, beside other methods; wants a quiet machine (BENCH="--only cellnet")
+	$(PYTHON) workflow/bench.py $(BENCH)
 
 constraints: env  ## pin what is installed in .venv now
 	@{ head -2 constraints.txt; $(PYTHON) -m pip freeze --exclude-editable | grep -v '@ file'; } > constraints.new

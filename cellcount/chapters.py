@@ -148,3 +148,42 @@ def scores(summary):
             "distance (px)": summary.mean_distance_px,
         }
     )
+
+
+def mask_scores(predictions):
+    """Scores of masks as a page has room for: a data frame with one line for each method.
+
+    Parameters
+    ----------
+    predictions : dict of method to list of (Sample with labels, Prediction with labels)
+
+    Returns
+    -------
+    DataFrame
+        Pooled over samples: AP at .5 and .75, mSA, panoptic quality with its two factors.
+    """
+    from cellcount.metrics import segmentation_counts, segmentation_scores
+
+    lines = []
+    for method, pairs in predictions.items():
+        counts = [row for s, p in pairs for row in segmentation_counts(s.labels, p.labels, valid=s.valid)]
+        scores = segmentation_scores(counts)
+        lines.append({"method": method, "masks": sum(len(p.points) for _, p in pairs)} | scores)
+    names = {
+        "ap50": "AP at .5",
+        "ap75": "AP at .75",
+        "msa": "mSA",
+        "pq": "PQ",
+        "sq": "overlap of pairs",
+        "rq": "F1 of masks",
+    }
+    frame = pd.DataFrame(lines).rename(columns=names)
+    return frame[["method", "masks", *names.values()]]
+
+
+def reference(name):
+    """Rows of a committed result file in `results/`, or None where nobody has computed it yet."""
+    from cellcount import results
+
+    path = Path("..") / "results" / name  # a chapter runs in book/
+    return results.read(path) if path.is_file() else None

@@ -5,11 +5,13 @@ A file is looked for in the folder named by CELLCOUNT_DATA (laid out as `<data s
 With CELLCOUNT_OFFLINE set to anything, no address is asked.
 """
 
+import importlib.util
 import logging
 import os
 import threading
+import tomllib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 with warnings.catch_warnings():
@@ -55,19 +57,22 @@ class Weights:
     ----------
     url : str or None
         None where the file has no public address (it is then only looked for).
-    cache : str or None
-        Where the method's own library keeps the file (`~` and environment variables are expanded):
-        looked in after CELLCOUNT_DATA, so that nothing is downloaded twice.
+    sha256 : str or None
+        None where upstream publishes none: see `pin`.
+    cache : str, several of them, or None
+        Where the method's own library keeps the file (`~` and environment variables are expanded), or
+        "package:NAME/path" for a file that an installed package brings: looked in after CELLCOUNT_DATA, so that
+        nothing is downloaded twice.
     """
 
     name: str
     filename: str
     url: str | None
-    sha256: str
+    sha256: str | None
     bytes: int
     licence: str
     citation: str
-    cache: str | None = None
+    cache: str | tuple[str, ...] | None = None
 
 
 def _known_files(name):
@@ -101,20 +106,17 @@ DATASETS = {
     ),
 }
 
-WEIGHTS: dict[str, Weights] = {}
 
-# torchvision's table names the file by the first eight digits of its hash. The whole hash and the size are those that
-# other projects have recorded of it, independently of each other: they agree, with the eight digits, too.
-WEIGHTS["maskrcnn-resnet50-coco"] = Weights(
-    name="maskrcnn-resnet50-coco",
-    filename="maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
-    url="https://download.pytorch.org/models/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
-    sha256="bf2d0c1efbc936eeee2bc95a48e80ebc86b891f61b0106485937fc29f9315fc0",
-    bytes=178_090_079,
-    licence="BSD-3-Clause (torchvision); trained on COCO, whose annotations are CC BY 4.0",
-    citation="K. He, G. Gkioxari, P. Dollár, R. Girshick, Mask R-CNN, ICCV 2017, doi:10.1109/ICCV.2017.322",
-    cache="~/.cache/torch/hub/checkpoints/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
-)
+def _known_weights():
+    known = tomllib.loads(Path(__file__).with_name("registry-weights.toml").read_text("utf-8"))
+    absent = {"url": None, "sha256": None, "cache": ()}
+    return {
+        name: Weights(name, **absent | entry | {"cache": tuple(entry.get("cache", ()))})
+        for name, entry in known.items()
+    }
+
+
+WEIGHTS: dict[str, Weights] = _known_weights()
 
 
 def local_root():
@@ -242,37 +244,93 @@ def weights(name):
     return WEIGHTS[name]
 
 
-def find_weights(name):
+def pin(name):
+    """The SHA-256 that weights must have, or None: the registry's, else the user's own.
+
+    Where upstream publishes no hash, nobody here can vouch for a file. A user who does writes a line into
+    `weights/SHA256SUMS` of the folder named by CELLCOUNT_DATA or of the cache folder, as `sha256sum FILE` prints it.
+    """
+    entry = weights(name)
+    if entry.sha256:
+        return entry.sha256
+    for folder in _weights_folders():
+        sums = folder / "SHA256SUMS"
+        for line in sums.read_text("utf-8").splitlines() if sums.is_file() else ():
+            digest, _, filename = line.partition(" ")
+            if filename.strip().lstrip("*").rsplit("/", 1)[-1] == entry.filename:
+                return digest.lower()
+    return None
+
+
+def find_weights(name, places=()):
     """The verified local path of weights, or None: CELLCOUNT_DATA/weights, the library's own cache, our cache.
+
+    Parameters
+    ----------
+    name : str
+    places : iterable of Path
+        Where else to look, first.
 
     Raises
     ------
     DataError
-        If a file lies at one of these places but is not the registered one.
+        If a file lies at one of these places but is not the registered one, or nobody has vouched for it (`pin`).
     """
     entry = weights(name)
-    places = [cache_root() / "weights" / entry.filename]
-    if entry.cache:
-        places.insert(0, Path(os.path.expandvars(entry.cache)).expanduser())
-    root = local_root()
-    if root is not None:
-        places.insert(0, root / "weights" / entry.filename)
-    for place in places:
+    caches = (entry.cache,) if isinstance(entry.cache, str) else entry.cache or ()
+    caches = [_expanded(cache) for cache in caches]
+    ours = [folder / entry.filename for folder in _weights_folders()]
+    for place in [*places, *ours[:-1], *caches, ours[-1]]:
         if place.is_file():
-            _verify(place, entry)
+            digest = pin(name)
+            if digest is None:
+                raise DataError(
+                    f"{place}: no SHA-256 of {name} is published, so nothing vouches for this file. If you trust it, "
+                    f"append the line `{_digest(place)}  {entry.filename}` to {ours[0].parent / 'SHA256SUMS'}."
+                )
+            _verify(place, replace(entry, sha256=digest))
             return place
     return None
 
 
+def _expanded(cache):
+    """The path that `Weights.cache` means; one that does not exist if it lies in a package that is not installed."""
+    if not cache.startswith("package:"):
+        return Path(os.path.expandvars(cache)).expanduser()
+    package, _, inside = cache.removeprefix("package:").partition("/")
+    found = importlib.util.find_spec(package)
+    return Path(found.origin).parent / inside if found and found.origin else Path(package) / inside
+
+
 def fetch_weights(name, progress=True):
-    """The verified local path of weights, downloaded if they are nowhere. Raises like `fetch`."""
+    """The verified local path of weights, downloaded if they are nowhere. Raises like `fetch`.
+
+    Weights without a hash are never downloaded: NotAvailableError then says how to get them by hand.
+    """
     found = find_weights(name)
     if found is not None:
         return found
     entry = weights(name)
-    ways = f"put {entry.filename} into the folder weights/ of the folder named by CELLCOUNT_DATA"
+    digest = pin(name)
+    ways = ways_to_weights(name)
+    if digest is None:
+        raise NotAvailableError(f"Not on this machine: weights {name} ({megabytes(entry.bytes)}). To get them, {ways}.")
     _demand(entry.url, f"weights {name}", entry.bytes, ways)
-    return _download(entry.url, entry.sha256, cache_root() / "weights" / entry.filename, progress, ways)
+    return _download(entry.url, digest, cache_root() / "weights" / entry.filename, progress, ways)
+
+
+def ways_to_weights(name):
+    """How a user gets weights that are not on this machine, as part of a sentence."""
+    entry = weights(name)
+    source = f"from {entry.url} " if entry.url else ""
+    put = f"put {entry.filename} {source}into the folder weights/ of the folder named by CELLCOUNT_DATA"
+    return put if entry.sha256 else f"{put}, and what `sha256sum {entry.filename}` prints into SHA256SUMS beside it"
+
+
+def _weights_folders():
+    """Folders of weights, CELLCOUNT_DATA's first if it is set; the last is the cache's."""
+    root = local_root()
+    return [folder / "weights" for folder in (root, cache_root()) if folder is not None]
 
 
 def megabytes(size):

@@ -1,5 +1,6 @@
 """Tidy result rows: raw counts with where they come from, one row for each image, tolerance, reading and part."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -10,6 +11,7 @@ import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,15 @@ def timed(predict, image, **params):
     started = time.perf_counter()
     prediction = predict(image, **params)
     return replace(prediction, meta=prediction.meta | {"seconds": time.perf_counter() - started})
+
+
+@contextlib.contextmanager
+def stopwatch():
+    """Yields an object whose `seconds` is the time spent inside, once it is left."""
+    watch = SimpleNamespace(seconds=np.nan)
+    started = time.perf_counter()
+    yield watch
+    watch.seconds = time.perf_counter() - started
 
 
 def rows(sample, prediction, *, tolerances, dataset, parameters=None, chapter="", seed=0, profile="", parts=4):
@@ -152,6 +163,14 @@ def read(path):
     if lacking:
         raise DataError(f"{path}: not a result file of this version; it lacks {', '.join(lacking)}. Compute it anew.")
     return frame
+
+
+def table(path):
+    """A small committed table that is not made of rows: a DataFrame. Raises DataError if the file is missing."""
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"No result file at {path}; `make results` computes the committed ones.")
+    return pd.read_csv(path)
 
 
 def peak_memory_mb():

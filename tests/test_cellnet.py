@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from scenes import scene
 
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import cellnet
-from cellcount.methods.cellnet import pixels
+from cellcount.methods.cellnet import inference, pixels
 from cellcount.methods.cellnet.crops import Crops
 from cellcount.methods.cellnet.network import build
+from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import heatmap, peaks, volume
 from cellcount.metrics import match
 from cellcount.nouns import Sample
@@ -18,19 +21,8 @@ from cellcount.tiling import tiled
 SMALL = {"widths": (8, 16, 16), "crop": 64, "batch": 4, "learning_rate": 1e-2, "average": 0.9}
 
 
-def scene(seed, shape=(160, 192), n=25):
-    """Dark discs on gray, at least 18 px apart: a Sample that a small network learns in seconds."""
-    rng = np.random.default_rng(seed)
-    points = []
-    while len(points) < n:
-        point = rng.uniform(8, np.array(shape) - 8)
-        if all(np.hypot(*(point - other)) > 18 for other in points):
-            points.append(point)
-    image = rng.normal(0.6, 0.02, shape)
-    yy, xx = np.indices(shape)
-    for y, x in points:
-        image -= 0.3 * np.exp(-((yy - y) ** 2 + (xx - x) ** 2) / 18)
-    return Sample(f"scene-{seed}", image.astype(np.float32), np.array(points))
+def settings(**params):
+    return Settings(**{"widths": (8, 16, 16)} | params)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +76,7 @@ def test_shrinking_moves_points_along(factor):
 def test_crops_carry_their_points_along():
     """Whatever turn, zoom and mirror: the target peaks where the crop is darkest."""
     sample = scene(3)
-    crops = Crops([sample], factor=1, size=64, sigma=2.0, zoom=1.25)
+    crops = Crops([sample], settings(factor=1, crop=64, sigma=2.0).filled([sample]))
     image, target, trust = crops.batch(np.random.default_rng(0), 40)
     inner = np.s_[:, 0, 8:-8, 8:-8]
     on_cells = image[inner][(target[inner] > 0.9) & (trust[inner] > 0)]
@@ -94,7 +86,8 @@ def test_crops_carry_their_points_along():
 
 
 def test_crops_do_not_trust_what_lies_off_the_image():
-    crops = Crops([scene(3, shape=(80, 80), n=5)], factor=1, size=64, sigma=2.0, zoom=1.0)
+    sample = scene(3, shape=(80, 80), n=5)
+    crops = Crops([sample], settings(factor=1, crop=64, sigma=2.0, zoom=1.0).filled([sample]))
     _, _, trust = crops.batch(np.random.default_rng(0), 16)
     assert 0.2 < float(trust.mean()) < 0.9
 
@@ -118,6 +111,28 @@ def test_tiled_finds_the_same_cells(weights):
     matching = match(whole.points, parts.points, 0.5)
     assert (matching.fp, matching.fn) == (0, 0)
     np.testing.assert_allclose(parts.density, whole.density, atol=2e-4)
+
+
+def test_a_batch_of_tiles_is_answered_as_one_by_one(weights):
+    new = scene(8, shape=(300, 330), n=70)
+    options = {"tile": 144, "overlap": 48, "measure": cellnet.measure}
+    one_by_one = tiled(cellnet.predict, **options)(new.image, weights=weights, device="cpu")
+    together = tiled(cellnet.predict, **options, together=cellnet.predict_batch, batch=4)
+    batches = together(new.image, weights=weights, device="cpu")
+    matching = match(one_by_one.points, batches.points, 0.01)
+    assert (matching.fp, matching.fn) == (0, 0) and len(batches.points) > 50
+    np.testing.assert_allclose(batches.density, one_by_one.density, atol=1e-4)
+
+
+def test_half_precision_finds_the_same_cells(weights, monkeypatch):
+    """What a GPU computes in; here on the CPU."""
+    new = scene(9)
+    full = cellnet.predict(new.image, weights=weights, device="cpu")
+    monkeypatch.setattr(inference, "half_precision", lambda device: torch.autocast("cpu", torch.float16))
+    half = cellnet.predict(new.image, weights=weights, device="cpu")
+    matching = match(full.points, half.points, 0.3)
+    assert (matching.fp, matching.fn) == (0, 0)
+    assert half.scores.dtype == np.float32 and not np.array_equal(half.scores, full.scores)
 
 
 def test_the_same_command_twice_gives_the_same_weights(tmp_path):
@@ -160,7 +175,9 @@ def test_untrusted_pixels_teach_nothing(tmp_path):
         for points in (left, np.concatenate([left, base.points[base.points[:, 1] > 130]]))
     ]
     files = [
-        cellnet.fit([s], out=tmp_path / f"{i}.safetensors", device="cpu", progress=False, steps=5, **SMALL)
+        cellnet.fit(
+            [s], out=tmp_path / f"{i}.safetensors", device="cpu", progress=False, steps=5, factor=2, sigma=2.0, **SMALL
+        )
         for i, s in enumerate(both)
     ]
     tensors = []
@@ -214,8 +231,6 @@ def test_encoders_and_decoders_of_the_library_fit_in(tmp_path):
 
 
 def test_our_network_keeps_the_shape():
-    import torch
-
     network = build(encoder="residual", decoder="unet", widths=(8, 8, 8))
     assert network(torch.zeros(1, 1, 32, 48)).shape == (1, 1, 32, 48)
 

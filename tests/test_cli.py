@@ -5,9 +5,12 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from cellcount import cli
+from cellcount.cli import count
+from cellcount.data import large, phantom
 from cellcount.methods.cellnet.inference import SHIPPED
 
 
@@ -65,6 +68,37 @@ def test_a_folder_of_images_is_counted_and_equal_names_are_kept_apart(image, tmp
     out = tmp_path / "out"
     assert run("count", image, folder, "--method", "blobs", "--out", out) == 0
     assert (out / "field-points.csv").exists() and (out / "field-2-points.csv").exists()
+
+
+@pytest.mark.parametrize("method", ["blobs", "cellnet"])
+def test_a_tiff_larger_than_memory_is_counted_from_the_file_with_the_same_result(tmp_path, monkeypatch, method):
+    image = phantom.simulate(seed=1, size=(260, 330)).image
+    pixels = np.dstack([(image[::-1] * 255), (image * 255), np.zeros_like(image)]).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "big.tif", pixels, photometric="rgb", tile=(64, 64), compression="zlib")
+    monkeypatch.setattr(count, "TILE", 192)
+    monkeypatch.setattr(count, "OVERLAP", 64)
+    monkeypatch.setattr(large, "OVERVIEW", 100)
+    arguments = ["count", tmp_path / "big.tif", "--method", method, "--device", "cpu", "--out"]
+    assert run(*arguments, tmp_path / "memory") == 0
+    monkeypatch.setattr(large, "LARGE", 1000)
+    assert run(*arguments, tmp_path / "file") == 0
+    points = [(tmp_path / folder / "big-points.csv").read_text() for folder in ("memory", "file")]
+    assert points[0] == points[1] and points[0].count("\n") > 20
+    one, other = (json.loads((tmp_path / f / "summary.json").read_text())["images"][0] for f in ("memory", "file"))
+    assert other["overlay_shrunken_by"] == 4
+    assert {k: v for k, v in one.items() if k not in ("seconds", "overlay_shrunken_by")}.items() <= other.items()
+    with Image.open(tmp_path / "file" / "big-overlay.png") as overlay:
+        assert overlay.size == (83, 65)
+
+
+def test_a_damaged_large_tiff_does_not_stop_the_others(image, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(large, "LARGE", 1000)
+    bad, out = tmp_path / "bad.tif", tmp_path / "out"
+    tifffile.imwrite(bad, np.arange(30000, dtype=np.uint16).reshape(150, 200))
+    bad.write_bytes(bad.read_bytes()[:-999])
+    assert run("count", bad, image, "--method", "blobs", "--out", out) == 3
+    assert "bad.tif: The file is cut off" in capsys.readouterr().err
+    assert len(json.loads((out / "summary.json").read_text())["images"]) == 1
 
 
 @pytest.mark.parametrize(

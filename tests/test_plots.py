@@ -9,7 +9,7 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from cellcount import plots, results
+from cellcount import metrics, plots, results
 from cellcount.metrics import match, near
 from cellcount.nouns import Prediction, Sample
 from cellcount.plots import drawings, style, wrong_rules
@@ -41,12 +41,30 @@ OTHER = make_sample("b", 20)
 ROWS = pd.concat(
     results.rows(sample, make_prediction(sample), tolerances=[8, 4, 12], dataset="d") for sample in (SAMPLE, OTHER)
 )
+DESIGN = pd.DataFrame({"variant": ["base", "other"], "f1_near": [0.8, 0.7], "f1_best": [0.81, 0.75]})
+FAULTS = pd.DataFrame(
+    [(fault, level, remedy, rule, 0.9 - level / 9, 0.8, 0.95, 0.1)
+     for fault, level in (("missing", 0.0), ("missing", 0.5), ("off by", 4.0))
+     for remedy, rule in (("none", "fixed"), ("none", "relative"), ("mended", "relative"))],
+    columns=["fault", "level", "remedy", "rule", "f1", "f1_low", "f1_high", "count_error"],
+)  # fmt: skip
+COVERED = pd.DataFrame(
+    {"group": ["test", "sheets"] * 2, "level": [0.5, 0.5, 0.9, 0.9], "coverage": 0.6, "low": 0.5, "high": 0.7}
+)
+RULE = metrics.calibrate([100.0] * 40, [100.0] * 40)
+CROWDS = pd.DataFrame({"low": [0, 5], "high": [5, 10], "precision": [0.9, 0.8], "recall": [0.7, 0.6]})
+DRAWS = pd.DataFrame({"reading": "whole", "train": 50, "draw": [0, 1], "n_true": 100, "count": [102.0, 96.0]})
 FIGURES = {
+    "design_dots": lambda: plots.design_dots(DESIGN, base="base"),
+    "fault_curves": lambda: plots.fault_curves(FAULTS),
+    "coverage": lambda: plots.coverage(COVERED),
+    "interval_ladder": lambda: plots.interval_ladder([100.0, 100.0, 300.0], [100.0, 100.0, 100.0], RULE),
+    "crowding_curve": lambda: plots.crowding_curve({"a": CROWDS}),
+    "draws": lambda: plots.draws(DRAWS, [("other", 50, 2.5)]),
     "field": lambda: plots.field(SAMPLE, PREDICTION, boxes=True, valid=True, window=(0, 0, 100, 150)),
     "gallery": lambda: plots.gallery([SAMPLE, OTHER, SAMPLE], columns=2, side=150, points=True),
     "outcome": lambda: plots.outcome(SAMPLE, PREDICTION, 8),
     "worst": lambda: plots.worst(SAMPLE, PREDICTION, 8, number=3),
-    "overlay": lambda: plots.overlay(SAMPLE.image, PREDICTION),
     "tolerance_curve": lambda: plots.tolerance_curve(ROWS, tolerance=8),
     "loss_curve": lambda: plots.loss_curve({"training": [3, 2, 1], "validation": ([1, 3], [3, 2])}),
     "score_dots": lambda: plots.score_dots(results.summary(ROWS[ROWS.tolerance_px == 8])),
@@ -62,14 +80,12 @@ FIGURES = {
     "tiled_boxes": lambda: plots.tiled_boxes(SAMPLE, PREDICTION, side=30, cuts=[(0, 100, 0, 100)]),
     "border_boxes": lambda: plots.border_boxes(SAMPLE, side=50, tile=128),
 }
-MICROGRAPHS = (
-    "field", "gallery", "outcome", "worst", "overlay", "label_types", "target", "tiled_boxes", "border_boxes",
-)  # fmt: skip
+MICROGRAPHS = ("field", "gallery", "outcome", "worst", "label_types", "target", "tiled_boxes", "border_boxes")
 
 
 def test_every_figure_is_tried_here():
-    assert set(FIGURES) == set(plots.__all__)
-    with pytest.raises(AttributeError, match="it has .*counts, .*field"):
+    assert set(FIGURES) | {"overlay"} == set(plots.__all__)
+    with pytest.raises(AttributeError, match="it has .*counts, coverage"):
         _ = plots.nonsense
 
 
@@ -86,8 +102,9 @@ def test_figure_draws_is_labelled_and_leaves_settings_alone(name, tmp_path):
         elif name in MICROGRAPHS or not axes.axison:
             assert not axes.xaxis.get_ticklocs().size or not axes.axison
         elif name not in ("matching_example", "phase_contrast_microscope"):
-            # The methods' names on the y axis of `score_dots` need no further label.
-            assert axes.get_xlabel() and (axes.get_ylabel() or name == "score_dots")
+            # Names on the y axis need no further label, nor does an axis that panels side by side share.
+            named = ("score_dots", "design_dots", "fault_curves", "crowding_curve")
+            assert axes.get_xlabel() and (axes.get_ylabel() or name in named)
         else:
             assert axes.get_xlabel() and axes.get_title(loc="left")
 
@@ -136,31 +153,45 @@ def test_nothing_to_show_is_no_error(tmp_path):
     nothing = Prediction(np.zeros((0, 2)), [], 0.0)
     for figure in (plots.outcome(sample, nothing, 5), plots.worst(sample, nothing, 5), plots.field(sample)):
         figure.savefig(tmp_path / "figure.png", dpi=50)
-    plots.overlay(sample.image, nothing).savefig(tmp_path / "overlay.png")
+    assert np.ptp(np.asarray(plots.overlay(sample.image, nothing))) == 0
 
 
-def test_overlay_keeps_the_image_pixel_by_pixel(tmp_path):
-    from PIL import Image
-
+def test_overlay_keeps_the_image_pixel_by_pixel():
     image = np.linspace(0, 1, 61 * 83, dtype=np.float32).reshape(61, 83)
-    prediction = Prediction([[40, 60]], [1.0], 1.0)
-    plots.overlay(image, prediction).savefig(tmp_path / "overlay.png")
-    pixels = np.asarray(Image.open(tmp_path / "overlay.png"))[..., :3].astype(int)
-    assert pixels.shape[:2] == image.shape
+    picture = plots.overlay(image, Prediction([[40, 60]], [1.0], 1.0))
+    pixels = np.asarray(picture).astype(int)
+    assert picture.mode == "RGB" and pixels.shape[:2] == image.shape
     gray = np.ptp(pixels, axis=2) == 0
     assert gray.mean() > 0.9
-    rows, columns = np.nonzero(~gray & (np.indices(image.shape)[1] > 40))  # the ring, away from the text
-    assert abs(rows.mean() - 40) <= 1 and abs(columns.mean() - 60) <= 1  # marks snap to whole pixels
-    low, high = np.quantile(image[::2, ::2], [0.001, 0.999])
+    rows, columns = np.nonzero(~gray)  # the ring
+    assert len(rows) > 20 and abs(rows.mean() - 40) <= 0.5 and abs(columns.mean() - 60) <= 0.5
+    assert not gray[40 - 7 : 40, 60].all() and gray[40 - 3 : 40 + 4, 60 - 3 : 60 + 4].all()
+    low, high = np.quantile(image, [0.001, 0.999])
     expected = np.clip((image - low) / (high - low), 0, 1) * 255
-    assert np.abs(pixels[..., 0] - expected)[gray & (np.indices(image.shape)[0] > 30)].max() < 2
+    assert np.abs(pixels[..., 0] - expected)[gray].max() < 1
 
 
-def test_overlay_needs_neither_pandas_nor_pyplot():
+def test_overlay_of_a_shrunken_image_has_its_rings_where_the_cells_are():
+    prediction = Prediction([[163.5, 243.5]], [1.0], 1.0)  # of the full image: between blocks 40 and 41, 60 and 61
+    pixels = np.asarray(plots.overlay(np.zeros((61, 83), np.float32), prediction, factor=4)).astype(int)
+    rows, columns = np.nonzero(np.ptp(pixels, axis=2))
+    assert abs(rows.mean() - 40.5) <= 0.5 and abs(columns.mean() - 60.5) <= 0.5 and np.ptp(rows) <= 5
+
+
+def test_rings_shrink_with_the_spacing_of_the_cells():
+    image = np.zeros((200, 200), np.float32)
+    crowd = np.stack(np.meshgrid(np.arange(20, 180, 10), np.arange(20, 180, 10)), -1).reshape(-1, 2)
+    sparse = crowd[(crowd % 40 == 20).all(axis=1)]
+    marked = [(np.ptp(np.asarray(plots.overlay(image, Prediction(p, np.ones(len(p)), 1.0))), axis=2) > 0).sum() / len(p)
+              for p in (crowd, sparse)]  # fmt: skip
+    assert 5 < marked[0] < marked[1] / 2
+
+
+def test_overlay_needs_neither_pandas_nor_matplotlib():
     code = (
         "import sys, numpy as np; from cellcount import plots; from cellcount.nouns import Prediction;"
         "plots.overlay(np.zeros((50, 50), np.float32), Prediction([[1, 2]], [1], 1.0));"
-        "print([name for name in ('pandas', 'seaborn', 'torch', 'matplotlib.pyplot') if name in sys.modules])"
+        "print([name for name in ('pandas', 'seaborn', 'torch', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
@@ -202,3 +233,19 @@ def test_wrong_rules_agree_with_match_where_nothing_is_ambiguous(rule):
 def test_counts_covers_all_points():
     axes = plots.counts([10, 20], [300, 5]).axes[0]
     assert axes.get_xlim() == axes.get_ylim() and axes.get_ylim()[1] > 300
+
+
+def test_study_plots_show_every_line_of_their_tables():
+    axes = FIGURES["design_dots"]().axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["base", "other"]
+    assert axes.lines[0].get_xdata().tolist() == [0.8, 0.7]
+    panels = [axes for axes in FIGURES["fault_curves"]().axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == ["missing", "off by"]
+    assert all(len(axes.lines) == 3 for axes in panels)
+    assert panels[1].lines[0].get_xdata().tolist() == [0, 4]
+    assert len(FIGURES["coverage"]().axes[0].containers) == 2
+    assert [len(line.get_xdata()) for line in FIGURES["interval_ladder"]().axes[0].lines] == [2, 1]
+    curves = [axes.lines[0].get_ydata().tolist() for axes in FIGURES["crowding_curve"]().axes]
+    assert curves == [[0.9, 0.8], [0.7, 0.6]]
+    axes = FIGURES["draws"]().axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [2, 4] and axes.lines[1].get_ydata().tolist() == [3]

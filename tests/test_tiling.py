@@ -8,7 +8,7 @@ from cellcount.errors import ParameterError
 from cellcount.methods import blobs
 from cellcount.metrics import match
 from cellcount.nouns import Prediction
-from cellcount.tiling import tiled, tiles
+from cellcount.tiling import SLACK, _Canvas, tiled, tiles
 
 
 def discs(shape, centres, radius=6):
@@ -103,6 +103,48 @@ def test_prompts_reach_the_tiles_in_their_own_coordinates(scene):
 
     answer = tiled(echo, tile=128, overlap=32)(np.zeros(shape, np.float32), prompts=centres)
     assert match(centres, answer.points, 0.01).f1 == 1
+
+
+def test_without_maps_the_points_are_the_same_and_densities_are_summed_up(scene):
+    shape, centres = scene
+    image = discs(shape, centres)
+    with_maps = tiled(components, tile=128, overlap=32)(image, by_density=True)
+    without = tiled(components, tile=128, overlap=32, maps=False)(image, by_density=True)
+    np.testing.assert_array_equal(without.points, with_maps.points)
+    assert without.labels is None and without.density is None
+    assert without.count == without.meta["density_sum"] == pytest.approx(with_maps.density.sum(), rel=1e-6)
+
+
+def test_tiles_of_one_shape_are_answered_together(scene):
+    shape, centres = scene
+    image = discs(shape, centres)
+    sizes = []
+
+    def together(images, *, device="auto"):
+        assert len({image.shape for image in images}) == 1
+        sizes.append(len(images))
+        return [components(image) for image in images]
+
+    one_by_one = tiled(components, tile=128, overlap=32)(image)
+    batches = tiled(components, tile=128, overlap=32, together=together, batch=3)(image)
+    np.testing.assert_array_equal(batches.points, one_by_one.points)
+    np.testing.assert_array_equal(batches.labels, one_by_one.labels)
+    assert max(sizes) == 3 and sum(sizes) == len(list(tiles(shape, 128, 32)))
+
+
+def test_the_points_looked_through_do_not_grow_with_the_number_of_rows():
+    """Else the work would grow with the square of the area."""
+    shape, centres = (3000, 96), np.stack(np.meshgrid(np.arange(4, 3000, 8), np.arange(4, 96, 8)), -1).reshape(-1, 2)
+    canvas, looked_through = _Canvas(shape, maps=False), []
+    for window, core in tiles(shape, 64, 16):
+        y0, y1, x0, x1 = window
+        inside = ((centres >= [y0, x0]) & (centres < [y1, x1])).all(axis=1)
+        part = centres[inside] - [y0, x0]
+        canvas.add(Prediction(part, np.ones(len(part)), float(len(part))), window, core)
+        looked_through.append(len(canvas.border))
+    assert canvas.prediction(0).count == len(centres)
+    rows = (32 + 4 * SLACK) / 8  # of points, on whose ends a row of tiles meets its neighbours
+    assert max(looked_through) <= 2 * rows * 96 / 8
 
 
 def test_one_tile_is_the_method_itself():

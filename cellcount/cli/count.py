@@ -6,12 +6,12 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from cellcount.errors import CellcountError, DataError, ParameterError
 from cellcount.files import replacing
+from cellcount.prefetch import prefetched
 
 TILE, OVERLAP = 2048, 128  # px; a larger image is counted tile by tile, so that memory does not grow with it
+BATCH = 8  # tiles at once on a GPU
 
 
 def add_arguments(parser):
@@ -26,21 +26,29 @@ def add_arguments(parser):
 
 
 def run(arguments):
-    """Count each image; one that fails does not stop the others. Returns the exit code."""
+    """Count each image, reading the next one meanwhile; one that fails does not stop the others. Returns the exit code.
+
+    A TIFF larger than memory is counted from the file, tile by tile; its overlay is a shrunken picture.
+    """
+    from cellcount.data.large import open_image
+
     paths = _images(arguments.images)
-    method, params = _method(arguments)
+    count = _counter(arguments)
     names = _names(paths)
+    images = prefetched(lambda path: open_image(path, channel=arguments.channel), paths)
     done, failed = [], []
-    for path, name in _progress(list(zip(paths, names, strict=True))):
+    for path, name, read in _progress(paths, names, images):
+        started = time.perf_counter()
         try:
-            entry = _count(path, name, method, params, arguments)
+            image = read()
+            entry = {"image": str(path), **_write(arguments.out, name, image, count(image))}
         except CellcountError as error:
             print(f"error: {path}: {error}", file=sys.stderr)
             failed.append({"image": str(path), "error": str(error)})
             code = error.exit_code
         else:
             print(f"{entry['count']:>8.0f}  {path}")
-            done.append(entry)
+            done.append(entry | {"seconds": round(time.perf_counter() - started, 2)})
         _write_json(arguments.out / "summary.json", {"images": done, "failed": failed})
     print(f"{len(done)} of {len(paths)} images counted; points, overlays and summary.json in {arguments.out}")
     return code if failed else 0
@@ -75,45 +83,70 @@ def _names(paths):
     return names
 
 
-def _method(arguments):
+def _counter(arguments):
+    """A function of an image, in memory or a `LargeImage`, that gives its Prediction."""
+    from cellcount.data.large import LARGE, LargeImage
     from cellcount.methods import METHODS
+    from cellcount.tiling import tiled
 
     method = METHODS[arguments.method]
     params = {"weights": arguments.weights, "threshold": arguments.threshold}
     params = {name: value for name, value in params.items() if value is not None}
     if "weights" in params and not hasattr(method, "fit"):
         raise ParameterError(f"--weights is for methods that are trained; {arguments.method} takes none.")
-    return method, params
+    together = getattr(method, "predict_batch", None)
+
+    def count(image):
+        streamed = isinstance(image, LargeImage)
+        predict = tiled(
+            method.predict,
+            tile=TILE,
+            overlap=OVERLAP,
+            measure=lambda image: method.measure(image.sample if streamed else image),
+            maps=not streamed and image.size <= LARGE,
+            together=together,
+            batch=BATCH if together and _has_gpu(arguments.device) else 1,
+        )
+        return predict(image, device=arguments.device, **params)
+
+    return count
 
 
-def _progress(items):
+def _has_gpu(device):
+    from cellcount.devices import choose_device
+
+    return choose_device(device).type == "cuda"
+
+
+def _progress(paths, names, images):
     from tqdm import tqdm
 
-    return tqdm(items, unit="image", disable=len(items) < 5 or not sys.stderr.isatty())
+    items = zip(paths, names, images, strict=True)
+    return tqdm(items, unit="image", total=len(paths), disable=len(paths) < 5 or not sys.stderr.isatty())
 
 
-def _count(path, name, method, params, arguments):
-    """Count one image and write its files; its entry in the summary."""
-    from cellcount.data.images import read_image
-    from cellcount.tiling import tiled
+def _write(folder, name, image, prediction):
+    """Write the points and the overlay of one image; what the summary says of it."""
+    from cellcount.data.large import LargeImage
+    from cellcount.plots import overlay
 
-    started = time.perf_counter()
-    image = read_image(path, channel=arguments.channel)
-    predict = tiled(method.predict, tile=TILE, overlap=OVERLAP, measure=method.measure)
-    prediction = predict(image, device=arguments.device, **params)
-    points, overlay = arguments.out / f"{name}-points.csv", arguments.out / f"{name}-overlay.png"
+    points, picture = folder / f"{name}-points.csv", folder / f"{name}-overlay.png"
     _write_points(points, prediction)
-    _write_overlay(overlay, image, prediction)
+    shown, factor = (image.overview, image.factor) if isinstance(image, LargeImage) else (image, 1)
+    with replacing(picture) as temporary:
+        overlay(shown, prediction, factor=factor).save(temporary, compress_level=1)
+    density_sum = prediction.meta.get("density_sum")
+    if prediction.density is not None:
+        density_sum = float(prediction.density.sum(dtype=float))
     return {
-        "image": str(path),
         "height_px": image.shape[0],
         "width_px": image.shape[1],
         "count": prediction.count,
-        "density_sum": None if prediction.density is None else round(float(prediction.density.sum(dtype=float)), 1),
-        "points": points.name,
-        "overlay": overlay.name,
         **prediction.meta,
-        "seconds": round(time.perf_counter() - started, 2),
+        "density_sum": None if density_sum is None else round(density_sum, 1),
+        "points": points.name,
+        "overlay": picture.name,
+        "overlay_shrunken_by": factor,
     }
 
 
@@ -123,20 +156,6 @@ def _write_points(path, prediction):
         writer.writerow(["y_px", "x_px", "score"])
         for (y, x), score in zip(prediction.points.tolist(), prediction.scores.tolist(), strict=True):
             writer.writerow([f"{y:.2f}", f"{x:.2f}", f"{score:.3f}"])
-
-
-def _write_overlay(path, image, prediction):
-    """The image with a ring around each cell, drawn with Pillow: matplotlib would take longer than the count."""
-    from PIL import Image, ImageDraw
-
-    gray = (np.clip(image, 0, 1) * 255).astype(np.uint8)
-    picture = Image.fromarray(gray).convert("RGB")
-    draw = ImageDraw.Draw(picture)
-    radius, orange = 6, (230, 159, 0)  # Okabe and Ito's orange stands out from gray for every eye
-    for y, x in prediction.points.tolist():
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], outline=orange, width=2)
-    with replacing(path) as temporary:
-        picture.save(temporary, compress_level=1)
 
 
 def _write_json(path, content):

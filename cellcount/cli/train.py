@@ -15,6 +15,7 @@ def add_arguments(parser):
         "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
         help="a setting of CellNet, such as -p steps 2000; may be given several times",
     )  # fmt: skip
+    parser.add_argument("--start", type=Path, help="weights to go on from, of the same network (default: fresh ones)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
 
 
@@ -23,7 +24,7 @@ def run(arguments):
     from cellcount.data import load
     from cellcount.methods.cellnet import fit
 
-    params = _settings(arguments.parameters)
+    params = settings_from_text(arguments.parameters)
     samples = [sample for sample in load(arguments.data) if sample.points is not None and sample.split != "test"]
     if arguments.images:
         known = {sample.name for sample in samples}
@@ -31,13 +32,13 @@ def run(arguments):
         if unknown:
             raise DataError(f"{arguments.data} has no annotated image {', '.join(unknown)}; it has {sorted(known)}.")
         samples = [sample for sample in samples if sample.name in arguments.images]
-    fit(samples, out=arguments.out, device=arguments.device, **params)
+    fit(samples, out=arguments.out, start=arguments.start, device=arguments.device, **params)
     print(f"{arguments.out}: trained on {len(samples)} images.")
     print(f"Count with: cellcount count IMAGE --weights {arguments.out}")
 
 
-def _settings(given):
-    """Values of the types that `Settings` has, from text."""
+def settings_from_text(given):
+    """Settings of CellNet from pairs of texts (name, value): a dict of the types that `Settings` has."""
     from cellcount.methods.cellnet.settings import Settings
 
     known = {field.name: field for field in fields(Settings)}
@@ -45,12 +46,20 @@ def _settings(given):
     for name, text in given:
         if name not in known:
             raise ParameterError(f"CellNet has no parameter {name}; known: {', '.join(known)}.")
-        default = known[name].default
+        field = known[name]
         try:
-            if isinstance(default, tuple):
-                params[name] = tuple(int(part) for part in text.split(","))
-            else:
-                params[name] = type(default)(text)
+            params[name] = _value(text, field.type)
         except ValueError as error:
-            raise ParameterError(f"-p {name} {text}: expected a value like {default}.") from error
+            example = (2 if "int" in str(field.type) else 2.5) if field.default is None else field.default
+            raise ParameterError(f"-p {name} {text}: expected a value like {example}.") from error
     return params
+
+
+def _value(text, kind):
+    """Text as a value of a type like `int | None` or `tuple[int, ...]`."""
+    if getattr(kind, "__origin__", None) is tuple:
+        return tuple(int(part) for part in text.split(","))
+    kinds = [one for one in getattr(kind, "__args__", (kind,)) if one is not type(None)]
+    if len(kinds) < len(getattr(kind, "__args__", (kind,))) and text == "None":
+        return None
+    return kinds[0](text)

@@ -4,6 +4,7 @@ Each decoder is given `problem(kind, what, todo, severity="error")`, reports thr
 """
 
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -66,52 +67,69 @@ def _transparent(problem):
 
 def read_tiff(path, problem):
     """Pixels of a TIFF file of one plane (a pyramid's lower levels do not count), its stored orientation applied."""
+    with opened(path) as tiff:
+        page = plane(tiff, problem)
+        if page is None or _too_large(page.imagewidth, page.imagelength, problem):
+            return None
+        series = tiff.series[0]
+        pixels = series.asarray()
+        samples = page.samplesperpixel
+        if samples > 1:
+            pixels = pixels.reshape(_with_samples(series, samples))
+            pixels = np.moveaxis(pixels, 0, -1) if series.axes.startswith("S") else pixels
+        pixels = plain(pixels.reshape(page.imagelength, page.imagewidth, samples), page, problem)
+        return _oriented(pixels, orientation(page))
+
+
+@contextmanager
+def opened(path):
+    """A tifffile.TiffFile, closed afterwards; damaged tags become our own problem, not a log line."""
     import tifffile
 
     logger = tifffile.logger()
     level = logger.level
-    logger.setLevel("CRITICAL")  # damaged tags become our own problem, not a log line
+    logger.setLevel("CRITICAL")
     try:
         with tifffile.TiffFile(path) as tiff:
-            return _tiff_pixels(tiff, problem)
+            yield tiff
     finally:
         logger.setLevel(level)
 
 
-def _tiff_pixels(tiff, problem):
+def plane(tiff, problem):
+    """The TiffPage that holds the only plane of a file; None, with a problem, if its values are not gray or RGB."""
     import tifffile
 
     page = tiff.pages[0]
-    series = tiff.series[0]
     samples = page.samplesperpixel
     planes = sum(int(np.prod(s.shape)) // (page.imagewidth * page.imagelength * samples or 1) for s in tiff.series)
-    if _too_large(page.imagewidth, page.imagelength, problem):
-        return None
     if planes > 1:
         _pages(planes, problem)
-        return None
-    if page.photometric in (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.CIELAB):
+    elif page.photometric in (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.CIELAB):
         problem("image-colour", f"The image is stored as {page.photometric.name}.", "Convert it to RGB or gray.")
-        return None
-    if samples not in (1, 2, 3, 4):
+    elif samples not in (1, 2, 3, 4):
         problem("image-channels", f"The image has {samples} channels.", "Save one channel, or RGB.")
-        return None
-    pixels = series.asarray()
-    if pixels.dtype.kind not in "uifb":
-        problem("image-dtype", f"Values of type {pixels.dtype} are not gray values.", "Save 8- or 16-bit values.")
-        return None
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        pixels = np.moveaxis(page.colormap[:, pixels], 0, -1)
-    elif samples > 1:
-        pixels = pixels.reshape(_with_samples(series, samples))
-        pixels = np.moveaxis(pixels, 0, -1) if series.axes.startswith("S") else pixels
-        pixels = _drop_alpha(pixels, samples, problem)
+    elif page.dtype is None or page.dtype.kind not in "uifb":
+        problem("image-dtype", f"Values of type {page.dtype} are not gray values.", "Save 8- or 16-bit values.")
     else:
-        pixels = pixels.reshape(page.imagelength, page.imagewidth)
+        return page
+    return None
+
+
+def plain(pixels, page, problem):
+    """Values in which more is brighter, (h, w) or (h, w, 3), of values as they are stored, (h, w, samples)."""
+    import tifffile
+
+    samples = page.samplesperpixel
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        return np.moveaxis(page.colormap[:, pixels[..., 0]], 0, -1)
+    if samples in (2, 4):
+        pixels = _drop_alpha(pixels, problem)
+    if samples in (1, 2):
+        pixels = pixels[..., 0]
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
         pixels = np.iinfo(pixels.dtype).max - pixels if pixels.dtype.kind == "u" else ~pixels
-    tag = page.tags.get("Orientation")
-    return _oriented(pixels, int(tag.value) if tag is not None else 1)
+    return pixels
 
 
 def _with_samples(series, samples):
@@ -119,23 +137,27 @@ def _with_samples(series, samples):
     return [n for n, axis in zip(series.shape, series.axes, strict=True) if axis == "S" or n > 1 or axis in "YX"]
 
 
-def _drop_alpha(pixels, samples, problem):
-    if samples in (2, 4):
-        alpha = pixels[..., -1]
-        full = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1
-        if (alpha < full).any():
-            _transparent(problem)
-        pixels = pixels[..., :-1]
-    return pixels[..., 0] if samples == 2 else pixels
+def _drop_alpha(pixels, problem):
+    alpha = pixels[..., -1]
+    full = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1
+    if (alpha < full).any():
+        _transparent(problem)
+    return pixels[..., :-1]
 
 
-def _oriented(pixels, orientation):
-    """Apply the TIFF/EXIF orientation 1-8 (TIFF 6.0, section 8) to (H, W[, C]) pixels."""
-    if orientation in (5, 6, 7, 8):
+def orientation(page):
+    """The orientation 1-8 (TIFF 6.0, section 8) that a TiffPage is stored in."""
+    tag = page.tags.get("Orientation")
+    return int(tag.value) if tag is not None else 1
+
+
+def _oriented(pixels, number):
+    """Turn (H, W[, C]) pixels stored in the orientation `number`, 1-8, the right way up."""
+    if number in (5, 6, 7, 8):
         pixels = np.swapaxes(pixels, 0, 1)
-    if orientation in (3, 4, 7, 8):
+    if number in (3, 4, 7, 8):
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
+    if number in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return pixels
 
@@ -146,7 +168,7 @@ def _too_large(width, height, problem):
     problem(
         "image-huge",
         f"The image has {width} x {height} px, more than the limit of {MAX_PIXELS:,} px.",
-        "Cut it into fields, or export it at a lower resolution.",
+        "Cut it into fields. To count it whole, save it as a TIFF: `cellcount count` reads that piece by piece.",
     )
     return True
 

@@ -42,11 +42,17 @@ def read_image(path, channel="auto"):
     ParameterError
         If the channel is unknown.
     """
-    if channel not in CHANNELS:
-        raise ParameterError(f"channel={channel!r} is unknown; use one of {', '.join(CHANNELS)}.")
+    known_channel(channel)
     pixels, problems = decode(path)
     raise_errors(problems)
     return as_gray(pixels, channel)
+
+
+def known_channel(channel):
+    """The channel's name. Raises ParameterError with the known ones if it is none."""
+    if channel not in CHANNELS:
+        raise ParameterError(f"channel={channel!r} is unknown; use one of {', '.join(CHANNELS)}.")
+    return channel
 
 
 def decode(path):
@@ -72,7 +78,7 @@ def decode(path):
         try:
             pixels = read(path, problem)
         except Exception as error:  # decoders raise a dozen kinds of errors on damaged files
-            _broken(path, error, problem)
+            broken(path, error, problem)
     if pixels is not None:
         pixels = _examine(pixels, problem)
     if any(p.severity == "error" for p in found):
@@ -80,26 +86,33 @@ def decode(path):
     return pixels, found
 
 
-def as_gray(pixels, channel="auto"):
-    """Scaled gray image (H, W) float32 in [0, 1] of decoded pixels (H, W) or (H, W, 3); see `read_image`."""
-    low, high = _scale(pixels)
-    if pixels.ndim == 3:
-        if channel == "mean":
-            pixels = pixels.mean(axis=2, dtype=np.float32)
-        else:
-            pixels = pixels[..., {"red": 0, "auto": 1, "green": 1, "blue": 2}[channel]]
-    gray = (pixels.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+def as_gray(pixels, channel="auto", scale=None):
+    """Gray image (H, W) float32 in [0, 1] of decoded pixels (H, W) or (H, W, 3); see `read_image`.
+
+    `scale`, the raw values (low, high) that become 0 and 1, is found from the pixels unless it is given.
+    """
+    low, high = scale or full_scale(pixels.dtype, pixels.min(), pixels.max())
+    gray = (one_channel(pixels, channel).astype(np.float32) - np.float32(low)) / np.float32(high - low)
     return np.clip(gray, 0, 1, out=gray)
 
 
-def _scale(pixels):
-    """(low, high): the raw values that become 0 and 1."""
-    if pixels.dtype == np.uint8:
+def one_channel(pixels, channel="auto"):
+    """The chosen channel (H, W) of decoded pixels (H, W) or (H, W, 3), not scaled; see `read_image`."""
+    if pixels.ndim == 2:
+        return pixels
+    if channel == "mean":
+        return pixels.mean(axis=2, dtype=np.float32)
+    return pixels[..., {"red": 0, "auto": 1, "green": 1, "blue": 2}[channel]]
+
+
+def full_scale(dtype, low, high):
+    """(low, high): the raw values that become 0 and 1, in an image of this dtype, lowest and highest value."""
+    if dtype == np.uint8:
         return 0, 255
-    if pixels.dtype == bool:
+    if dtype.kind == "b":
         return 0, 1
-    low, high = float(pixels.min()), float(pixels.max())
-    if low >= 0 and high <= 1 and pixels.dtype.kind == "f":
+    low, high = float(low), float(high)
+    if low >= 0 and high <= 1 and dtype.kind == "f":
         return 0, 1
     if low < 0 or high > 65535:
         return low, high
@@ -108,16 +121,24 @@ def _scale(pixels):
 
 def _examine(pixels, problem):
     """Report what is odd about decoded pixels."""
-    height, width = pixels.shape[:2]
+    low, high = pixels.min().item(), pixels.max().item()  # plain numbers: half floats overflow in comparisons
+    unusable = 0
+    if pixels.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+        unusable = int((~np.isfinite(pixels)).sum())
+    if examine_values(pixels.shape, low, high, unusable, problem) and pixels.dtype.kind != "b":
+        if ((pixels == low) | (pixels == high)).all():
+            problem("image-binary", "It has two values only.", "Make sure that it is an image, not a mask.", "warning")
+    return pixels
+
+
+def examine_values(shape, low, high, unusable, problem):
+    """Report what the shape, the range, and the number of values that are not finite say; True if nothing is odd."""
+    height, width = shape[:2]
     if min(height, width) < MIN_SIDE:
         problem("image-tiny", f"The image has {width} x {height} px.", f"Each side needs {MIN_SIDE} px or more.")
-        return pixels
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        bad = int((~np.isfinite(pixels)).sum())
-        problem("image-nan", f"{bad} values are NaN or infinite.", "Replace them before the image is saved.")
-        return pixels
-    low, high = pixels.min().item(), pixels.max().item()  # plain numbers: half floats overflow in comparisons
-    if low == high:
+    elif unusable:
+        problem("image-nan", f"{unusable} values are NaN or infinite.", "Replace them before the image is saved.")
+    elif low == high:
         problem("image-constant", f"Every pixel has the value {low}.", "Export it again; nothing is on it.")
     elif low < 0 or high > 65535:
         problem(
@@ -126,9 +147,9 @@ def _examine(pixels, problem):
             "Save 8- or 16-bit values if intensities are to be compared between images.",
             "warning",
         )
-    elif pixels.dtype.kind != "b" and ((pixels == low) | (pixels == high)).all():
-        problem("image-binary", "It has two values only.", "Make sure that it is an image and not a mask.", "warning")
-    return pixels
+    else:
+        return True
+    return False
 
 
 def flat_channel(pixels, channel="auto"):
@@ -143,7 +164,8 @@ def flat_channel(pixels, channel="auto"):
     return f"The {chosen} channel is nearly constant; the image is in the {best} one."
 
 
-def _broken(path, error, problem):
+def broken(path, error, problem):
+    """Report the error of a decoder: a damaged file, or no image at all."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     with open(path, "rb") as file:
         head = file.read(12)

@@ -4,13 +4,15 @@ Usual protocol: train on N of images 001-100, test on 101-200 (Lempitsky & Zisse
 """
 
 import logging
+from pathlib import Path
 
 from cellcount import registry
 from cellcount.data import dots
 from cellcount.data.annotations import positions
 from cellcount.data.images import read_image
 from cellcount.data.problems import raise_errors
-from cellcount.errors import ParameterError
+from cellcount.errors import DataError, ParameterError
+from cellcount.files import sha256
 from cellcount.nouns import Sample
 
 log = logging.getLogger(__name__)
@@ -20,7 +22,7 @@ NAMES = tuple(f"{number:03d}" for number in range(1, 201))
 CHANNEL = "blue"  # the stain is blue: red and green hold noise below 10 of 255 gray levels
 
 
-def load(names=None, *, channel=CHANNEL):
+def load(names=None, *, folder=None, channel=CHANNEL):
     """The images with their dots.
 
     Parameters
@@ -28,6 +30,9 @@ def load(names=None, *, channel=CHANNEL):
     names : list of str, "001" to "200", or None
         Only these, fetched if they are not on this machine. None: those on this machine, or, if there is none,
         all of them, fetched.
+    folder : path or None
+        Where NNNcell.png and NNNdots.png lie, instead of the registered place; they are not compared with the
+        registered files. Without `names`, all that are there.
     channel : see `cellcount.data.images.read_image`; blue by default, since the cells are drawn in it
 
     Returns
@@ -41,16 +46,36 @@ def load(names=None, *, channel=CHANNEL):
     NotAvailableError
         If it is not on this machine and cannot be fetched.
     DataError
-        If a file is not the registered one.
+        If a file is not the registered one, or the folder has none of the images.
     """
+    if folder is not None:
+        return _from_folder(Path(folder), names, channel)
     if names is None:
         names = _present() or _fetch()
         for sentence in missing():
             log.info("%s", sentence)
+    _check(names)
+    files = [(registry.fetch(NAME, f"{name}cell.png"), registry.fetch(NAME, f"{name}dots.png")) for name in names]
+    return [_sample(name, *pair, channel) for name, pair in zip(names, files, strict=True)]
+
+
+def _check(names):
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise ParameterError(f"VGG cells has no image {', '.join(map(str, unknown))}; its images are 001 to 200.")
-    return [_sample(name, channel) for name in names]
+
+
+def _from_folder(folder, names, channel):
+    here = [name for name in NAMES if (folder / f"{name}cell.png").exists() and (folder / f"{name}dots.png").exists()]
+    _check(names or [])
+    lacking = sorted(set(names or []) - set(here))
+    if lacking or not here:
+        first = lacking[0] if lacking else NAMES[0]
+        raise DataError(
+            f"{folder}: no pair {first}cell.png and {first}dots.png; give the folder that the archive of VGG cells was "
+            "unpacked to."
+        )
+    return [_sample(n, folder / f"{n}cell.png", folder / f"{n}dots.png", channel) for n in names or here]
 
 
 def missing():
@@ -71,18 +96,13 @@ def _fetch():
     return NAMES
 
 
-def _sample(name, channel):
-    source = registry.fetch(NAME, f"{name}cell.png")
-    annotations, problems = dots.read(registry.fetch(NAME, f"{name}dots.png"), source.name)
+def _sample(name, source, dots_file, channel):
+    annotations, problems = dots.read(dots_file, source.name)
     raise_errors(problems)
     return Sample(
         name=name,
         image=read_image(source, channel),
         points=positions(annotations[0].points, "live"),
         split="train" if int(name) <= 100 else "test",
-        meta={
-            "annotation": "complete",
-            "source": str(source),
-            "sha256": registry.known_file(NAME, f"{name}cell.png").sha256,
-        },
+        meta={"annotation": "complete", "source": str(source), "sha256": sha256(source)},
     )

@@ -28,6 +28,9 @@ METHODS = Methods(
     {
         "cellnet": "cellcount.methods.cellnet",
         "blobs": "cellcount.methods.blobs",
+        "cellpose": "cellcount.methods.cellpose",
+        "stardist": "cellcount.methods.stardist",
+        "deepsea": "cellcount.methods.deepsea",
         "maskrcnn": "cellcount.methods.maskrcnn",
         "yolox": "cellcount.methods.yolox",
     }

@@ -1,10 +1,17 @@
 """One fair metric for every method: gated one-to-one matching of points, and the errors of counts."""
 
 from cellcount.metrics.counting import count_errors, coverage, game
+from cellcount.metrics.crowds import by_crowding, crowding
+from cellcount.metrics.intervals import IntervalRule, calibrate, flask_count
 from cellcount.metrics.matching import NEAR_PX, Matching, default_tolerance, f1, inside, match, near
+from cellcount.metrics.outcomes import Outcomes, mask_outcomes
 from cellcount.metrics.scores import READINGS, bootstrap, parts_of, per_image, pooled
+from cellcount.metrics.segmentation import IOU_THRESHOLDS, box_iou, paired_iou, segmentation_counts, segmentation_scores
+from cellcount.metrics.tuning import tuned
 
 __all__ = [
-    "NEAR_PX", "READINGS", "Matching", "bootstrap", "count_errors", "coverage", "default_tolerance", "f1", "game",
-    "inside", "match", "near", "parts_of", "per_image", "pooled",
+    "IOU_THRESHOLDS", "NEAR_PX", "READINGS", "IntervalRule", "Matching", "Outcomes", "bootstrap", "box_iou",
+    "by_crowding", "calibrate", "count_errors", "coverage", "crowding", "default_tolerance", "f1", "flask_count",
+    "game", "inside", "mask_outcomes", "match", "near", "paired_iou", "parts_of", "per_image", "pooled", "segmentation_counts",
+    "segmentation_scores", "tuned",
 ]  # fmt: skip

@@ -1,18 +1,23 @@
 """Every figure of the project: one function each, from samples, predictions or result rows to a matplotlib Figure.
 
-Modules are imported when one of their functions is asked for, so that `overlay` does not wait for pandas.
+`overlay` alone makes a plain picture. Modules are imported when one of their functions is asked for, so that it does
+not wait for matplotlib.
 """
 
 import importlib
 
 _MODULES = {
-    "micrographs": ("field", "gallery", "outcome", "overlay", "worst"),
+    "micrographs": ("field", "gallery", "outcome", "worst"),
+    "pictures": ("overlay",),
     "curves": (
         "counts", "intensity_and_spectrum", "loss_curve", "nearest_neighbours", "score_dots", "tolerance_curve",
     ),
+    "masks": ("mask_gallery", "mask_outcome", "mask_panels"),
+    "sweeps": ("heatmap", "iou_curve", "sweep_lines"),
     "detections": ("border_boxes", "confidence_ranks", "tiled_boxes", "training_graph"),
     "drawings": ("label_types", "matching_example"),
     "microscope": ("phase_contrast_microscope",),
+    "studies": ("coverage", "crowding_curve", "design_dots", "draws", "fault_curves", "interval_ladder"),
     "targets": ("target",),
 }  # fmt: skip
 _HOME = {function: module for module, functions in _MODULES.items() for function in functions}

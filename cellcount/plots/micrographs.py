@@ -2,14 +2,11 @@
 
 import numpy as np
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.spatial import cKDTree
 
 from cellcount.metrics import match, near
-from cellcount.plots.style import GREEN, SKY, VERMILLION, WIDTH, YELLOW, halo, mark, new_figure, scale_bar, show, styled
-
-OVERLAY_DPI = 100
+from cellcount.plots.style import GREEN, SKY, VERMILLION, WIDTH, mark, new_figure, scale_bar, show, styled
 
 
 @styled
@@ -107,7 +104,14 @@ def outcome(sample, prediction, tolerance, *, window=None, width=WIDTH):
     Figure
         The marks of each kind are one line artist, whose gid is its name in `style.MARKS`.
     """
-    matching, groups = _judged(sample, prediction, tolerance)
+    matching, false, missed = _judged(sample, prediction, tolerance)
+    close = near(prediction.points[false], sample.points)
+    groups = {
+        "found": prediction.points[matching.pairs[:, 1]],
+        "missed": sample.points[missed],
+        "false, near": prediction.points[false[close]],
+        "false, away": prediction.points[false[~close]],
+    }
     _, _, rows, columns = window or (0, 0, *sample.image.shape)
     figure = new_figure(width, width * rows / columns + 0.5)
     axes = figure.add_subplot()
@@ -124,16 +128,11 @@ def outcome(sample, prediction, tolerance, *, window=None, width=WIDTH):
 
 
 def _judged(sample, prediction, tolerance):
+    """The Matching, and the indices of the false predictions and of the missed cells."""
     matching = match(sample.points, prediction.points, tolerance)
     true, right = matching.pairs.T
-    false = np.delete(prediction.points, right, axis=0)
-    close = near(false, sample.points)
-    return matching, {
-        "found": prediction.points[right],
-        "missed": np.delete(sample.points, true, axis=0),
-        "false, near": false[close],
-        "false, away": false[~close],
-    }
+    false, missed = np.arange(len(prediction.points)), np.arange(len(sample.points))
+    return matching, np.delete(false, right), np.delete(missed, true)
 
 
 @styled
@@ -156,11 +155,8 @@ def worst(sample, prediction, tolerance, *, number=6, side=72):
     -------
     Figure
     """
-    matching = match(sample.points, prediction.points, tolerance)
-    true, right = matching.pairs.T
-    false = np.setdiff1d(np.arange(len(prediction.points)), right)
+    _, false, missed = _judged(sample, prediction, tolerance)
     false = false[np.argsort(-prediction.scores[false], kind="stable")][:number]
-    missed = np.setdiff1d(np.arange(len(sample.points)), true)
     distance = np.full(len(missed), np.inf)
     if len(prediction.points):
         distance = cKDTree(prediction.points).query(sample.points[missed])[0]
@@ -191,47 +187,6 @@ def _crop(axes, sample, prediction, centre, side, title):
     show(axes, sample.image, title=title, window=(y, x, side, side))
     mark(axes, sample.points, "annotated", size=6, label="annotated")
     mark(axes, prediction.points, "predicted", size=6, label="predicted")
-
-
-def overlay(image, prediction):
-    """The whole image at its own resolution, with a ring around every predicted cell.
-
-    Parameters
-    ----------
-    image : (H, W) float32
-        Shown from its 0.1 to its 99.9 percentile.
-    prediction : Prediction
-
-    Returns
-    -------
-    Figure
-        `figure.savefig(path)` writes an image of (H, W) px.
-    """
-    height, width = image.shape
-    figure = Figure(figsize=(width / OVERLAY_DPI, height / OVERLAY_DPI), dpi=OVERLAY_DPI, layout="none")
-    axes = figure.add_axes((0, 0, 1, 1), frameon=False, xticks=[], yticks=[])
-    axes.imshow(image, cmap="gray", norm=_stretch(image), interpolation="nearest", aspect="auto")
-    spacing = 24.0  # px, the thesis images' median distance of neighbours
-    if len(prediction.points) > 2:
-        spacing = float(np.median(cKDTree(prediction.points).query(prediction.points, k=2)[0][:, 1]))
-    size = float(np.clip(0.55 * spacing, 5, 40)) * 72 / OVERLAY_DPI
-    axes.plot(
-        prediction.points[:, 1], prediction.points[:, 0], "o", color=YELLOW, fillstyle="none", markersize=size,
-        markeredgewidth=1.1, gid="predicted",
-    )  # fmt: skip
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    axes.text(
-        0.008, 0.99, f"{prediction.count:,.0f} cells", transform=axes.transAxes, va="top", color="white",
-        fontsize=float(np.clip(height / 50, 8, 26)), path_effects=halo(2.0),
-    )  # fmt: skip
-    return figure
-
-
-def _stretch(image):
-    from matplotlib.colors import Normalize
-
-    black, white = np.quantile(image[::2, ::2], [0.001, 0.999])
-    return Normalize(black, white if white > black else black + 1.0)
 
 
 def _middle(sample, side):

@@ -3,10 +3,10 @@
 `predict` turns an image into points, `fit` turns samples into weights, `status` says whether weights are there.
 """
 
-from cellcount.methods.cellnet.inference import SHIPPED, about, measure, predict
+from cellcount.methods.cellnet.inference import SHIPPED, about, measure, predict, predict_batch
 from cellcount.methods.status import Status
 
-__all__ = ["about", "fit", "measure", "predict", "status"]
+__all__ = ["about", "fit", "measure", "predict", "predict_batch", "status"]
 
 
 def fit(samples, **params):

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cellcount.methods.cellnet.pixels import brightness_and_contrast, shrink, to_small
-from cellcount.methods.cellnet.targets import heatmap
+from cellcount.methods.cellnet.pixels import prepared, shrink, to_full, to_small
+from cellcount.methods.cellnet.targets import TARGETS
 
 
 class Crops:
@@ -15,47 +15,51 @@ class Crops:
     ----------
     samples : list of Sample
         Each with points.
-    factor : int
-        How much the image is shrunken first.
-    size : int, px of the shrunken image
-    sigma : float, px of the shrunken image
-    zoom : float
-        Crops are magnified by up to this factor, or its inverse.
+    settings : Settings
+        With nothing left open (`filled`).
+
+    Attributes
+    ----------
+    points : list of (N, 2) float, px of the heatmap
+    trusted : list of (1, 1, H, W) float32 tensors
+        1 where the annotation counts. Both are replaced when the annotation is mended (`mending`).
     """
 
-    def __init__(self, samples, *, factor, size, sigma, zoom):
-        self.size, self.sigma, self.zoom = size, sigma, zoom
+    def __init__(self, samples, settings):
+        self.settings = settings
         self.images, self.trusted, self.points = [], [], []
         for sample in samples:
-            middle, contrast = brightness_and_contrast(sample.image)
-            self.images.append(torch.from_numpy(shrink((sample.image - middle) / contrast, factor))[None, None])
-            trusted = shrink(sample.valid.astype(np.float32), factor) > 0.5
+            self.images.append(torch.from_numpy(prepared(sample.image, settings))[None, None])
+            trusted = shrink(sample.valid.astype(np.float32), settings.factor) > 0.5
             self.trusted.append(torch.from_numpy(trusted.astype(np.float32))[None, None])
-            self.points.append(to_small(sample.points, factor))
+            self.points.append(to_small(sample.points, settings.factor))
         # A pixel of any image is as likely as one of another.
         areas = np.array([image.numel() for image in self.images], float)
         self.share = areas / areas.sum()
 
     def batch(self, rng, n):
-        """Images, targets and trust, each (n, 1, size, size) float32; trust is 1 where the annotation counts."""
+        """Image (n, 1, size detail, size detail), target and trust, each (n, 1, size, size), float32."""
         crops = [self._draw(rng) for _ in range(n)]
         return [torch.cat(part).contiguous(memory_format=torch.channels_last) for part in zip(*crops, strict=True)]
 
     def _draw(self, rng):
+        size, detail, sigma = self.settings.crop, self.settings.detail, self.settings.sigma
         i = rng.choice(len(self.images), p=self.share)
         image, trusted, points = self.images[i], self.trusted[i], self.points[i]
-        turn = _turn(rng, self.zoom)
-        centre = rng.uniform(0, 1, 2) * (np.array(image.shape[2:]) - 1)
+        turn = _turn(rng, self.settings.zoom)
+        centre = rng.uniform(0, 1, 2) * (np.array(trusted.shape[2:]) - 1)
         if np.allclose(turn, np.rint(turn)):  # a symmetry: stay on the pixel raster, else the bicubic filter blurs
-            centre = np.floor(centre) + ((self.size - 1) / 2) % 1
-        grid = _grid(centre, turn, self.size, image.shape[2:])
+            centre = np.floor(centre) + ((size - 1) / 2) % 1
+        grid = _grid(to_full(centre, detail), turn, size * detail, image.shape[2:])
         crop = F.grid_sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=True)
+        grid = _grid(centre, turn, size, trusted.shape[2:])
         trust = F.grid_sample(trusted, grid, mode="nearest", padding_mode="zeros", align_corners=True)
-        seen = (points - centre) @ np.linalg.inv(turn).T + (self.size - 1) / 2
-        reach = 4 * self.sigma
-        seen = seen[((seen > -reach) & (seen < self.size + reach)).all(axis=1)]
-        target = torch.from_numpy(heatmap(seen, (self.size, self.size), self.sigma))[None, None]
-        crop = crop * rng.uniform(0.7, 1.4) + rng.uniform(-0.3, 0.3)
+        seen = (points - centre) @ np.linalg.inv(turn).T + (size - 1) / 2
+        reach = 4 * sigma
+        seen = seen[((seen > -reach) & (seen < size + reach)).all(axis=1)]
+        target = torch.from_numpy(TARGETS[self.settings.target](seen, (size, size), sigma))[None, None]
+        contrast = self.settings.contrast ** rng.uniform(-1, 1)
+        crop = crop * contrast + rng.uniform(-0.3, 0.3) * (self.settings.contrast > 1)
         return crop, target, trust
 
 

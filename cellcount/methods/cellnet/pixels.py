@@ -22,6 +22,25 @@ def brightness_and_contrast(image):
     return float(middle), float((high - low) / 2) or 1.0
 
 
+def prepared(image, settings, exposure=None):
+    """What the network is shown: brightness and contrast taken out, shrunken by what `factor` exceeds `detail`.
+
+    Parameters
+    ----------
+    image : (H, W) float32
+    settings : Settings
+    exposure : (float, float) or None
+        From `brightness_and_contrast` of the whole image, if `image` is only a tile.
+
+    Returns
+    -------
+    (detail ceil(H / factor), detail ceil(W / factor)) float32
+    """
+    middle, contrast = exposure or brightness_and_contrast(image)
+    padded = np.pad(image, [(0, -side % settings.factor) for side in image.shape], mode="edge")
+    return shrink((padded - middle) / contrast, settings.factor // settings.detail)
+
+
 def shrink(image, factor):
     """Mean over blocks of `factor` x `factor` px; the last blocks are filled by repeating the border.
 
@@ -35,7 +54,7 @@ def shrink(image, factor):
     (ceil(H / factor), ceil(W / factor)) float32
     """
     if factor == 1:
-        return image
+        return np.asarray(image, np.float32)
     padded = np.pad(image, [(0, -side % factor) for side in image.shape], mode="edge")
     height, width = (side // factor for side in padded.shape)
     blocks = padded.reshape(height, factor, width, factor).swapaxes(1, 2)

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -11,18 +11,25 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from cellcount.devices import choose_device, deterministic
-from cellcount.errors import DataError
-from cellcount.files import replacing
+from cellcount.errors import DataError, ParameterError
+from cellcount.files import replacing, sha256
+from cellcount.methods.cellnet import losses
 from cellcount.methods.cellnet.crops import Crops
-from cellcount.methods.cellnet.network import build
+from cellcount.methods.cellnet.inference import read_weights, run
+from cellcount.methods.cellnet.mending import mend, typical_height
+from cellcount.methods.cellnet.network import build, load_imagenet
+from cellcount.methods.cellnet.pixels import to_small
 from cellcount.methods.cellnet.settings import FORMAT, settings_from
+from cellcount.methods.cellnet.targets import volume
 
 
-def fit(samples, *, out, device="auto", progress=True, **params):
+def fit(samples, *, out, start=None, device="auto", progress=True, **params):
     """Train on annotated samples and write the weights.
 
-    The network learns a Gaussian of height 1 at each point, by squared error wherever `Sample.valid` says that the
-    annotation can be trusted. Weights are averaged over the last steps; batch statistics come along.
+    The network learns a hill of height 1 at each point, wherever `Sample.valid` says that the annotation can be
+    trusted. Weights are averaged over the last steps; batch statistics come along. In the end the threshold is set
+    to a share of the height of the hill that a typical click got, and the density's scale so that it sums up to the
+    number of clicks where they are trusted.
 
     Parameters
     ----------
@@ -30,6 +37,8 @@ def fit(samples, *, out, device="auto", progress=True, **params):
         Each with `points` (N, 2) (y, x) px and `valid`.
     out : path
         The safetensors file to write; its metadata holds the settings, the data's names and the loss curve.
+    start : path or None
+        Weights of the same architecture to go on from, instead of random ones.
     device : "auto", "cpu", "cuda", ...
     params
         Fields of `Settings`.
@@ -41,22 +50,27 @@ def fit(samples, *, out, device="auto", progress=True, **params):
     Raises
     ------
     DataError
-        If no sample has a point, or one has no annotation at all.
+        If no sample has a point, or one has no annotation at all, or `start` is no weights file.
     ParameterError
-        If a parameter is unknown or out of range.
+        If a parameter is unknown or out of range, or `start` has another architecture.
     """
     settings = settings_from(params)
     _check(samples)
+    settings = settings.filled(samples)
     device = choose_device(device)
     with deterministic(settings.seed):
-        network = build(encoder=settings.encoder, decoder=settings.decoder, widths=settings.widths).to(device)
-        average, losses = _train(network, samples, settings, device, progress)
+        network = _network(settings, start).to(device)
+        crops = Crops(samples, settings)
+        average, curve = _train(network, crops, settings, device, progress)
+        settings = _calibrated(average, crops, settings, samples, device)
     about = {
         "format": FORMAT,
         "settings": asdict(settings),
         "samples": [sample.name for sample in samples],
         "points": sum(len(sample.points) for sample in samples),
-        "losses": [round(loss, 5) for loss in losses],
+        "parameters": sum(parameter.numel() for parameter in average.parameters()),
+        "start": sha256(start) if start else None,
+        "losses": [round(loss, 5) for loss in curve],
         "cellcount": version("cellcount"),
         "torch": torch.__version__,
     }
@@ -77,31 +91,75 @@ def _check(samples):
         raise DataError("None of the training images has a point; CellNet needs at least one annotated cell.")
 
 
-def _train(network, samples, settings, device, progress):
+def _network(settings, start):
+    """A network with fresh weights, or with those of the file `start`."""
+    network = build(encoder=settings.encoder, decoder=settings.decoder, widths=settings.widths, detail=settings.detail)
+    if settings.imagenet:
+        load_imagenet(network, settings.encoder)
+    if start is not None:
+        _, state = read_weights(start)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ParameterError(
+                f"start={start}: its network has another shape than these settings ask for; give its encoder, widths "
+                "and detail, which `cellcount.methods.cellnet.about` tells."
+            ) from error
+    return network
+
+
+def _train(network, crops, settings, device, progress):
     """The averaged network, and the loss of each step."""
-    crops = Crops(samples, factor=settings.factor, size=settings.crop, sigma=settings.sigma, zoom=settings.zoom)
     rng = np.random.default_rng(settings.seed)
+    clicks, trusted = list(crops.points), list(crops.trusted)
+    # In the second half: before, the hills say less than the clicks.
+    mending = {settings.steps * (settings.rounds + i) // (2 * settings.rounds) for i in range(settings.rounds)}
     average = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
     )
-    losses = []
+    curve = []
     network.train()
     with tqdm(total=settings.steps, desc="CellNet", unit="step", disable=not progress, mininterval=1) as bar:
         for step in range(settings.steps):
+            if step in mending:
+                _mend(average.eval(), crops, clicks, trusted, settings, device)
             image, target, trust = (part.to(device) for part in crops.batch(rng, settings.batch))
-            error = (network(image) - target) ** 2 * (1 + target) * trust
-            loss = 10 * error.sum() / trust.sum().clamp(min=1)  # 10: about 1 at the start
+            loss = losses.total(network(image), target, trust, settings)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             _follow(average, network, min(settings.average, (step + 1) / (step + 10)))
-            losses.append(loss.item())
-            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
+            curve.append(loss.item())
+            bar.set_postfix(loss=f"{np.mean(curve[-20:]):.3f}", refresh=False)
             bar.update()
-    return average.eval(), losses
+    return average.eval(), curve
+
+
+def _mend(network, crops, clicks, trusted, settings, device):
+    """Replace the points and the trust of the crops by mended ones."""
+    for i, image in enumerate(crops.images):
+        heat = run(network, image[0, 0].numpy(), settings, device)
+        points, trust = mend(heat, clicks[i], trusted[i][0, 0].numpy() > 0, settings)
+        crops.points[i] = points
+        crops.trusted[i] = torch.from_numpy(trust.astype(np.float32))[None, None]
+
+
+def _calibrated(network, crops, settings, samples, device):
+    """The settings with the threshold and the scale of the density, from the training images."""
+    heights, cells, volumes = [], [], []
+    for i, (image, sample) in enumerate(zip(crops.images, samples, strict=True)):
+        heat = run(network, image[0, 0].numpy(), settings, device)
+        clicks = to_small(sample.points, settings.factor)
+        heights += [typical_height(heat, clicks, settings.peak_distance)] * len(clicks)
+        trusted = crops.trusted[i][0, 0].numpy() > 0
+        cells.append(trusted[tuple(np.rint(crops.points[i]).astype(int).clip(0, np.array(heat.shape) - 1).T)].sum())
+        volumes.append(heat[trusted].sum() / volume(settings.sigma))
+    threshold = settings.threshold or round(max(settings.relative_threshold * float(np.mean(heights)), 0.01), 3)
+    scale = settings.density_scale or round(float(np.sum(cells) / max(np.sum(volumes), 1e-6)), 4)
+    return replace(settings, threshold=threshold, density_scale=scale)
 
 
 @torch.no_grad()

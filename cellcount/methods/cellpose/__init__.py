@@ -1,0 +1,46 @@
+"""Cellpose 3: masks from flows that a network sees in the image, at a scale that a size model chooses.
+
+`predict` segments, `fit` trains from clicks, `status` says which of its authors' weights are there; `flow` and
+`segment` are the two halves of `predict`, for those who want several thresholds from one run of the network.
+"""
+
+from cellcount import registry
+from cellcount.errors import CellcountError
+from cellcount.methods.cellpose.inference import estimate_diameter, flow, measure, predict, segment
+from cellcount.methods.cellpose.sweep import sweep
+from cellcount.methods.cellpose.weights import NAMES, find, read
+from cellcount.methods.status import Status
+
+__all__ = ["NAMES", "about", "estimate_diameter", "fit", "flow", "measure", "predict", "segment", "status", "sweep"]
+
+
+def fit(samples, **params):
+    """Train on samples; see `cellcount.methods.cellpose.training.fit`."""
+    from cellcount.methods.cellpose.training import fit
+
+    return fit(samples, **params)
+
+
+def about(path):
+    """What one of our weights files says of itself: settings, samples, losses, versions. Raises DataError."""
+    return read(path)[0]
+
+
+def status(weights=None):
+    """Whether it can segment here with these weights; by default with any of its authors'."""
+    from importlib.util import find_spec
+
+    if find_spec("cellpose") is None:
+        return Status("needs package", "pip install 'cellcount[methods]'")
+    lacking = []
+    for name in [weights] if weights else reversed(NAMES):
+        try:
+            _, size = find(name)
+        except CellcountError as error:
+            lacking.append(str(error))
+        else:
+            detail = f"weights {name}" if size else f"weights {name}, without size model: give a diameter"
+            return Status("ready", detail)
+    total = registry.megabytes(registry.weights(f"cellpose-{weights or 'cyto3'}").bytes)
+    detail = lacking[0] if weights else f"{', '.join(NAMES)} ({total} each), or your own by `fit`. {lacking[0]}"
+    return Status("needs weights", detail)

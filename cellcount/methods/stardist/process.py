@@ -1,0 +1,134 @@
+"""A process of its own for StarDist: TensorFlow and torchvision in one process can end in a segmentation fault.
+
+Which of the two was imported first decides, and nobody can promise that in a notebook. The process starts with the
+first call, stays for the next ones, and ends with its parent, whose end closes its input.
+"""
+
+import atexit
+import inspect
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import cellcount
+from cellcount import errors
+from cellcount.errors import NotAvailableError
+
+WORKER = "cellcount.methods.stardist.worker"
+
+
+class Process:
+    """Runs functions of the worker's module, one at a time.
+
+    Both ends are this package, on one machine, so that messages may be pickles.
+    """
+
+    def __init__(self, module=WORKER):
+        self._module = module
+        self._child = None
+        self._lock = threading.Lock()
+
+    def call(self, function, *, on_progress=None, **params):
+        """The result of the worker's `function(**params)`; `on_progress` gets what it reports in between.
+
+        Raises
+        ------
+        CellcountError
+            Of the kind that the function raised.
+        NotAvailableError
+            If the process ends without an answer, or the function failed in another way.
+        """
+        with self._lock:
+            child = self._start()
+            try:
+                pickle.dump((function, params), child.stdin)
+                child.stdin.flush()
+                while True:
+                    kind, value = pickle.load(child.stdout)
+                    if kind == "result":
+                        return value
+                    if kind == "error":
+                        name, text = value
+                        raise getattr(errors, name, NotAvailableError)(text)
+                    if on_progress:
+                        on_progress(value)
+            except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+                raise NotAvailableError(self._obituary()) from error
+            except BaseException as error:
+                if not isinstance(error, errors.CellcountError):  # interrupted half-way through an answer
+                    self._stop()
+                raise
+
+    def stop(self):
+        """End the process; the next call starts a new one."""
+        with self._lock:
+            self._stop()
+
+    def _start(self):
+        if self._child is None or self._child.poll() is not None:
+            self._stderr = tempfile.TemporaryFile()
+            root = str(Path(cellcount.__file__).parents[1])
+            path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+            quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "PYTHONPATH": path}
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", self._module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=os.environ | quiet,
+            )
+        return self._child
+
+    def _obituary(self):
+        code = self._child.wait()
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        self._child = None
+        ended = f"signal {-code}" if code < 0 else f"code {code}"
+        said = f": {lines[-1].strip()}" if lines else ""
+        return f"StarDist's process ended with {ended}{said}. Try again; `cellcount doctor` says what is installed."
+
+    def _stop(self):
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+            self._child = None
+
+
+PROCESS = Process()
+atexit.register(PROCESS.stop)
+
+
+def answer(functions):
+    """The worker's side: answer calls of `functions` (name -> function) until the parent's end of the pipe closes.
+
+    A function that has a parameter `report` gets a function to report progress with.
+    """
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not get between two messages
+
+    def send(kind, value):
+        pickle.dump((kind, value), out)
+        out.flush()
+
+    while True:
+        try:
+            name, params = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        function = functions[name]
+        if "report" in inspect.signature(function).parameters:
+            params["report"] = lambda value: send("progress", value)
+        try:
+            send("result", function(**params))
+        except errors.CellcountError as error:
+            send("error", (type(error).__name__, str(error)))
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()
+            send("error", ("NotAvailableError", f"StarDist failed: {type(error).__name__}: {error}"))

@@ -1,0 +1,175 @@
+"""What runs in StarDist's own process. Nothing here may import torch."""
+
+import functools
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from cellcount.errors import DataError
+from cellcount.files import replacing, sha256
+from cellcount.methods.stardist.process import answer
+
+WEIGHTS = "weights_best.h5"
+FILES = ("config.json", "thresholds.json", WEIGHTS)
+EPOCH = 50  # steps between two looks at the validation tiles
+
+
+def predict(image, weights, threshold, overlap, scale):
+    """Instances of one image (H, W) float32, normalised; a dict of arrays, as `cellcount.methods.stardist` wants it."""
+    path = Path(weights)
+    model = _load(path, path.stat().st_mtime_ns)
+    channels = model.config.n_channel_in
+    stacked = (
+        image if channels == 1 else np.repeat(image[..., None], channels, axis=2)
+    )  # H&E wants colour: gray has none
+    labels, found = model.predict_instances(
+        stacked,
+        axes="YX" if channels == 1 else "YXC",
+        prob_thresh=threshold,
+        nms_thresh=overlap,
+        scale=None if scale == 1 else {"Y": scale, "X": scale},
+        n_tiles=None,
+        show_tile_progress=False,
+        verbose=False,
+    )
+    return {
+        "labels": labels.astype(np.int32),
+        "points": centres(labels, np.asarray(found["points"], np.float32).reshape(-1, 2)),
+        "scores": np.asarray(found["prob"], np.float32),
+        "thresholds": dict(model.thresholds._asdict()),
+        "sha256": sha256(path),
+    }
+
+
+def centres(labels, origins):
+    """(M, 2) float32: centre of mass of mask i + 1, (y, x) px, or the polygon's origin where others hide the mask."""
+    index = np.arange(1, len(origins) + 1)
+    seen = np.bincount(labels.ravel(), minlength=len(origins) + 1)[1:] > 0
+    points = origins.copy()
+    if seen.any():
+        points[seen] = ndimage.center_of_mass(labels > 0, labels, index[seen])
+    return points
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path, mtime):
+    """The model of a zip file with a configuration, thresholds and weights, as StarDist publishes its own."""
+    from stardist.models import StarDist2D
+
+    _limit_threads()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        try:
+            with zipfile.ZipFile(path) as file:
+                lacking = set(FILES) - set(file.namelist())
+                if lacking:
+                    raise DataError(f"{path}: not a StarDist model; the zip file lacks {', '.join(sorted(lacking))}.")
+                for name in FILES:
+                    file.extract(name, folder)
+        except zipfile.BadZipFile as error:
+            raise DataError(f"{path}: not a zip file, or cut short ({error}); write it anew.") from error
+        model = StarDist2D(None, name="model", basedir=scratch)
+        model.basedir = None  # it writes nothing from now on
+        return model
+
+
+def fit(images, labels, validation, settings, out, about, report):
+    """Train, choose the thresholds, write the zip file.
+
+    Parameters
+    ----------
+    images, labels : lists of (H, W) float32 and int32; -1 is ground that nobody has looked at
+    validation : (images, labels), likewise
+    settings : dict of `cellcount.methods.stardist.settings.Settings`
+    out : str
+    about : dict
+        Goes into the file as about.json, with the losses.
+    report : function
+        Gets the loss after every step.
+
+    Returns
+    -------
+    dict with "losses" and "validation_losses", one for each epoch of 50 steps
+    """
+    import keras
+    import tensorflow
+    from stardist.models import Config2D, StarDist2D
+
+    _limit_threads()
+    keras.utils.set_random_seed(settings["seed"])
+    per_epoch = min(EPOCH, settings["steps"])
+    config = Config2D(
+        n_rays=settings["rays"],
+        grid=(settings["grid"], settings["grid"]),
+        n_channel_in=1,
+        unet_n_filter_base=settings["filters"],
+        unet_n_depth=settings["depth"],
+        net_conv_after_unet=8 * settings["filters"] // 2,
+        train_patch_size=(settings["patch"], settings["patch"]),
+        train_batch_size=settings["batch"],
+        train_learning_rate=settings["learning_rate"],
+        train_epochs=-(-settings["steps"] // per_epoch),
+        train_steps_per_epoch=per_epoch,
+        train_reduce_lr={"factor": 0.5, "patience": 3, "min_delta": 0},
+        train_tensorboard=False,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        model = StarDist2D(config, name="model", basedir=scratch)
+        model.prepare_for_training()
+        model.callbacks.append(_reporter(report))
+        history = model.train(images, labels, validation_data=validation, augmenter=_augment, seed=settings["seed"])
+        shown = [np.maximum(label, 0) for label in validation[1]]
+        model.optimize_thresholds(validation[0], shown, optimize_kwargs={"verbose": 0})
+        losses = {
+            "losses": [round(float(value), 5) for value in history.history["loss"]],
+            "validation_losses": [round(float(value), 5) for value in history.history["val_loss"]],
+        }
+        _pack(Path(scratch) / "model", out, json.dumps(about | losses | {"tensorflow": tensorflow.__version__}))
+    return losses
+
+
+def _reporter(report):
+    import keras
+
+    class Reporter(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # Keras 3 calls it with these names
+            report(float((logs or {}).get("loss", np.nan)))
+
+    return Reporter()
+
+
+def _augment(image, label):
+    """One of the eight symmetries of the square, and another brightness and contrast."""
+    turns = np.random.randint(4)
+    image, label = np.rot90(image, turns), np.rot90(label, turns)
+    if np.random.rand() < 0.5:
+        image, label = image[::-1], label[::-1]
+    return image * np.random.uniform(0.7, 1.3) + np.random.uniform(-0.2, 0.2), label
+
+
+def _pack(folder, out, about):
+    """One zip file of what StarDist wrote; the same bytes for the same content."""
+    with replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in FILES:
+            file.writestr(zipfile.ZipInfo(name), (folder / name).read_bytes(), zipfile.ZIP_DEFLATED)
+        file.writestr(zipfile.ZipInfo("about.json"), about, zipfile.ZIP_DEFLATED)
+
+
+@functools.cache
+def _limit_threads():
+    """As many threads as OMP_NUM_THREADS allows torch; TensorFlow listens only before its first operation."""
+    import tensorflow
+
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    if allowed.isdigit() and int(allowed):
+        tensorflow.config.threading.set_intra_op_parallelism_threads(int(allowed))
+        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+
+
+if __name__ == "__main__":
+    answer({"predict": predict, "fit": fit})

@@ -1,0 +1,59 @@
+"""Trained weights kept on disk: chapters that need the same ones train them once."""
+
+import hashlib
+import inspect
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+import cellcount.data.pseudo_masks
+import cellcount.data.valid
+from cellcount.registry import cache_root
+
+SHARED = (cellcount.data.pseudo_masks, cellcount.data.valid)  # what training data is made with
+PACKAGES = {"cellpose": ("cellpose", "torch"), "stardist": ("stardist",), "cellnet": ("torch",)}
+
+
+def trained(method, samples, *, suffix, device="auto", progress=True, **params):
+    """Weights of `method.fit(samples, **params)`: kept ones if the same code made them from the same samples.
+
+    Parameters
+    ----------
+    method : module
+        With a `fit` that takes `out`, `device` and `progress`.
+    samples : list of Sample
+    suffix : str
+        Of the weights file, as ".safetensors".
+    device : str
+        Not part of what tells one training from the next.
+    progress : bool
+    params
+        Fields of the method's settings.
+
+    Returns
+    -------
+    Path
+        Below the cache folder; the next call with the same arguments returns at once.
+    """
+    name = method.__name__.rsplit(".", 1)[-1]
+    described = [_code(method), [version(package) for package in PACKAGES.get(name, ())], params]
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
+    for sample in samples:
+        digest.update(sample.name.encode())
+        for array in (sample.image, sample.points, sample.valid, sample.labels):
+            digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+    path = cache_root() / "trained" / f"{name}-{digest.hexdigest()[:24]}{suffix}"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        method.fit(samples, out=path, device=device, progress=progress, **params)
+    return path
+
+
+def _code(method):
+    """SHA-256 of the sources that decide what comes out of a training."""
+    home = Path(inspect.getfile(method))
+    files = sorted(home.parent.glob("*.py")) if home.name == "__init__.py" else [home]
+    files += [Path(module.__file__) for module in SHARED]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,0 +1,33 @@
+"""Reading what comes next while the present is computed."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+
+def prefetched(function, items, depth=1):
+    """Call a function on each item, up to `depth` items ahead, in one thread.
+
+    Parameters
+    ----------
+    function : callable of one item
+    items : iterable
+    depth : int
+        How many results, beside the one in use, may wait in memory.
+
+    Yields
+    ------
+    callable
+        One for each item, in their order: it waits for the result and returns it, or raises what the function raised.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as reader:
+        waiting = deque()
+        try:
+            for item in items:
+                waiting.append(reader.submit(function, item))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result
+            while waiting:
+                yield waiting.popleft().result
+        finally:  # whoever stops early does not wait for what nobody will use
+            for future in waiting:
+                future.cancel()

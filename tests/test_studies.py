@@ -1,0 +1,218 @@
+"""The studies on tiny networks: jobs that go on, faults that are what they say, tables that add up."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from scenes import scene
+
+from cellcount import results
+from cellcount.cli import main
+from cellcount.data import phantom, vgg
+from cellcount.errors import DataError, NotAvailableError, ParameterError
+from cellcount.methods.cellnet.network import build, load_imagenet
+from cellcount.nouns import Prediction
+from cellcount.studies import design, labels, run_jobs
+from cellcount.studies import vgg as vgg_study
+
+TINY = {"widths": [8, 8, 8], "crop": 32, "batch": 2, "steps": 3, "learning_rate": 1e-2}
+
+
+def row(**values):
+    sample = scene(0)
+    prediction = Prediction(sample.points[:-1], np.ones(24, np.float32), 24.0, meta={"method": "test"})
+    return results.rows(sample, prediction, tolerances=[4.0], dataset="scene", parts=0).assign(**values)
+
+
+def test_jobs_go_on_where_they_were_stopped(tmp_path):
+    out, calls = tmp_path / "rows.csv", []
+
+    def work(level, fail=False):
+        calls.append(level)
+        if level == 2 and fail:
+            raise KeyboardInterrupt
+        return row()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([{"level": 1}, {"level": 2, "fail": True}], work, out=out, progress=False)
+    assert results.read(out).job.unique().tolist() == ['{"level": 1}']
+    frame = run_jobs([{"level": 3}, {"level": 1}], work, out=out, progress=False)
+    assert calls == [1, 2, 3]
+    assert frame.job.drop_duplicates().tolist() == ['{"level": 3}', '{"level": 1}']
+    again = run_jobs([{"level": 3}, {"level": 1}], work, out=out, progress=False)
+    assert calls == [1, 2, 3]
+    pd.testing.assert_frame_equal(frame, again, check_dtype=False)
+
+
+def test_jobs_do_not_overwrite_another_file(tmp_path):
+    out = results.write(row(), tmp_path / "rows.csv")
+    with pytest.raises(DataError, match="not of a study"):
+        run_jobs([{"level": 1}], lambda level: row(), out=out, progress=False)
+    with pytest.raises(DataError, match="No job"):
+        run_jobs([], lambda: row(), out=tmp_path / "none.csv", progress=False)
+
+
+def test_faults_are_what_they_say():
+    field = phantom.load("train", fields=1, size=(256, 256))[0]
+    n = len(field.points)
+    assert len(labels.faulty(field, "missing", 0.0, 0).points) == n
+    assert len(labels.faulty(field, "missing", 0.5, 0).points) == pytest.approx(n / 2, rel=0.3)
+    moved = labels.faulty(field, "off by", 4.0, 0).points - field.points
+    assert moved.std() == pytest.approx(4, rel=0.2)
+    assert len(labels.faulty(field, "dead as live", 1.0, 0).points) == n + len(field.dead)
+    crowds = labels.faulty(field, "missing in crowds", 1.0, 0)
+    assert 0.3 * n < len(crowds.points) < 0.7 * n
+    with pytest.raises(ParameterError, match="choose one of missing"):
+        labels.faulty(field, "lazy", 0.5, 0)
+
+
+def test_label_study_has_both_rules_and_a_loss_against_full_clicks(tmp_path):
+    levels = {"missing": (0.0, 0.5), "off by": (4.0,)}
+    frame = labels.sweep(
+        out=tmp_path / "labels.csv", levels=levels, remedies=("none", "mended", "ignored"), fields=1, test_sets=1,
+        device="cpu", **TINY | {"steps": 6},
+    )  # fmt: skip
+    assert len(frame) == 3 * 3 * 2 * 2  # levels, remedies, rules, readings
+    table = labels.table(frame)
+    assert len(table) == 18
+    perfect = table[(table.level == 0) & (table.remedy == "none") & (table.rule == "fixed")]
+    assert perfect.loss.tolist() == [0]
+    np.testing.assert_allclose(table.loss, perfect.f1.iloc[0] - table.f1)
+
+
+def test_ablation_changes_one_thing_at_a_time(tmp_path):
+    names = [design.BASE, "focal", "hills 1.4 as wide", "resnet18"]
+    frame = design.ablation(
+        out=tmp_path / "design.csv", variants=names, fields=1, device="cpu", **TINY | {"widths": [8, 8, 8]}
+    )
+    table = design.table(frame)
+    assert table.variant.tolist() == names
+    assert (table.f1_best >= table.f1_near).all() and (table.train_seconds > 0).all()
+    settings = {name: json.loads(frame[frame.variant == name].parameters.iloc[0]) for name in names}
+    assert settings["focal"] == settings[design.BASE] | {"loss": "focal"}
+    assert settings["hills 1.4 as wide"]["sigma"] > 2
+    assert design.averaging_table(frame).averaging.tolist() == [1, 2, 4, 8]
+    assert np.isfinite(table.density_error).all()
+    one = frame[(frame.variant == "focal") & (frame.reading == "whole")].sort_values("share")
+    assert (one.n_pred.diff().dropna() <= 0).all()
+
+
+def test_every_variant_is_a_setting_that_exists():
+    from cellcount.methods.cellnet.settings import settings_from
+
+    for group in design.VARIANTS.values():
+        for changed in group.values():
+            settings_from(design.SETTINGS | changed)
+
+
+def cells_folder(folder, numbers):
+    """Pictures named as those of VGG cells are, of scenes."""
+    folder.mkdir()
+    for number in numbers:
+        sample = scene(number, shape=(64, 64), n=5)
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[..., 2] = np.clip(255 * sample.image, 0, 255)
+        dots = np.zeros((64, 64, 3), np.uint8)
+        dots[tuple(np.rint(sample.points).astype(int).T)] = (255, 0, 0)
+        Image.fromarray(pixels).save(folder / f"{number:03d}cell.png")
+        Image.fromarray(dots).save(folder / f"{number:03d}dots.png")
+    return folder
+
+
+def test_vgg_protocol(tmp_path, capsys):
+    """With images above 100 they are tested, and only they; without, those that were not drawn."""
+    both = cells_folder(tmp_path / "both", [1, 2, 3, 4, 101, 102])
+    samples = vgg.load(folder=both)
+    train, test = vgg_study.draws(samples, 3, seed=0)
+    assert {s.split for s in train} == {"train"} and [s.name for s in test] == ["101", "102"]
+    assert len({s.name for seed in range(20) for s in vgg_study.draws(samples, 3, seed)[0]}) == 4
+    inside = [s for s in samples if s.split == "train"]
+    train, test = vgg_study.draws(inside, 3, seed=0)
+    assert len(test) == 1 and not {s.name for s in train} & {s.name for s in test}
+    with pytest.raises(DataError, match="some must be left"):
+        vgg_study.draws(inside, 4, seed=0)
+
+    tiny = [part for name, value in (("steps", "3"), ("widths", "8,8"), ("crop", "32"), ("batch", "2"))
+            for part in ("-p", name, value)]  # fmt: skip
+    out = tmp_path / "vgg.csv"
+    code = main(
+        [
+            "bench",
+            "vgg",
+            "--data",
+            str(both),
+            "--train",
+            "3",
+            "--draws",
+            "2",
+            "--out",
+            str(out),
+            "--device",
+            "cpu",
+            *tiny,
+        ]
+    )
+    assert code == 0
+    assert "mae" in capsys.readouterr().out
+    frame = results.read(out)
+    assert sorted(frame.image.unique()) == ["101", "102"] and sorted(frame.seed.unique()) == [0, 1]
+    with pytest.raises(DataError, match="no pair 001cell.png"):
+        vgg.load(folder=tmp_path)
+
+
+def test_vgg_table_is_the_mean_over_draws():
+    frame = pd.DataFrame(
+        {"reading": "whole", "part": "all", "train": 50, "draw": [0, 0, 1, 1], "n_true": 100}
+        | {"count": [101, 99, 106, 106], "n_pred": [90, 90, 90, 90]}
+    )
+    line = vgg_study.table(frame).iloc[0]
+    assert line.mae == pytest.approx(3.5) and line.sd == pytest.approx(5 / np.sqrt(2))
+    assert line.bias == pytest.approx(3.0) and line.mae_peaks == 10 and line.images == 2
+
+
+def test_imagenet_weights_fill_the_encoder():
+    """The answer of the filled encoder to an image, against the same filters applied by hand."""
+    network = build(encoder="tu-efficientnet_lite0", decoder="unet", widths=(8, 8, 8))
+    before = {name: tensor.clone() for name, tensor in network.encoder.state_dict().items()}
+    load_imagenet(network, "tu-efficientnet_lite0")
+    after = network.encoder.state_dict()
+    weights = [name for name in after if name.endswith("weight") and after[name].ndim == 4]
+    assert all(not torch.equal(before[name], after[name]) for name in weights)
+    x = torch.rand(1, 1, 64, 64)
+    features = network.encoder.eval()(x)
+    assert all(torch.isfinite(f).all() and f.std() > 0 for f in features[1:])
+    with pytest.raises(ParameterError, match="tu-efficientnet_lite0 only"):
+        load_imagenet(network, "resnet18")
+
+
+def test_imagenet_weights_that_are_missing_are_named(monkeypatch, tmp_path):
+    from cellcount import registry
+
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("CELLCOUNT_CACHE", str(tmp_path))
+    network = build(encoder="tu-efficientnet_lite0", decoder="unet", widths=(8, 8, 8))
+    with pytest.raises(NotAvailableError, match="efficientnet-lite0"):
+        load_imagenet(network, "tu-efficientnet_lite0")
+
+
+def test_interval_study_counts_fields_that_nobody_trained_on(tmp_path):
+    from cellcount.methods import cellnet
+    from cellcount.studies import intervals
+
+    train = phantom.load("train", fields=1)[0].crop(0, 0, 256, 256)
+    weights = cellnet.fit([train], out=tmp_path / "w.safetensors", device="cpu", progress=False, **TINY | {"steps": 30})
+    out = tmp_path / "intervals.csv"
+    frame = intervals.counted(weights, out=out, calibration=9, test=8, size=(96, 96), device="cpu", progress=False)
+    assert frame.group.value_counts().to_dict() == {"calibration": 9, "test": 8, "sheets": 4}
+    table = intervals.table(frame, levels=(0.5, 0.8))
+    assert (table.coverage.between(table.low, table.high)).all()
+    rule = intervals.rule_of(frame, 0.8)
+    test = frame[frame.group == "test"]
+    inside = [rule.interval(c)[0] <= n <= rule.interval(c)[1] for c, n in zip(test["count"], test.n_true, strict=True)]
+    assert table[(table.group == "test") & (table.level == 0.8)].coverage.item() == np.mean(inside)
+    seen = {tuple(f.points[0]) for group in ("calibration", "test") for f in
+            intervals.fields("mixed", 3, intervals.seed_of(group=group, seed=0), (96, 96))}  # fmt: skip
+    assert len(seen) == 6

@@ -1,0 +1,178 @@
+"""What `workflow/bench.py` measures, one part in one process:
+
+    OMP_NUM_THREADS=N python workflow/bench_parts.py PART FIELD.npz --repeats N
+
+prints, last, one line of JSON: a list of rows with `what`, `seconds` (of each repeat) and what else is known.
+Weights are random but for CellNet's own, which changes no time: a convolution takes what it takes. What follows a
+network's answer (dynamics, suppression) depends on it, and is given the answer a perfect network would give.
+"""
+
+import argparse
+import json
+import os
+import time
+
+import numpy as np
+
+PATCH = 256  # px; operations are counted on one patch, and grow with the area
+
+
+def timed(function, repeats):
+    """Seconds of each of `repeats` calls."""
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def row(what, seconds, **more):
+    """One measurement: a dict."""
+    return {"what": what, "seconds": [round(s, 4) for s in seconds]} | more
+
+
+def forward(what, network, x, repeats, **more):
+    """A row of a torch network's forward pass on x (1, C, H, W), with the operations that it takes."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = network.eval()
+    with torch.no_grad():
+        patch = x[..., :PATCH, :PATCH]
+        with FlopCounterMode(display=False) as counter:
+            network(patch)
+        gflop = counter.get_total_flops() / 1e9 * x[0, 0].numel() / patch[0, 0].numel()
+        if repeats > 2:
+            network(x)  # the first pass takes its memory from the system; the patch has loaded the code
+        seconds = timed(lambda: network(x), repeats)
+    return row(what, seconds, gflop=round(gflop, 1), **more)
+
+
+def peak(field, repeats):
+    """The fastest float32 matrix product of several sizes: what this machine's arithmetic can do."""
+    import torch
+
+    best = 0.0
+    for n in (1024, 2048, 4096):
+        a, b = torch.rand(n, n), torch.rand(n, n)
+        a @ b
+        best = max(best, 2e-9 * n**3 / min(timed(lambda a=a, b=b: a @ b, repeats)))
+    return [row("float32 matrix product", [], gflop_per_s=round(best, 1))]
+
+
+def cellnet(field, repeats):
+    """CellNet as it is called, and its network alone."""
+    import torch
+
+    from cellcount.methods import cellnet
+    from cellcount.methods.cellnet import inference
+    from cellcount.methods.cellnet.pixels import prepared
+
+    image, device = field["image"], torch.device("cpu")
+    network, settings, _ = inference.load_weights(inference.SHIPPED, 0, device)
+    x = torch.from_numpy(prepared(image, settings))[None, None]
+    x = x[..., : x.shape[2] // 32 * 32, : x.shape[3] // 32 * 32].contiguous(memory_format=torch.channels_last)
+    cellnet.predict(image, device="cpu")
+    whole = row("CellNet, image to points", timed(lambda: cellnet.predict(image, device="cpu"), repeats))
+    return [whole, forward("CellNet, its network", network, x, repeats)]
+
+
+def published(field, repeats):
+    """The published CellNet's architecture at full resolution: as written, and with our memory layout."""
+    import segmentation_models_pytorch as smp
+    import torch
+
+    network = smp.UnetPlusPlus(
+        "tu-mobilenetv3_large_100", encoder_weights=None, decoder_attention_type="scse", in_channels=1,
+        activation="sigmoid",
+    )  # fmt: skip
+    x = torch.from_numpy(field["image"])[None, None]
+    rows = [forward("published CellNet's network", network, x, repeats)]
+    network, x = (part.to(memory_format=torch.channels_last) for part in (network, x))
+    return [*rows, forward("published CellNet's network, channels last", network, x, repeats)]
+
+
+def cellpose(field, repeats):
+    """Cellpose 3: its network as `eval` runs it (224 px tiles, no rescaling), and its dynamics on true flows."""
+    from cellpose import dynamics
+    from cellpose.models import CellposeModel
+
+    model = CellposeModel(gpu=False, pretrained_model=False, model_type=None)
+    image, labels = field["image"], field["labels"]
+    options = {"channels": [0, 0], "diameter": model.diam_mean, "compute_masks": False}
+    model.eval(image[:PATCH, :PATCH], **options)
+    rows = [row("Cellpose 3, its network", timed(lambda: model.eval(image, **options), repeats))]
+    flows = 5 * dynamics.masks_to_flows(labels.astype(int)).astype(np.float32)  # the network is trained on 5 x
+    probability = np.where(labels > 0, 6, -6).astype(np.float32)
+
+    def follow():
+        masks = dynamics.resize_and_compute_masks(flows, probability, niter=200, flow_threshold=0.4)
+        assert masks.max() > 0.5 * labels.max()
+
+    return [*rows, row("Cellpose 3, its dynamics", timed(follow, repeats))]
+
+
+def stardist(field, repeats):
+    """StarDist with the settings of its pretrained models (32 rays, grid 2): network, and suppression on true rays."""
+    import tensorflow as tf
+
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    import stardist.geometry
+    from stardist.models import Config2D, StarDist2D
+    from stardist.nms import non_maximum_suppression
+    from stardist.utils import edt_prob
+
+    grid, image, labels = (2, 2), field["image"], field["labels"]
+    model = StarDist2D(Config2D(n_rays=32, grid=grid), name=None, basedir=None)
+    model.predict(image, show_tile_progress=False)
+    rows = [row("StarDist, its network", timed(lambda: model.predict(image, show_tile_progress=False), repeats))]
+    rays = stardist.geometry.star_dist(labels, n_rays=32, grid=grid)
+    probability = edt_prob(labels)[:: grid[0], :: grid[1]]
+
+    def suppress():
+        points, scores, kept = non_maximum_suppression(rays, probability, grid=grid, prob_thresh=0.5, nms_thresh=0.4)
+        stardist.geometry.polygons_to_label(kept, points, shape=image.shape, prob=scores)
+        assert len(points) > 0.5 * labels.max()
+
+    return [*rows, row("StarDist, its suppression", timed(suppress, repeats))]
+
+
+def deepsea(field, repeats):
+    """DeepSea's segmentation network at full resolution."""
+    import torch
+    from deepsea.model import DeepSeaSegmentation
+
+    x = torch.from_numpy(field["image"])[None, None].to(memory_format=torch.channels_last)
+    network = DeepSeaSegmentation(n_channels=1, n_classes=2).to(memory_format=torch.channels_last)
+    return [forward("DeepSea, its network", network, x, repeats)]
+
+
+def matching(field, repeats):
+    """The metric on 5,000 predictions for 5,000 cells, as dense as on the thesis' images."""
+    from cellcount.metrics import match
+
+    rng = np.random.default_rng(0)
+    true, found = (rng.uniform(0, 2000, (5000, 2)).astype(np.float32) for _ in range(2))
+    return [row("matching 5,000 x 5,000 points", timed(lambda: match(true, found, 12), repeats))]
+
+
+PARTS = {part.__name__: part for part in (peak, cellnet, published, cellpose, stardist, deepsea, matching)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("field", help="npz with image (H, W) float32 and labels (H, W) int32")
+    parser.add_argument("--repeats", type=int, required=True)
+    arguments = parser.parse_args()
+    with np.load(arguments.field) as stored:
+        field = {name: stored[name] for name in stored.files}
+    rows = PARTS[arguments.part](field, arguments.repeats)
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
