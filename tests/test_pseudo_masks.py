@@ -50,9 +50,9 @@ def test_masks_end_at_the_radius(field):
 
 
 def test_squares_are_square_and_parted_half_way():
-    alone = pseudo_masks(np.zeros((60, 60), np.float32), [[30.2, 29.8]], variant="square", radius=10)
+    alone = pseudo_masks(np.zeros((60, 60), np.float32), [[30.2, 29.8]], variant="square", side=20)
     assert alone.sum() == 21 * 21 and alone[20, 20] == 1 and alone[19, 30] == 0
-    pair = pseudo_masks(np.zeros((60, 60), np.float32), [[30, 20], [30, 30]], variant="square", radius=10)
+    pair = pseudo_masks(np.zeros((60, 60), np.float32), [[30, 20], [30, 30]], variant="square", side=20)
     assert (pair[30, 20:25] == 1).all() and (pair[30, 26:31] == 2).all()
 
 

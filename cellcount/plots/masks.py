@@ -1,6 +1,7 @@
 """Images with outlines of masks on them."""
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
@@ -21,7 +22,7 @@ from cellcount.plots.style import (
 # What an outline means. Where two colours could be mixed up, the figure's rows or legend tell them apart, too.
 KINDS = {"found": SKY, "merged": ORANGE, "holes": VERMILLION, "unexplained": PURPLE}
 NAMES = {"holes": "in a hole", "unexplained": "no click", "missed": "missed"}
-FINE = 4  # an outline is one pixel wide on a raster this much finer than the image's
+INSET = 0.3  # px: the outlines of two masks that touch lie side by side
 
 
 @styled
@@ -140,25 +141,27 @@ def _examples(sample, prediction, outcomes):
     }
 
 
-def _outline(axes, labels, colours, window):
+def _outline(axes, labels, colours, window, width=1.0):
     """Draw the outlines of masks, `colours` a dict of colour to indices (mask i has the label i + 1)."""
-    y, x, height, width = window
+    y, x, height, width_px = window
     y0, x0 = max(0, y), max(0, x)
-    part = labels[y0 : max(0, y + height), x0 : max(0, x + width)]
-    if not part.size:
-        return
-    fine = part.repeat(FINE, axis=0).repeat(FINE, axis=1)
-    inner = np.pad(fine, 1, mode="edge")
-    neighbours = (inner[:-2, 1:-1], inner[2:, 1:-1], inner[1:-1, :-2], inner[1:-1, 2:])
-    edge = np.logical_or.reduce([fine != other for other in neighbours]) & (fine > 0)
+    part = labels[y0 : max(0, y + height), x0 : max(0, x + width_px)]
     palette = np.zeros((int(labels.max(initial=0)) + 1, 4), np.float32)
     for colour, indices in colours.items():
         palette[np.asarray(indices, int) + 1] = (*to_rgb(colour), 1.0)
-    drawn = np.where(edge[..., None], palette[fine], 0)
-    extent = (x0 - 0.5, x0 + part.shape[1] - 0.5, y0 + part.shape[0] - 0.5, y0 - 0.5)
-    limits = axes.get_xlim(), axes.get_ylim()
-    axes.imshow(drawn, extent=extent, interpolation="nearest")
-    axes.set(xlim=limits[0], ylim=limits[1])
+    for downwards in (True, False):
+        inner = part if downwards else part.T
+        for step in (1, -1):  # the side of a pixel that faces the next row, and the one that faces the row before
+            rows = slice(None, -1) if step == 1 else slice(1, None)
+            beyond = inner[1:] if step == 1 else inner[:-1]
+            at = np.argwhere((inner[rows] != beyond) & (inner[rows] > 0))
+            at[:, 0] += step == -1
+            owners = inner[at[:, 0], at[:, 1]]
+            along = at[:, 0] + step * (0.5 - INSET)
+            ends = np.stack([np.stack([along, at[:, 1] + side], axis=1) for side in (-0.5, 0.5)], axis=1)
+            ends += [y0, x0] if downwards else [x0, y0]
+            lines = ends[:, :, ::-1] if downwards else ends  # matplotlib wants (x, y)
+            axes.add_collection(LineCollection(lines, colors=palette[owners], linewidths=width, capstyle="projecting"))
 
 
 def _legend(figure, outcomes):

@@ -29,7 +29,7 @@ class Settings:
     weight_decay: float = 1e-5  # the library's
     flow_threshold: float = 0.0  # off: masks made from clicks teach flows that differ from theirs by more than .4
     size_crop: int = 256  # px of the image: of the size model; the library's 512 would reach beyond small fields
-    size_epochs: int = 8  # of the size model, over 8 crops each
+    size_epochs: int = 4  # of the size model, over 8 crops each
     seed: int = 0  # of the first weights; Cellpose seeds its crops by itself, with the number of the epoch
 
     def __post_init__(self):
