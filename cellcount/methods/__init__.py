@@ -31,5 +31,12 @@ METHODS = Methods(
         "cellpose": "cellcount.methods.cellpose",
         "stardist": "cellcount.methods.stardist",
         "deepsea": "cellcount.methods.deepsea",
+        "laplacian": "cellcount.methods.classical.laplacian",
+        "tophat": "cellcount.methods.classical.tophat",
+        "bandpass": "cellcount.methods.classical.bandpass",
+        "symmetry": "cellcount.methods.classical.symmetry",
+        "clusters": "cellcount.methods.classical.clusters",
+        "watershed": "cellcount.methods.classical.watershed",
+        "foreground-area": "cellcount.methods.foreground",
     }
 )

@@ -47,14 +47,19 @@ def predict(image, *, prompts=None, device="auto", sigma=5.0, ratio=1.6, thresho
         raise ParameterError("blobs take no prompts.")
     if not (sigma > 0 and ratio > 1 and distance > 0):
         raise ParameterError(f"sigma={sigma}, ratio={ratio}, distance={distance}: all positive, ratio above 1.")
-    contrast = measure(image)["contrast"] if contrast is None else contrast
-    answer = (ndimage.gaussian_filter(image, sigma * ratio) - ndimage.gaussian_filter(image, sigma)) / contrast
+    found = answer(image, sigma=sigma, ratio=ratio, contrast=contrast)
     size = 2 * int(distance) + 1
-    peak = (answer == ndimage.maximum_filter(answer, size=size)) & (answer >= threshold)
+    peak = (found == ndimage.maximum_filter(found, size=size)) & (found >= threshold)
     points = np.argwhere(peak).astype(np.float32)
-    scores = answer[peak]
+    scores = found[peak]
     order = np.argsort(-scores, kind="stable")
     return Prediction(points[order], scores[order], float(len(points)), meta={"method": "blobs", "device": "cpu"})
+
+
+def answer(image, *, sigma=5.0, ratio=1.6, contrast=None):
+    """The map that `predict` takes the peaks of: (H, W) float32, in units of the image's contrast; as there."""
+    contrast = measure(image)["contrast"] if contrast is None else contrast
+    return (ndimage.gaussian_filter(image, sigma * ratio) - ndimage.gaussian_filter(image, sigma)) / contrast
 
 
 def measure(image):

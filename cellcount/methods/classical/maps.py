@@ -1,0 +1,67 @@
+"""What the classical methods share: the check of the input, the peaks of a map, contrast, and status."""
+
+import numpy as np
+from scipy import ndimage
+
+from cellcount.errors import DataError, ParameterError
+from cellcount.methods.status import Status
+from cellcount.nouns import Prediction
+
+
+def check(image, prompts, method, **positive):
+    """Raise DataError unless `image` is (H, W); ParameterError if there are prompts or a number is not positive."""
+    if image.ndim != 2:
+        raise DataError(f"{method} wants an (H, W) image, got shape {image.shape}.")
+    if prompts is not None:
+        raise ParameterError(f"{method} takes no prompts.")
+    for name, value in positive.items():
+        if not value > 0:
+            raise ParameterError(f"{method}: {name}={value!r} must be positive.")
+
+
+def peaks(answer, *, threshold, distance):
+    """Local maxima of a map: the highest pixel within `distance`, on each axis.
+
+    Parameters
+    ----------
+    answer : (H, W) float
+    threshold : float
+        Lower maxima are none. Raising it only removes the lowest: `cellcount.search` relies on that.
+    distance : float, px
+
+    Returns
+    -------
+    points : (M, 2) float32, (y, x) px
+    scores : (M,) float32, highest first
+    """
+    highest = ndimage.maximum_filter(answer, size=2 * int(distance) + 1, mode="nearest")
+    # A plateau is one peak, at its middle: a map of shares is flat where it is 1.
+    labels, number = ndimage.label((answer == highest) & (answer >= threshold), np.ones((3, 3)))
+    if not number:
+        return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
+    index = np.arange(1, number + 1)
+    points = np.array(ndimage.center_of_mass(labels > 0, labels, index), np.float32)
+    scores = np.asarray(ndimage.maximum(answer, labels, index), np.float32)
+    order = np.argsort(-scores, kind="stable")
+    return points[order], scores[order]
+
+
+def as_prediction(answer, method, *, threshold, distance):
+    """Prediction of a map's peaks; `answer` (H, W) float."""
+    points, scores = peaks(answer, threshold=threshold, distance=distance)
+    return Prediction(points, scores, float(len(points)), meta={"method": method, "device": "cpu"})
+
+
+def measure(image):
+    """The contrast of the whole image, as a keyword argument of `predict` for its tiles; image (H, W) float32."""
+    return {"contrast": float(image.std()) or 1.0}
+
+
+def contrast_of(image, contrast):
+    """`contrast` if a tile was told it, else that of the image, (H, W) float32."""
+    return measure(image)["contrast"] if contrast is None else contrast
+
+
+def status():
+    """Always ready."""
+    return Status("ready", "nothing to learn")

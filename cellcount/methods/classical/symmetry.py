@@ -1,0 +1,112 @@
+"""Local phase: where the waves of several lengths meet in a trough, however faint they are."""
+
+import numpy as np
+from scipy import fft, ndimage
+
+from cellcount.methods.classical.maps import as_prediction, check, contrast_of, measure, status
+
+__all__ = ["answer", "measure", "monogenic", "predict", "status"]
+
+BANDWIDTH = 0.55  # of a log-Gabor filter, relative to its frequency: about two octaves (Kovesi 1999)
+
+
+def monogenic(image, wavelength):
+    """Even and odd part of an image at one wavelength.
+
+    The monogenic signal (Felsberg and Sommer 2001, doi:10.1109/78.969520) is the analytic signal in two dimensions:
+    the band-passed image, and its Riesz transform, which shifts every wave by a quarter of its length. Their ratio
+    is the local phase: 0 on a crest, pi in a trough, pi / 2 on a slope. The band is a log-Gabor filter (Field 1987).
+
+    Parameters
+    ----------
+    image : (H, W) float
+    wavelength : float, px
+
+    Returns
+    -------
+    even, odd : (H, W) float32
+        `odd` is the length of the Riesz transform, not negative.
+    """
+    pad = int(min(2 * wavelength, min(image.shape) - 1))
+    padded = np.pad(np.asarray(image, np.float32), pad, mode="reflect")  # the transform takes it for periodic
+    shape = [fft.next_fast_len(side) for side in padded.shape]
+    fy, fx = fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1])[None]
+    radius = np.hypot(fy, fx)
+    radius[0, 0] = 1.0  # its filter is 0 anyway
+    gabor = np.exp(-(np.log(radius * wavelength) ** 2) / (2 * np.log(BANDWIDTH) ** 2))
+    gabor[0, 0] = 0.0
+    spectrum = fft.fft2(padded, shape) * gabor.astype(np.float32)
+    # Both Riesz transforms are real, so that one complex transform carries the pair.
+    riesz = fft.ifft2(spectrum * ((1j * fx - fy) / radius).astype(np.complex64))
+    inner = np.s_[pad : pad + image.shape[0], pad : pad + image.shape[1]]
+    return fft.ifft2(spectrum).real[inner], np.abs(riesz)[inner]
+
+
+def answer(image, *, wavelength=20.0, scales=3, ratio=1.6, noise=0.2, sigma=2.0, contrast=None):
+    """Phase symmetry of dark blobs (Kovesi 1997, "Symmetry and asymmetry from local phase").
+
+    The sum over the wavelengths of (-even - odd), over the sum of the amplitudes: 1 where all waves are in a trough,
+    whatever their height.
+
+    Parameters
+    ----------
+    image : (H, W) float32 in [0, 1]
+    wavelength : float, px
+        The shortest; the others are `ratio`, `ratio`^2, ... times as long.
+    scales : int
+    ratio : float
+    noise : float
+        Added to the amplitudes, in units of the image's contrast: without it, noise is as symmetric as a cell.
+    sigma : float, px
+        Gaussian smoothing of the result.
+    contrast : float or None
+        Standard deviation of the whole image, from `measure`, when `image` is only a tile.
+
+    Returns
+    -------
+    (H, W) float32 in [0, 1]
+    """
+    energy, amplitude = 0.0, scales * noise * contrast_of(image, contrast)
+    for scale in range(scales):
+        even, odd = monogenic(image, wavelength * ratio**scale)
+        energy = energy - even - odd
+        amplitude = amplitude + np.hypot(even, odd)
+    return ndimage.gaussian_filter(np.maximum(energy, 0) / amplitude, sigma)
+
+
+def predict(
+    image, *, prompts=None, device="auto", wavelength=20.0, scales=3, ratio=1.6, noise=0.2, sigma=2.0, threshold=0.1,
+    distance=8.0, contrast=None,
+):  # fmt: skip
+    """Peaks of `answer`.
+
+    Parameters
+    ----------
+    image : (H, W) float32 in [0, 1]
+    prompts : None
+    device : str
+        Not used: it runs on the CPU.
+    wavelength, scales, ratio, noise, sigma, contrast
+        As in `answer`.
+    threshold : float in [0, 1]
+        Lowest symmetry.
+    distance : float, px
+        A cell is the strongest answer within this distance on each axis.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    DataError
+        If the image is not (H, W).
+    ParameterError
+        If a parameter is not positive, or prompts are given.
+    """
+    positive = {"wavelength": wavelength, "scales": scales, "ratio": ratio, "noise": noise, "distance": distance}
+    check(image, prompts, "symmetry", **positive)
+    found = answer(
+        image, wavelength=wavelength, scales=scales, ratio=ratio, noise=noise, sigma=sigma, contrast=contrast
+    )
+    return as_prediction(found, "symmetry", threshold=threshold, distance=distance)

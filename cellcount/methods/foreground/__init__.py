@@ -1,0 +1,9 @@
+"""Foreground, the part of an image that cells cover, and the baseline that counts by its area.
+
+`foreground` finds it in one of the ways of `FOREGROUNDS`; `predict` and `fit` are the baseline.
+"""
+
+from cellcount.methods.foreground.area import fit, measure, predict, read, status
+from cellcount.methods.foreground.masks import FOREGROUNDS, cut, foreground
+
+__all__ = ["FOREGROUNDS", "cut", "fit", "foreground", "measure", "predict", "read", "status"]

@@ -1,0 +1,80 @@
+"""Errors of counts where cells are sparse, and where they are dense."""
+
+import numpy as np
+
+from cellcount.errors import ParameterError
+
+
+def windows(points, density, side, region=None):
+    """Counts in square windows.
+
+    Parameters
+    ----------
+    points : (N, 2) float32, (y, x) px
+    density : (H, W) float, cells per px
+        What a method says; its sum over a window is its count.
+    side : int, px
+        Windows of this side cover the image from its top left; what does not fill one is left out.
+    region : (H, W) bool, optional
+        Windows of which less than half lies in it are left out.
+
+    Returns
+    -------
+    true, predicted : (K,) float
+        Cells per window.
+
+    Raises
+    ------
+    ParameterError
+        If no window fits into the image.
+    """
+    rows, columns = (length // side for length in density.shape)
+    if not rows * columns:
+        raise ParameterError(f"No window of {side} px fits into an image of {density.shape} px.")
+
+    def total(image):
+        cut = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
+        return cut.sum(axis=(1, 3), dtype=float).ravel()
+
+    edges = [np.arange(n + 1) * side - 0.5 for n in (rows, columns)]
+    true = np.histogram2d(points[:, 0], points[:, 1], bins=edges)[0].ravel()
+    kept = np.ones(len(true), bool) if region is None else total(region) >= side**2 / 2
+    return true[kept], total(density)[kept]
+
+
+def by_density(density, true, predicted, groups=10):
+    """Errors in groups of windows that are about equally large, from the sparsest to the densest.
+
+    Parameters
+    ----------
+    density : (K,) float
+        What the windows are ordered by.
+    true, predicted : (K,) float, cells per window
+    groups : int
+        10 gives deciles.
+
+    Returns
+    -------
+    list of dict, one for each group that has windows
+        group, windows, density (mean), true and predicted (mean, cells), error (mean of predicted - true, cells),
+        relative (error over the mean of true; nan where that is 0).
+    """
+    order = np.argsort(density, kind="stable")
+    lines = []
+    for group, chosen in enumerate(np.array_split(order, groups)):
+        if not len(chosen):
+            continue
+        mean_true, mean_predicted = true[chosen].mean(), predicted[chosen].mean()
+        error = mean_predicted - mean_true
+        lines.append(
+            {
+                "group": group + 1,
+                "windows": len(chosen),
+                "density": density[chosen].mean(),
+                "true": mean_true,
+                "predicted": mean_predicted,
+                "error": error,
+                "relative": error / mean_true if mean_true else np.nan,
+            }
+        )
+    return lines

@@ -1,0 +1,49 @@
+"""How well two regions agree."""
+
+import numpy as np
+
+from cellcount.errors import DataError, ParameterError
+
+
+def overlap(true, predicted):
+    """Intersection and union of two regions, px: their ratio is the IoU (Jaccard index), also when summed over images.
+
+    Parameters
+    ----------
+    true, predicted : (H, W) bool
+
+    Returns
+    -------
+    intersection, union : int
+
+    Raises
+    ------
+    ParameterError
+        If the shapes differ.
+    """
+    true, predicted = np.asarray(true, bool), np.asarray(predicted, bool)
+    if true.shape != predicted.shape:
+        raise ParameterError(f"regions of {true.shape} and {predicted.shape} px cannot be compared.")
+    return int((true & predicted).sum()), int((true | predicted).sum())
+
+
+def iou(true, predicted):
+    """Intersection over union of two regions, (H, W) bool each; 1 if both are empty."""
+    intersection, union = overlap(true, predicted)
+    return intersection / union if union else 1.0
+
+
+def covered(sample):
+    """Where the cells of a Sample with masks lie, (H, W) bool.
+
+    Cells that reach in from outside have no mask, as nobody should find their nucleus, but they cover ground: the
+    simulated fields are not `valid` there.
+
+    Raises
+    ------
+    DataError
+        If the sample has no masks: only simulated fields have.
+    """
+    if sample.labels is None:
+        raise DataError(f"{sample.name}: no masks, so nobody knows which part is covered; use simulated fields.")
+    return (sample.labels > 0) | ~sample.valid

@@ -1,0 +1,86 @@
+"""The search takes what is best on the fields it is given, and records all it has tried."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cellcount import search
+from cellcount.errors import DataError, ParameterError
+from cellcount.methods.foreground import masks
+from cellcount.metrics import covered, match
+from cellcount.nouns import Prediction, Sample
+
+IMAGE = np.zeros((100, 100), np.float32)
+TRUE = np.float32([[20, 20], [20, 60], [60, 20], [60, 60]])
+SAMPLE = Sample("field", IMAGE, TRUE)
+CALLS = []
+
+
+def method(image, *, prompts=None, device="auto", shift=0.0, threshold=0.0):
+    """Finds the four cells, `shift` px off, with scores 1 to 4, and four false ones with lower scores."""
+    CALLS.append((shift, threshold))
+    false = np.float32([[90, 90], [90, 80], [80, 90], [90, 5]])
+    points, scores = np.concatenate([TRUE + shift, false]), np.float32([4, 3, 2, 1, 0.9, 0.8, 0.7, 0.1])
+    kept = scores >= threshold
+    return Prediction(points[kept], scores[kept], float(kept.sum()), meta={"method": "toy"})
+
+
+def test_the_best_setting_is_found_with_one_run_for_all_thresholds():
+    CALLS.clear()
+    choices = {"shift": [30.0, 1.0], "threshold": [0.0, 2.5, 0.95]}
+    best, lines = search.choose(method, [SAMPLE], choices, tolerance=5, progress=False)
+    assert best == {"shift": 1.0, "threshold": 0.95}
+    assert CALLS == [(30.0, 0.0), (1.0, 0.0)]
+    tried = [tuple(json.loads(text).values()) for text in lines.parameters]
+    assert sorted(tried) == sorted((s, t) for s in choices["shift"] for t in choices["threshold"])
+    for line in lines.itertuples():
+        direct = match(TRUE, method(IMAGE, **json.loads(line.parameters)).points, 5)
+        assert (line.tp, line.fp, line.fn) == direct[:3]
+
+
+def test_where_the_annotation_is_not_trusted_false_points_do_not_count():
+    choices = {"threshold": [0.0, 0.95]}
+    valid = np.ones(IMAGE.shape, bool)
+    valid[70:] = False  # there lie the false points
+    best, _ = search.choose(method, [replace(SAMPLE, valid=valid)], choices, tolerance=5, progress=False)
+    assert best == {"threshold": 0.0}  # of two equals, the first
+    valid[85:, 85:] = True
+    best, _ = search.choose(method, [replace(SAMPLE, valid=valid)], choices, tolerance=5, progress=False)
+    assert best == {"threshold": 0.95}
+
+
+def test_methods_without_a_threshold_can_be_searched():
+    best, lines = search.choose(method, [SAMPLE], {"shift": [9.0, 0.0]}, tolerance=5, progress=False)
+    assert best == {"shift": 0.0} and len(lines) == 2
+
+
+def test_nothing_to_choose_on_or_from_is_refused():
+    with pytest.raises(ParameterError, match="no field"):
+        search.choose(method, [], {"shift": [1.0]}, tolerance=5)
+    with pytest.raises(ParameterError, match="choose from for shift"):
+        search.choose(method, [SAMPLE], {"shift": []}, tolerance=5)
+    with pytest.raises(ParameterError, match="no field"):
+        search.choose_foreground("deviation", [], {"sigma": [1.0]})
+    with pytest.raises(DataError, match="no masks"):
+        search.choose_foreground("deviation", [SAMPLE], {"sigma": [1.0]}, progress=False)
+
+
+def test_the_foreground_that_overlaps_most_is_found(monkeypatch):
+    labels = np.zeros((100, 100), np.int32)
+    labels[:50] = 1
+    sample = Sample("field", IMAGE, TRUE, labels=labels)
+    monkeypatch.setitem(masks.FOREGROUNDS, "ramp", masks.Foreground(f"{__name__}:ramp", threshold=0.9, shrink=0))
+    choices = {"turned": [True, False], "threshold": [0.2, 0.505, 0.8]}
+    best, lines = search.choose_foreground("ramp", [sample], choices, progress=False)
+    assert best == {"turned": False, "threshold": 0.505}
+    best_line = lines[lines.parameters == json.dumps(best)].iloc[0]
+    assert best_line.intersection / best_line.union == 1 and len(lines) == 6
+    assert covered(sample).sum() == 5000
+
+
+def ramp(image, *, prompts=None, device="auto", turned=False):
+    """Falls from 1 at the top to 0 at the bottom."""
+    fall = np.repeat(np.linspace(1, 0, image.shape[0], dtype=np.float32)[:, None], image.shape[1], axis=1)
+    return fall[::-1] if turned else fall
