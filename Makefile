@@ -24,6 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON3) >/dev/null || { echo "error: $(PYTHON3) is missing; install it with its venv module"; exit 1; }
 	test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --no-compile -c constraints.txt -e '.[book,methods,test]'
+	$(PYTHON) -m pip install --quiet --no-compile -c constraints.txt --no-deps pixeltable-yolox
 	@$(PYTHON) -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true  # on all cores; a few files are no Python 3
 	@touch $@
 

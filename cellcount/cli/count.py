@@ -19,7 +19,7 @@ def add_arguments(parser):
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG, PNG or TIFF files, or folders")
     parser.add_argument("--out", type=Path, default=Path("counts"), help="folder for the results (default: counts)")
     parser.add_argument("--method", default="cellnet", help="see `cellcount methods` (default: cellnet)")
-    parser.add_argument("--weights", type=Path, help="written by `cellcount train`; default: those of the package")
+    parser.add_argument("--weights", type=Path, help="written by a method's `fit`; default: those of the package")
     parser.add_argument("--threshold", type=float, help="lowest score of a cell; default: the method's own")
     parser.add_argument("--channel", default="auto", help="auto, red, green, blue or mean (default: green of RGB)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
@@ -92,8 +92,8 @@ def _counter(arguments):
     method = METHODS[arguments.method]
     params = {"weights": arguments.weights, "threshold": arguments.threshold}
     params = {name: value for name, value in params.items() if value is not None}
-    if "weights" in params and arguments.method != "cellnet":
-        raise ParameterError(f"--weights is for cellnet; {arguments.method} takes none.")
+    if "weights" in params and not hasattr(method, "fit"):
+        raise ParameterError(f"--weights is for methods that are trained; {arguments.method} takes none.")
     together = getattr(method, "predict_batch", None)
 
     def count(image):

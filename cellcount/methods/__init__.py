@@ -38,5 +38,7 @@ METHODS = Methods(
         "clusters": "cellcount.methods.classical.clusters",
         "watershed": "cellcount.methods.classical.watershed",
         "foreground-area": "cellcount.methods.foreground",
+        "maskrcnn": "cellcount.methods.maskrcnn",
+        "yolox": "cellcount.methods.yolox",
     }
 )

@@ -14,6 +14,7 @@ _MODULES = {
     ),
     "masks": ("mask_gallery", "mask_outcome", "mask_panels"),
     "sweeps": ("heatmap", "iou_curve", "sweep_lines"),
+    "detections": ("border_boxes", "confidence_ranks", "tiled_boxes", "training_graph"),
     "drawings": ("label_types", "matching_example"),
     "microscope": ("phase_contrast_microscope",),
     "studies": ("coverage", "crowding_curve", "design_dots", "draws", "fault_curves", "interval_ladder"),

@@ -1,0 +1,104 @@
+"""From clicks to boxes that a detector can learn, and from its boxes back to points.
+
+Everywhere else a pixel's centre has whole coordinates, and y comes first. torchvision and YOLOX put the origin into the
+corner of the top-left pixel, half a pixel up and left of ours, and x comes first. Only this module converts.
+"""
+
+import numpy as np
+
+from cellcount.nouns import as_points
+
+SMALLEST = 4.0  # px: what a tile's border leaves of a box shows less of a cell than this, and teaches nothing
+
+
+def squares(points, side):
+    """A square around each point.
+
+    Parameters
+    ----------
+    points : (N, 2) float, (y, x) px
+    side : float, px
+
+    Returns
+    -------
+    (N, 4) float32, (y0, x0, y1, x1) px
+    """
+    points = as_points(points)
+    return np.concatenate([points - side / 2, points + side / 2], axis=1).astype(np.float32)
+
+
+def clip(boxes, shape, smallest=SMALLEST):
+    """The part of each box that lies on the image; boxes of which less than `smallest` px is left are dropped.
+
+    Parameters
+    ----------
+    boxes : (N, 4) float32, (y0, x0, y1, x1) px
+    shape : (height, width), px
+        Pixels reach half a px around their centres, so the image ends at -0.5 and at height - 0.5.
+    smallest : float, px
+
+    Returns
+    -------
+    boxes : (M, 4) float32
+    kept : (N,) bool
+        Which boxes these are.
+    """
+    low, high = np.float32([-0.5, -0.5]), np.float32(shape) - 0.5
+    clipped = np.concatenate([np.clip(boxes[:, :2], low, high), np.clip(boxes[:, 2:], low, high)], axis=1)
+    kept = (clipped[:, 2:] - clipped[:, :2] >= smallest).all(axis=1)
+    return clipped[kept], kept
+
+
+def filled(boxes, shape):
+    """The pixels whose centre lies in a box, as its mask.
+
+    Parameters
+    ----------
+    boxes : (N, 4) float32, (y0, x0, y1, x1) px
+        May reach beyond the image: an index below zero would count from the far end, so it is cut off first.
+    shape : (height, width), px
+
+    Returns
+    -------
+    (N, height, width) uint8
+    """
+    masks = np.zeros((len(boxes), *shape), np.uint8)
+    for mask, (y0, x0, y1, x1) in zip(masks, np.maximum(np.ceil(boxes), 0).astype(int)):
+        mask[y0:y1, x0:x1] = 1
+    return masks
+
+
+def around(labels, points):
+    """The instance under each point: its mask, and the box around it.
+
+    Parameters
+    ----------
+    labels : (H, W) int32
+    points : (N, 2) float32, (y, x) px
+
+    Returns
+    -------
+    boxes : (M, 4) float32, (y0, x0, y1, x1) px
+    masks : (M, H, W) uint8
+    kept : (N,) bool
+        Points on background have neither.
+    """
+    pixels = np.clip(np.rint(as_points(points)).astype(int), 0, np.array(labels.shape) - 1)
+    values = labels[tuple(pixels.T)]
+    kept = values > 0
+    masks = (labels[None] == values[kept, None, None]).astype(np.uint8)
+    boxes = np.zeros((len(masks), 4), np.float32)
+    for box, mask in zip(boxes, masks):
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box[:] = rows[0] - 0.5, columns[0] - 0.5, rows[-1] + 0.5, columns[-1] + 0.5
+    return boxes, masks, kept
+
+
+def to_corner_xy(boxes):
+    """(N, 4) px, (y0, x0, y1, x1) from pixels' centres -> (x0, y0, x1, y1) from the corner, as torchvision wants it."""
+    return boxes[:, [1, 0, 3, 2]] + 0.5
+
+
+def from_corner_xy(boxes):
+    """The inverse of `to_corner_xy`: (N, 4) px, (x0, y0, x1, y1) from the corner -> (y0, x0, y1, x1)."""
+    return boxes[:, [1, 0, 3, 2]] - 0.5

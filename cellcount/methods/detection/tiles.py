@@ -1,0 +1,136 @@
+"""Training tiles with their boxes: a fixed grid, or random places turned, mirrored and changed in brightness."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellcount.errors import DataError
+from cellcount.methods.cellnet.pixels import shrink, to_small
+from cellcount.methods.detection.boxes import around, clip, filled, squares
+from cellcount.methods.detection.inference import normalised
+from cellcount.tiling import tiles
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One training tile, in px of the shrunken image.
+
+    Attributes
+    ----------
+    image : (H, W) float32
+        Normalised with brightness and contrast of the whole image that it comes from.
+    boxes : (N, 4) float32, (y0, x0, y1, x1) px
+        On the tile; N may be 0.
+    masks : (N, H, W) uint8, or None if not asked for
+    trusted : (H, W) bool
+        Where a place without a box is known to be empty.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    masks: np.ndarray | None
+    trusted: np.ndarray
+
+
+class Tiles:
+    """Draws training tiles from samples.
+
+    Parameters
+    ----------
+    samples : list of Sample
+        Each with points, and with labels if `targets` is "labels".
+    settings : `Common`
+        Of which `box`, `factor`, `tile`, `least` and `augment` are read.
+    masks : bool
+        Whether tiles carry masks.
+    targets : "boxes" or "labels"
+        What is learned: squares around the points, filled for masks; or the instances of `Sample.labels` under them.
+
+    Raises
+    ------
+    DataError
+        If a sample has no annotation, or none has a point, or labels are asked for and missing.
+    """
+
+    def __init__(self, samples, settings, *, masks, targets="boxes"):
+        check(samples, targets)
+        factor = settings.factor
+        self.size, self.box, self.least = settings.tile, settings.box / factor, settings.least
+        self.masks, self.augment = masks, settings.augment
+        self.scenes = []
+        for sample in samples:
+            image = normalised(sample.image, settings)
+            trusted = shrink(sample.valid.astype(np.float32), factor) > 0.5
+            labels = None
+            if targets == "labels":  # nearest: a mean of two names would be a third one's
+                labels = sample.labels[factor // 2 :: factor, factor // 2 :: factor]
+                labels = np.pad(labels, [(0, a - b) for a, b in zip(image.shape, labels.shape)], mode="edge")
+            self.scenes.append((image, trusted, to_small(sample.points, factor), labels))
+        self.grid = [
+            (i, window) for i, (image, *_) in enumerate(self.scenes) for window, _ in tiles(image.shape, self.size, 0)
+        ]
+
+    def __len__(self):
+        """Tiles that cover all samples once."""
+        return len(self.grid)
+
+    def epoch(self, rng):
+        """Yield as many tiles as cover all samples once, in random order."""
+        for place in rng.permutation(len(self.grid)):
+            i, window = self.grid[place]
+            yield self._random(i, rng) if self.augment else self._cut(i, window)
+
+    def _random(self, i, rng):
+        height, width = (min(self.size, side) for side in self.scenes[i][0].shape)
+        y, x = (int(rng.integers(side - part + 1)) for side, part in zip(self.scenes[i][0].shape, (height, width)))
+        tile = turned(self._cut(i, (y, y + height, x, x + width)), int(rng.integers(4)), bool(rng.integers(2)))
+        image = tile.image * np.float32(rng.uniform(0.7, 1.4)) + np.float32(rng.uniform(-0.3, 0.3))
+        return Tile(image, tile.boxes, tile.masks, tile.trusted)
+
+    def _cut(self, i, window):
+        """The tile at (y0, y1, x0, x1), and every box of which enough is left on it."""
+        image, trusted, points, labels = self.scenes[i]
+        y0, y1, x0, x1 = window
+        part, shape = np.s_[y0:y1, x0:x1], (y1 - y0, x1 - x0)
+        points, trusted = points - np.float32([y0, x0]), trusted[part].copy()
+        if labels is None:
+            boxes, masks = squares(points, self.box), None
+        else:
+            inside = ((points >= -0.5) & (points < np.float32(shape) - 0.5)).all(axis=1)
+            boxes, masks, _ = around(labels[part], points[inside])
+        clipped, kept = clip(boxes, shape, self.least)
+        for y0, x0, y1, x1 in np.maximum(np.ceil(boxes[~kept]), 0).astype(int):
+            trusted[y0:y1, x0:x1] = False
+        if self.masks:
+            masks = filled(clipped, shape) if masks is None else masks[kept]
+        return Tile(np.ascontiguousarray(image[part]), clipped, masks if self.masks else None, trusted)
+
+
+def check(samples, targets):
+    """Raise DataError unless the samples can teach a detector."""
+    for sample in samples:
+        if sample.points is None:
+            raise DataError(f"{sample.name}: no annotation; a detector learns from points. Leave this image out.")
+        if targets == "labels" and sample.labels is None:
+            raise DataError(f"{sample.name}: no instance masks; use targets='boxes', or samples that have labels.")
+    if not sum(len(sample.points) for sample in samples):
+        raise DataError("None of the training images has a point; a detector needs at least one annotated cell.")
+
+
+def turned(tile, quarters, mirrored):
+    """A tile turned by quarters of a circle (as `numpy.rot90`) and then mirrored left to right, with all it carries."""
+    boxes = tile.boxes
+    height, width = tile.image.shape
+    for _ in range(quarters):  # pixel (y, x) goes to (width - 1 - x, y)
+        boxes = np.stack([width - 1 - boxes[:, 3], boxes[:, 0], width - 1 - boxes[:, 1], boxes[:, 2]], axis=1)
+        height, width = width, height
+    if mirrored:
+        boxes = np.stack([boxes[:, 0], width - 1 - boxes[:, 3], boxes[:, 2], width - 1 - boxes[:, 1]], axis=1)
+
+    def turn(array):
+        if array is None:
+            return None
+        array = np.rot90(array, quarters, axes=(-2, -1))
+        return np.ascontiguousarray(array[..., ::-1] if mirrored else array)
+
+    return Tile(turn(tile.image), boxes.astype(np.float32), turn(tile.masks), turn(tile.trusted))

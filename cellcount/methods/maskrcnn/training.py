@@ -1,0 +1,86 @@
+"""Training Mask R-CNN on square boxes around clicks."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import torch
+
+from cellcount import registry
+from cellcount.devices import choose_device, deterministic
+from cellcount.methods.detection import checkpoints, loop
+from cellcount.methods.detection.boxes import to_corner_xy
+from cellcount.methods.detection.tiles import Tiles
+from cellcount.methods.maskrcnn.network import COCO_NAME, build, load_coco
+from cellcount.methods.maskrcnn.settings import FORMAT, settings_from
+
+
+def fit(samples, *, out, device="auto", progress=True, **params):
+    """Train on annotated samples and write the weights.
+
+    Each click becomes a square box, and the box its own mask, as in the thesis; or the samples' instance masks are
+    learned. A place without a box is background only where `Sample.valid` says that the annotation can be trusted.
+
+    Parameters
+    ----------
+    samples : list of Sample
+        Each with `points` (N, 2) (y, x) px and `valid`; with `labels` if targets="labels".
+    out : path
+        The safetensors file to write; its metadata holds the settings, the data's names, and the curves of training.
+    device : "auto", "cpu", "cuda", ...
+    params
+        Fields of `Settings`; `preset` is "thesis", the default, or "light".
+
+    Returns
+    -------
+    Path of `out`
+
+    Raises
+    ------
+    DataError
+        If no sample has a point, or one lacks its annotation.
+    ParameterError
+        If a parameter is unknown or out of range.
+    NotAvailableError
+        If start="coco" and the weights are not on this machine and cannot be fetched.
+    """
+    settings, pretrained = _start(settings_from(params))
+    tiles = Tiles(samples, settings, masks=True, targets=settings.targets)
+    device = choose_device(device)
+    with deterministic(settings.seed):
+        network = build(settings)
+        if pretrained:
+            load_coco(network, pretrained)
+        network.to(device)
+        shares = []
+
+        def losses(batch):
+            parts = network(*tensors(batch, device))
+            shares.append(round(network.roi_heads.positive_share, 4))
+            return parts
+
+        network, curves = loop.run(network, losses, tiles, settings, name="Mask R-CNN", progress=progress)
+    curves["positive_share"] = shares
+    return checkpoints.save(network, out, kind=FORMAT, settings=asdict(settings), samples=samples, curves=curves)
+
+
+def _start(settings):
+    """Settings that say what is done, and the file of COCO's weights or None."""
+    if settings.start == "coco":
+        return settings, registry.fetch_weights(COCO_NAME)
+    found = registry.find_weights(COCO_NAME) if settings.start == "auto" and settings.fits_coco else None
+    return replace(settings, start="coco" if found else "scratch"), found
+
+
+def tensors(batch, device):
+    """Images and targets of a list of `Tile`, as torchvision wants them."""
+    images = [torch.from_numpy(tile.image)[None].to(device) for tile in batch]
+    targets = [
+        {
+            "boxes": torch.from_numpy(to_corner_xy(tile.boxes)).to(device),
+            "labels": torch.ones(len(tile.boxes), dtype=torch.int64, device=device),
+            "masks": torch.from_numpy(tile.masks).to(device),
+            "trusted": torch.from_numpy(np.ascontiguousarray(tile.trusted)).to(device),
+        }
+        for tile in batch
+    ]
+    return images, targets

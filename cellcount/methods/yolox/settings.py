@@ -1,0 +1,53 @@
+"""What a training run of YOLOX can be told."""
+
+from dataclasses import dataclass
+
+from cellcount.errors import ParameterError
+from cellcount.methods.detection import settings as shared
+
+FORMAT = "cellcount-yolox-1"  # of the weights file
+# Trained from nothing within minutes on a processor: half the resolution, and therefore feature maps one step finer.
+LIGHT = {
+    **shared.LIGHT,
+    "depth": 0.33,
+    "width": 0.25,
+    "finest": 4,
+    "learning_rate": 6e-3,
+}
+PRESETS = {"s": {}, "light": LIGHT}
+
+
+@dataclass(frozen=True)
+class Settings(shared.Common):
+    """Everything that decides what comes out of a training run, besides the samples.
+
+    The defaults are the network and the optimiser of Ge et al. 2021 (size "s"), on the boxes and tiles of the thesis,
+    which gives no settings of its own.
+    """
+
+    depth: float = 0.33  # Ge et al. 2021, table 1: size "s"
+    width: float = 0.5
+    finest: int = (
+        8  # px of the input for a pixel of the finest of three feature maps, 4 or 8; the others span 2, 4 times
+    )
+    augment: bool = True
+    batch: int = 8
+    epochs: int = 300
+    schedule: str = "onecycle"
+    learning_rate: float = 0.01 / 64 * 8  # 0.01 for each 64 tiles of a step
+    average: float = 0.998
+    threshold: float = 0.3
+
+    POSITIVE = (*shared.Common.POSITIVE, "depth", "width")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.finest not in (4, 8):
+            raise ParameterError(f"finest={self.finest!r} is unknown; choose 4 or 8.")
+        if self.tile % 32 or self.width * 64 % 8:
+            raise ParameterError(f"tile={self.tile}, width={self.width}: multiples of 32 and of 0.125, please.")
+
+
+def settings_from(params):
+    """`Settings` from keyword parameters, on top of `preset` ("s" or "light")."""
+    return shared.settings_from(Settings, PRESETS, "YOLOX", params)

@@ -1,0 +1,147 @@
+"""YOLOX: training on a small scene, the borders to its package, and a machine without it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_detection import scene
+
+import cellcount
+from cellcount.errors import DataError, NotAvailableError, ParameterError
+from cellcount.methods import yolox
+from cellcount.methods.detection.tiles import Tile
+from cellcount.methods.yolox import inference, network
+from cellcount.methods.yolox.settings import settings_from
+from cellcount.methods.yolox.training import tensors
+from cellcount.metrics import match
+from cellcount.nouns import Sample
+from cellcount.tiling import tiled
+
+SMALL = {
+    "preset": "light", "factor": 1, "box": 14.0, "least": 7.0, "tile": 64, "batch": 4, "width": 0.125, "epochs": 1,
+    "learning_rate": 5e-3, "average": 0.9,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    out = tmp_path_factory.mktemp("yolox") / "small.safetensors"
+    return yolox.fit([scene(0), scene(1)], out=out, device="cpu", progress=False, epoch_steps=100, **SMALL)
+
+
+def test_a_trained_network_finds_the_cells_of_a_new_scene(weights):
+    new = scene(7)
+    prediction = yolox.predict(new.image, weights=weights, device="cpu")
+    assert match(new.points, prediction.points, 4).f1 > 0.9
+    assert prediction.count == len(prediction.points) and prediction.labels is None
+    assert (np.diff(prediction.scores) <= 0).all()
+
+
+def test_tiled_finds_the_same_cells(weights):
+    new = scene(8, shape=(200, 230), n=40)
+    whole = yolox.predict(new.image, weights=weights, device="cpu")
+    parts = tiled(yolox.predict, tile=128, overlap=32, measure=yolox.measure)(new.image, weights=weights, device="cpu")
+    assert match(whole.points, parts.points, 3).f1 > 0.95
+
+
+def test_the_weights_say_how_they_were_made(weights):
+    about = yolox.about(weights)
+    assert about["settings"]["width"] == 0.125 and about["points"] == 50
+    loss = about["curves"]["loss"]
+    assert len(loss) == 100 and np.mean(loss[-10:]) < 0.6 * np.mean(loss[:5])
+
+
+def test_the_same_command_twice_gives_the_same_weights(tmp_path):
+    files = [
+        yolox.fit([scene(0)], out=tmp_path / name, device="cpu", progress=False, epoch_steps=2, **SMALL).read_bytes()
+        for name in ("a.safetensors", "b.safetensors")
+    ]
+    assert files[0] == files[1]
+
+
+def test_tiles_without_cells_teach_too(tmp_path):
+    lonely = Sample("lonely", np.random.default_rng(0).random((64, 192), np.float32), points=[[30, 30]])
+    out = yolox.fit([lonely], out=tmp_path / "l.safetensors", device="cpu", progress=False, epoch_steps=3, **SMALL)
+    assert np.isfinite(yolox.about(out)["curves"]["loss"]).all()
+
+
+def test_an_empty_image_has_no_cells(weights):
+    prediction = yolox.predict(np.full((50, 70), 0.6, np.float32), weights=weights, device="cpu")
+    assert prediction.points.shape == (0, 2) and prediction.count == 0
+
+
+def test_boxes_are_handed_over_as_centre_and_size_from_the_corner():
+    tile = Tile(np.zeros((40, 50), np.float32), np.float32([[9.5, 19.5, 19.5, 49.5]]), None, np.ones((40, 50), bool))
+    bare = Tile(np.zeros((64, 30), np.float32), np.zeros((0, 4), np.float32), None, np.ones((64, 30), bool))
+    images, boxes, trusted = tensors([tile, bare], 16, "cpu")
+    assert images.shape == (2, 1, 64, 64)
+    assert boxes.tolist() == [[[0, 35, 15, 30, 10]], [[0, 0, 0, 0, 0]]]  # x, y, width, height
+    assert trusted.sum(dim=(1, 2)).tolist() == [40 * 50, 64 * 30]
+
+
+def test_the_package_answers_in_the_coordinates_that_it_was_given():
+    """An untrained network puts boxes of one stride's size at the places of its maps."""
+    settings = settings_from(SMALL)
+    net = network.build(settings).eval()
+    for conv in net.head.reg_preds:
+        torch.nn.init.zeros_(conv.weight)
+        torch.nn.init.zeros_(conv.bias)
+    boxes, scores = inference.detect(
+        net, np.zeros((32, 48), np.float32), "cpu", network.stride(settings), threshold=0.0, nms=1.0
+    )
+    assert len(boxes) == len(scores) == 8 * 12 + 4 * 6 + 2 * 3
+    finest = boxes[np.isclose(boxes[:, 2] - boxes[:, 0], 4)]
+    assert len(finest) == 96
+    centres = (finest[:, :2] + finest[:, 2:]) / 2
+    assert sorted(set(centres[:, 0].round(3))) == pytest.approx([4 * i - 0.5 for i in range(8)])
+    assert sorted(set(centres[:, 1].round(3))) == pytest.approx([4 * i - 0.5 for i in range(12)])
+
+
+def test_untrusted_places_teach_neither_way():
+    loss = network.TrustingLoss()
+    trusted = torch.ones(1, 32, 32, dtype=torch.bool)
+    trusted[:, :, 16:] = False
+    loss.watch(trusted, [4, 8, 16])
+    assert len(loss.trusted) == 64 + 16 + 4 and loss.trusted.sum() == 42
+    logits, targets = torch.zeros(84, 1), torch.zeros(84, 1)
+    targets[7] = 1  # a cell, though where the annotation is not trusted
+    assert (loss(logits, targets) > 0).sum() == 43
+    assert (loss(torch.zeros(5, 1), torch.zeros(5, 1)) > 0).all()  # the classes of five places
+
+
+def test_maps_one_step_finer_or_as_published():
+    for finest, sides in ((4, (16, 8, 4)), (8, (8, 4, 2))):
+        settings = settings_from(SMALL | {"finest": finest})
+        maps = network.build(settings).backbone(torch.zeros(1, 1, 64, 64))
+        assert tuple(m.shape[-1] for m in maps) == sides
+        assert network.stride(settings) == 4 * finest
+
+
+def test_bad_settings_and_calls_are_refused(weights):
+    for params, message in (({"finest": 2}, "finest=2"), ({"tile": 100}, "tile=100"), ({"preset": "xl"}, "s, light")):
+        with pytest.raises(ParameterError, match=message):
+            settings_from(params)
+    with pytest.raises(ParameterError, match="`fit` wrote"):
+        yolox.predict(scene(0).image)
+    with pytest.raises(DataError, match=r"\(H, W\) float32"):
+        yolox.predict(np.zeros((3, 4, 5), np.float32), weights=weights)
+
+
+def test_a_machine_without_the_package_is_told_how_to_get_it(monkeypatch, tmp_path):
+    assert yolox.status().state == "ready"
+    monkeypatch.setitem(sys.modules, "yolox", None)
+    monkeypatch.setitem(sys.modules, "yolox.models", None)
+    with pytest.raises(NotAvailableError, match="pip install --no-deps pixeltable-yolox"):
+        network.build(settings_from(SMALL))
+    monkeypatch.setattr(yolox, "find_spec", lambda name: None)
+    assert yolox.status().state == "needs package"
+
+
+def test_the_environment_has_the_version_that_the_message_names():
+    root = Path(cellcount.__file__).parents[1]
+    pins = (root / "constraints.txt").read_text().splitlines()
+    assert next(pin for pin in pins if pin.startswith("pixeltable-yolox==")) in network.INSTALL
+    assert not [pin for pin in pins if pin.startswith("opencv-python==")]  # it would overwrite the headless one
+    assert "-c constraints.txt --no-deps pixeltable-yolox" in (root / "Makefile").read_text()
