@@ -94,8 +94,8 @@ FIGURES = {
 }
 MICROGRAPHS = (
     "field", "gallery", "outcome", "worst", "label_types", "target", "mask_panels", "mask_outcome", "mask_gallery",
+    "tiled_boxes", "border_boxes",
 )  # fmt: skip
-MICROGRAPHS = ("field", "gallery", "outcome", "worst", "label_types", "target", "tiled_boxes", "border_boxes")
 
 
 def test_every_figure_is_tried_here():
