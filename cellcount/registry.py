@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 4.0  # a resolver that hangs is not covered by a connect timeout, so the whole probe is cut off here
 _probed: dict[str, str] = {}  # host -> "" or why it does not answer; one probe per process
-_verified: dict[Path, tuple[int, int, str]] = {}  # path -> size, mtime in ns, SHA-256
+_verified: dict[tuple[Path, str], tuple[int, int, str]] = {}  # path, algorithm -> size, mtime in ns, hash
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class Weights:
         None where the file has no public address (it is then only looked for).
     sha256 : str or None
         None where upstream publishes none: see `pin`.
+    xxh128 : str or None
+        What micro-SAM publishes in its place. It tells a damaged file, but not a forged one, so what it vouches for
+        must be read without running any code in it (`weights_only=True`).
     cache : str, several of them, or None
         Where the method's own library keeps the file (`~` and environment variables are expanded), or
         "package:NAME/path" for a file that an installed package brings: looked in after CELLCOUNT_DATA, so that
@@ -73,6 +76,7 @@ class Weights:
     licence: str
     citation: str
     cache: str | tuple[str, ...] | None = None
+    xxh128: str | None = None
 
 
 def _known_files(name):
@@ -109,7 +113,7 @@ DATASETS = {
 
 def _known_weights():
     known = tomllib.loads(Path(__file__).with_name("registry-weights.toml").read_text("utf-8"))
-    absent = {"url": None, "sha256": None, "cache": ()}
+    absent = {"url": None, "sha256": None, "cache": ()}  # without a hash at all, see `pin`
     return {
         name: Weights(name, **absent | entry | {"cache": tuple(entry.get("cache", ()))})
         for name, entry in known.items()
@@ -245,14 +249,14 @@ def weights(name):
 
 
 def pin(name):
-    """The SHA-256 that weights must have, or None: the registry's, else the user's own.
+    """The hash that weights must have, or None: the registry's, else the user's own; SHA-256, or "xxh128:...".
 
     Where upstream publishes no hash, nobody here can vouch for a file. A user who does writes a line into
     `weights/SHA256SUMS` of the folder named by CELLCOUNT_DATA or of the cache folder, as `sha256sum FILE` prints it.
     """
     entry = weights(name)
-    if entry.sha256:
-        return entry.sha256
+    if entry.sha256 or entry.xxh128:
+        return entry.sha256 or f"xxh128:{entry.xxh128}"
     for folder in _weights_folders():
         sums = folder / "SHA256SUMS"
         for line in sums.read_text("utf-8").splitlines() if sums.is_file() else ():
@@ -318,7 +322,11 @@ def ways_to_weights(name):
     entry = weights(name)
     source = f"from {entry.url} " if entry.url else ""
     put = f"put {entry.filename} {source}into the folder weights/ of the folder named by CELLCOUNT_DATA"
-    return put if entry.sha256 else f"{put}, and what `sha256sum {entry.filename}` prints into SHA256SUMS beside it"
+    return (
+        put
+        if entry.sha256 or entry.xxh128
+        else f"{put}, and what `sha256sum {entry.filename}` prints into SHA256SUMS beside it"
+    )
 
 
 def _weights_folders():
@@ -358,28 +366,37 @@ def _download(url, digest, target, progress, ways):
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=(PROBE_SECONDS, 30))
     try:
-        pooch.retrieve(url, f"sha256:{digest}", fname=target.name, path=target.parent, downloader=downloader)
+        known = digest if ":" in digest else f"sha256:{digest}"
+        pooch.retrieve(url, known, fname=target.name, path=target.parent, downloader=downloader)
     except requests.RequestException as error:
         raise NotAvailableError(f"The download of {url} broke off ({type(error).__name__}); {ways}.") from error
     except ValueError as error:  # pooch: the hash differs; it has deleted what it downloaded
-        raise DataError(f"{url} no longer gives the registered file (its SHA-256 differs); {ways}.") from error
+        name = "XXH128" if ":" in digest else "SHA-256"
+        raise DataError(f"{url} no longer gives the registered file (its {name} differs); {ways}.") from error
     return target
 
 
 def _verify(path, known):
-    if _digest(path) != known.sha256:
+    algorithm, _, expected = known.sha256.rpartition(":")
+    found = _digest(path, algorithm or "sha256")
+    if found != expected:
+        name = algorithm.upper() or "SHA-256"
         raise DataError(
-            f"{path}: not the registered file (SHA-256 {_digest(path)[:12]}..., expected {known.sha256[:12]}..., "
+            f"{path}: not the registered file ({name} {found[:12]}..., expected {expected[:12]}..., "
             f"{known.bytes} bytes). Delete it, or get it again from {known.url or 'where you got it'}."
         )
 
 
-def _digest(path):
-    """SHA-256 of a file, hashed once per process as long as its size and time stay."""
+def digest(path):
+    """Hexadecimal SHA-256 of a file, read once per process as long as its size and time stay."""
+    return _digest(path)
+
+
+def _digest(path, algorithm="sha256"):
     stat = path.stat()
-    key = path.resolve()
+    key = (path.resolve(), algorithm)
     size, modified, digest = _verified.get(key, (None, None, None))
     if (size, modified) != (stat.st_size, stat.st_mtime_ns):
-        digest = sha256(path)
+        digest = sha256(path) if algorithm == "sha256" else pooch.file_hash(path, alg=algorithm)
         _verified[key] = (stat.st_size, stat.st_mtime_ns, digest)
     return digest

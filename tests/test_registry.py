@@ -231,3 +231,17 @@ def test_weights_are_looked_for_in_the_librarys_caches(places, monkeypatch):
     assert registry.find_weights("net") is None
     cached = put(places / "library" / "net.pt")
     assert registry.find_weights("net") == cached
+
+
+def test_weights_of_which_only_another_hash_is_published(places, monkeypatch):
+    """micro-SAM gives XXH128; a file that has it is used, another one named."""
+    import pooch
+
+    path = put(places / "data" / "weights" / "net.pt")
+    entry = registry.Weights("net", "net.pt", None, None, 6, "", "", xxh128=pooch.file_hash(path, alg="xxh128"))
+    monkeypatch.setitem(registry.WEIGHTS, "net", entry)
+    assert registry.find_weights("net") == path
+    assert registry.digest(path) == hashlib.sha256(CONTENT).hexdigest()
+    path.write_bytes(b"painted")
+    with pytest.raises(DataError, match="not the registered file .XXH128"):
+        registry.find_weights("net")

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from cellcount.cli import bench, count, data, doctor, train
+from cellcount.cli import bench, count, data, doctor, train, weights
 from cellcount.errors import CellcountError
 from cellcount.runner import __main__ as chapter
 
@@ -41,6 +41,7 @@ def _parser():
     verb("run", chapter, "run a chapter of the book on any dataset", chapter.run)
     verb("bench", bench, "compute a benchmark or a controlled experiment, training many times")
     verb("data", data, "check, import, fetch and list datasets")
+    verb("weights", weights, "list and fetch the weights of other people's networks")
     verb("methods", doctor.Methods, "list every method and whether it can run here", doctor.methods)
     verb("doctor", doctor.Doctor, "say what this machine has, and what a build here would compute", doctor.doctor)
     return parser

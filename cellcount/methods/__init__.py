@@ -40,5 +40,7 @@ METHODS = Methods(
         "foreground-area": "cellcount.methods.foreground",
         "maskrcnn": "cellcount.methods.maskrcnn",
         "yolox": "cellcount.methods.yolox",
+        "sam": "cellcount.methods.sam",
+        "prompted-watershed": "cellcount.methods.watershed",
     }
 )

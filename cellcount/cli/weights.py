@@ -1,0 +1,44 @@
+"""`cellcount weights`: list and fetch the weights of other people's networks."""
+
+import sys
+
+
+def add_arguments(parser):
+    """The verbs below `cellcount weights`."""
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    fetch = verbs.add_parser("fetch", help="download weights into the cache, checked by their hash")
+    fetch.add_argument("name", nargs="+", help="as `cellcount weights list` names them")
+    fetch.set_defaults(action=_fetch)
+
+    shown = verbs.add_parser("list", help="list the weights, and which are on this machine")
+    shown.set_defaults(action=_list)
+
+
+def _fetch(arguments):
+    from cellcount import registry
+
+    entries = [registry.weights(name) for name in arguments.name]  # a misspelt name stops before the first download
+    for entry in entries:
+        print(_described(entry), file=sys.stderr)
+        print(registry.fetch_weights(entry.name))
+
+
+def _list(arguments):
+    from cellcount import registry
+    from cellcount.errors import DataError
+
+    for name, entry in registry.WEIGHTS.items():
+        try:
+            state = "here" if registry.find_weights(name) else "not here"
+        except DataError as error:
+            state = str(error)
+        print(f"{_described(entry)}\n    {state}")
+
+
+def _described(entry):
+    """One line: name, size, licence, hash, and whom to cite."""
+    from cellcount.registry import megabytes
+
+    pinned = f"SHA-256 {entry.sha256}" if entry.sha256 else f"XXH128 {entry.xxh128}" if entry.xxh128 else "no hash"
+    return f"{entry.name}: {megabytes(entry.bytes)}; {entry.licence}; {pinned}; {entry.citation}"

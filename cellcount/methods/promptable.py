@@ -1,0 +1,58 @@
+"""Everything that takes prompts, under one call, and why some of it cannot run here."""
+
+from typing import NamedTuple
+
+from cellcount.errors import ParameterError
+from cellcount.methods import sam, watershed
+from cellcount.methods.masks import from_boxes
+from cellcount.methods.prompts import box
+
+SQUARE, WATERSHED = "square", "watershed"
+SIDE = 36.0  # px of the fixed square, the widest that agrees best with the boxes drawn on thesis image 1
+NOT_RUN = {"needs weights": "not run: weights not on this machine", "needs package": "not run: package not installed"}
+
+
+class Promptable(NamedTuple):
+    """One promptable method.
+
+    Attributes
+    ----------
+    name : str
+        "square", "watershed", or "sam" and the name of a backbone.
+    note : str
+        "" if it can run here, else why not, as a table says it.
+    model : str or None
+        Of `sam.BACKBONES`.
+    """
+
+    name: str
+    note: str
+    model: str | None
+
+    def open(self, image, **settings):
+        """A function Prompts -> Masks for one image (H, W) float32; `settings` are those of `sam.Session`.
+
+        The fixed square looks neither at the image nor at anything of a prompt but its centre: the control.
+        """
+        if self.name == SQUARE:
+            return lambda prompts: from_boxes(image.shape, box(prompts.centres, SIDE / 2).boxes)
+        if self.name == WATERSHED:
+            return lambda prompts: watershed.segment(image, prompts)
+        return sam.Session(image, model=self.model, **settings).segment
+
+
+def promptable(name):
+    """The `Promptable` of a name: "square", "watershed", or one of `sam.BACKBONES`.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, with the known names.
+    """
+    if name in (SQUARE, WATERSHED):
+        return Promptable(name, "", None)
+    if name not in sam.BACKBONES:
+        raise ParameterError(
+            f"Nothing promptable is called {name!r}; known are {SQUARE}, {WATERSHED}, {', '.join(sam.BACKBONES)}."
+        )
+    return Promptable(f"sam {name}", NOT_RUN.get(sam.status(name).state, ""), name)

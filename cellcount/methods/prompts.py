@@ -1,0 +1,218 @@
+"""Prompts as data: what a promptable method is told, made from the cells' centre points alone.
+
+Every maker turns centres (N, 2) into `Prompts`; nothing here knows which method will read them. The first four types
+are those of the thesis (section 6.3.2), with its sizes as defaults.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from cellcount.errors import ParameterError
+from cellcount.nouns import as_points
+
+WANTED, UNWANTED, NO_POINT = 1, -1, 0  # signs of a point; NO_POINT fills rows that have fewer points than others
+CROSS_RADIUS = 12.0  # px, the thesis'
+HALF_SIDE = 25.0  # px, the thesis'; its section 6.2 estimates cells at 50 px with their surroundings
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """N prompts; each asks for one object.
+
+    Attributes
+    ----------
+    kind : str
+        Which maker they come from.
+    centres : (N, 2) float32, (y, x) px
+        The object that each prompt means; a mask is later asked whether it contains its own and other centres.
+    points : (N, K, 2) float32, (y, x) px
+        K may be 0.
+    signs : (N, K) int8
+        WANTED (1), UNWANTED (-1), or NO_POINT (0), where the row of `points` is to be ignored.
+    boxes : (N, 4) float32 or None
+        (y0, x0, y1, x1) px, ends included.
+    """
+
+    kind: str
+    centres: np.ndarray
+    points: np.ndarray
+    signs: np.ndarray
+    boxes: np.ndarray | None = None
+
+    def __post_init__(self):
+        n, k = self.signs.shape
+        if self.centres.shape != (n, 2) or self.points.shape != (n, k, 2):
+            raise ValueError(f"centres {self.centres.shape}, points {self.points.shape}, signs {self.signs.shape}")
+        if self.boxes is not None and self.boxes.shape != (n, 4):
+            raise ValueError(f"boxes {self.boxes.shape} for {n} prompts")
+
+    def __len__(self):
+        return len(self.centres)
+
+    def take(self, rows):
+        """The prompts of these rows ((M,) int or (N,) bool), in their order."""
+        boxes = None if self.boxes is None else self.boxes[rows]
+        return replace(self, centres=self.centres[rows], points=self.points[rows], signs=self.signs[rows], boxes=boxes)
+
+    def in_window(self, window):
+        """The same prompts in the pixels of a window; points off it become NO_POINT, boxes are cut at its border.
+
+        Parameters
+        ----------
+        window : (y0, y1, x0, x1) px, ends excluded
+        """
+        y0, y1, x0, x1 = window
+        corner, size = np.float32([y0, x0]), np.float32([y1 - y0, x1 - x0])
+        points = self.points - corner
+        off = ((points < -0.5) | (points >= size - 0.5)).any(axis=2)
+        signs = np.where(off, NO_POINT, self.signs).astype(np.int8)
+        boxes = self.boxes
+        if boxes is not None:
+            boxes = np.clip(boxes - np.tile(corner, 2), 0, np.tile(size - 1, 2)).astype(np.float32)
+        return replace(self, centres=self.centres - corner, points=points, signs=signs, boxes=boxes)
+
+
+def _prompts(kind, centres, points=None, signs=None, boxes=None):
+    n = len(centres)
+    points = np.zeros((n, 0, 2)) if points is None else points
+    signs = np.zeros((n, 0)) if signs is None else signs
+    boxes = None if boxes is None else np.asarray(boxes, np.float32).reshape(n, 4)
+    return Prompts(kind, centres, np.asarray(points, np.float32), np.asarray(signs, np.int8), boxes)
+
+
+def grid(shape, spacing=32.0):
+    """One positive point on each node of a regular grid: SAM's automatic mode, before it selects.
+
+    Parameters
+    ----------
+    shape : (height, width), px
+    spacing : float, px
+        At most this far apart; the outermost points lie half of that from the border. SAM's own 32 x 32 points come
+        32 px apart where an image fills its 1024 px.
+    """
+    if not spacing > 0:
+        raise ParameterError(f"grid: spacing={spacing!r} must be positive.")
+    axes = [(np.arange(n := int(np.ceil(side / spacing))) + 0.5) * side / n - 0.5 for side in shape]
+    nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
+    return replace(point(nodes), kind="grid")
+
+
+def point(centres):
+    """One positive point on each centre; centres (N, 2) float, (y, x) px."""
+    centres = as_points(centres, "centres")
+    return _prompts("point", centres, centres[:, None], np.ones((len(centres), 1)))
+
+
+def cross(centres, radius=CROSS_RADIUS):
+    """A positive point on each centre, and four negative ones around it in an X.
+
+    Parameters
+    ----------
+    centres : (N, 2) float, (y, x) px
+    radius : float, px
+        Distance of the negative points from the centre.
+    """
+    if not radius > 0:
+        raise ParameterError(f"cross: radius={radius!r} must be positive.")
+    centres = as_points(centres, "centres")
+    arms = radius * np.sqrt(0.5) * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
+    points = centres[:, None] + np.concatenate([np.zeros((1, 2)), arms])
+    signs = np.tile([WANTED] + 4 * [UNWANTED], (len(centres), 1))
+    return _prompts("cross", centres, points, signs)
+
+
+def box(centres, half=HALF_SIDE):
+    """A square of the same size around each centre, and no point.
+
+    Parameters
+    ----------
+    centres : (N, 2) float, (y, x) px
+    half : float, px
+        Half of the square's side.
+    """
+    if not half > 0:
+        raise ParameterError(f"box: half={half!r} must be positive.")
+    centres = as_points(centres, "centres")
+    return _prompts("box", centres, boxes=np.concatenate([centres - half, centres + half], axis=1))
+
+
+def drawn(boxes):
+    """Boxes drawn around the objects, by hand or from true masks: the prompt that centre points cannot give.
+
+    Parameters
+    ----------
+    boxes : (N, 4) float, (y0, x0, y1, x1) px
+    """
+    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+    return _prompts("drawn box", (boxes[:, :2] + boxes[:, 2:]) / 2, boxes=boxes)
+
+
+def neighbours(centres, nearest=8, within=60.0):
+    """A positive point on each centre, and a negative one on each centre close by.
+
+    Parameters
+    ----------
+    centres : (N, 2) float, (y, x) px
+    nearest : int
+        At most so many negatives for each; eight is all around.
+    within : float, px
+        Centres farther away are no neighbours.
+    """
+    if nearest < 1 or not within > 0:
+        raise ParameterError(f"neighbours: nearest={nearest!r}, within={within!r} must both be positive.")
+    centres = as_points(centres, "centres")
+    if len(centres) < 2:
+        return replace(point(centres), kind="neighbours")
+    k = min(nearest, len(centres) - 1)
+    distance, index = cKDTree(centres).query(centres, k=[*range(1, k + 2)], distance_upper_bound=within)
+    points, signs = np.zeros((len(centres), k, 2)), np.zeros((len(centres), k))
+    for row in range(len(centres)):  # twins at the same place: a point is not its own neighbour, whatever comes first
+        found = index[row][(index[row] != row) & np.isfinite(distance[row])][:k]
+        points[row, : len(found)], signs[row, : len(found)] = centres[found], UNWANTED
+    points = np.concatenate([centres[:, None], points], axis=1)
+    return _prompts("neighbours", centres, points, np.insert(signs, 0, WANTED, axis=1))
+
+
+def foreground(centres, background, wanted="cells"):
+    """All centres as one prompt for one big object, with points on the background as their opposite.
+
+    Parameters
+    ----------
+    centres : (N, 2) float, (y, x) px
+    background : (M, 2) float, (y, x) px
+    wanted : "cells" or "background"
+        Which of the two are positive: the draft's section 6.5.1 tries both polarities.
+
+    Returns
+    -------
+    Prompts
+        One.
+    """
+    if wanted not in ("cells", "background"):
+        raise ParameterError(f"foreground: wanted={wanted!r}; choose 'cells' or 'background'.")
+    centres, background = as_points(centres, "centres"), as_points(background, "background")
+    points = np.concatenate([centres, background])
+    sign = WANTED if wanted == "cells" else UNWANTED
+    signs = np.repeat([sign, -sign], [len(centres), len(background)])
+    middle = points.mean(axis=0, keepdims=True) if len(points) else np.zeros((1, 2))
+    return _prompts("foreground", middle.astype(np.float32), points[None], signs[None])
+
+
+def true_boxes(labels):
+    """The box around each object of a label image (H, W) int.
+
+    Returns
+    -------
+    boxes : (N, 4) float32, (y0, x0, y1, x1) px
+    objects : (N,) int
+        Their labels.
+    """
+    found = [(place, i + 1) for i, place in enumerate(ndimage.find_objects(labels)) if place is not None]
+    boxes = [(rows.start, columns.start, rows.stop - 1, columns.stop - 1) for (rows, columns), _ in found]
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array([label for _, label in found], int)
+
+
+MAKERS = {"point": point, "cross": cross, "box": box, "neighbours": neighbours}  # from centres alone, one each

@@ -1,0 +1,97 @@
+"""What became of prompts: how many masks, how large, how much they overlap, and what they lie on."""
+
+import numpy as np
+
+from cellcount.metrics.segmentation import box_iou
+
+
+def assigned(masks, centres):
+    """The masks of an automatic mode as if each cell had been asked for: `Masks`, one for each centre.
+
+    A centre takes the smallest of the masks that contain it, or none; one mask may be taken by several.
+
+    Parameters
+    ----------
+    masks : Masks
+    centres : (N, 2) float, (y, x) px
+    """
+    areas = masks.areas
+    taken = np.full(len(centres), -1)
+    for mask, centre in masks.holds(centres):
+        if taken[centre] < 0 or areas[mask] < areas[taken[centre]]:
+            taken[centre] = mask
+    return masks.take(taken)
+
+
+def prompt_scores(masks, centres, *, found=None, labels=None, of=None, boxes=None):
+    """Raw numbers on the masks of one image's prompts.
+
+    Parameters
+    ----------
+    masks : Masks
+        Mask i is that of centre i, before overlaps are resolved.
+    centres : (N, 2) float, (y, x) px
+    found : int or None
+        How many masks the method gave, where that is not the number of masks that are not empty: the automatic mode.
+    labels : (H, W) int or None
+        True cells; 0 is background.
+    of : (N,) int or None
+        The label of each centre's cell; 0 for none. None takes i + 1.
+    boxes : (K, 4) float or None
+        Drawn boxes, (y0, x0, y1, x1) px.
+
+    Returns
+    -------
+    dict
+        n_prompts, n_masks; area_low, area_median, area_high (10th, 50th and 90th percentile, px);
+        covered and contested: px that at least one, at least two masks claim;
+        n_own: masks that contain their own centre; n_others: masks that contain another one;
+        with labels, n_true, iou_sum (of each mask with its own cell) and n_half (of them at least .5);
+        with boxes, n_boxes and box_iou_sum (see `segmentation.box_iou`).
+    """
+    areas = masks.areas
+    real = areas[areas > 0]
+    coverage = masks.coverage()
+    held = masks.holds(centres)
+    own = held[:, 0] == held[:, 1]
+    low, middle, high = np.percentile(real, [10, 50, 90]) if len(real) else (np.nan,) * 3
+    scores = {
+        "n_prompts": len(centres), "n_masks": len(real) if found is None else int(found), "area_low": low,
+        "area_median": middle, "area_high": high, "covered": int((coverage > 0).sum()),
+        "contested": int((coverage > 1).sum()), "n_own": int(own.sum()), "n_others": len(np.unique(held[~own, 0])),
+    }  # fmt: skip
+    if labels is not None:
+        iou = masks.iou(labels, of)
+        known = np.ones(len(iou), bool) if of is None else np.asarray(of) > 0
+        scores |= {"n_true": int(known.sum()), "iou_sum": float(iou[known].sum()), "n_half": int((iou >= 0.5).sum())}
+    if boxes is not None:
+        scores |= {"n_boxes": len(boxes), "box_iou_sum": float(box_iou(boxes, masks.labels()).sum())}
+    return scores
+
+
+def prompt_summary(rows):
+    """Scores pooled over images, from several dicts of `prompt_scores`.
+
+    Returns
+    -------
+    dict
+        masks_per_prompt, median_area (mean of the images' medians, px), contested (share of the covered px),
+        own and others (shares of the masks), iou and half (mean, share of the cells) or nan, box_iou or nan.
+    """
+
+    def total(name):
+        return float(np.sum([row.get(name, 0) for row in rows]))
+
+    def share(part, whole):
+        return total(part) / total(whole) if total(whole) else np.nan
+
+    return {
+        "masks_per_prompt": share("n_masks", "n_prompts"),
+        "median_area": float(np.mean([row["area_median"] for row in rows])),
+        "contested": share("contested", "covered"),
+        "own": share("n_own", "n_masks"),
+        "others": share("n_others", "n_masks"),
+        "iou": share("iou_sum", "n_true"),
+        "half": share("n_half", "n_true"),
+        "box_iou": share("box_iou_sum", "n_boxes"),
+    }
