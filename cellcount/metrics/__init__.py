@@ -6,8 +6,8 @@ from cellcount.metrics.density import by_density, windows
 from cellcount.metrics.intervals import IntervalRule, calibrate, flask_count
 from cellcount.metrics.matching import NEAR_PX, Matching, default_tolerance, f1, inside, match, near
 from cellcount.metrics.outcomes import Outcomes, mask_outcomes
-from cellcount.metrics.regions import covered, iou, overlap
 from cellcount.metrics.prompted import assigned, prompt_scores, prompt_summary
+from cellcount.metrics.regions import covered, iou, overlap
 from cellcount.metrics.scores import READINGS, bootstrap, parts_of, per_image, pooled
 from cellcount.metrics.segmentation import IOU_THRESHOLDS, box_iou, paired_iou, segmentation_counts, segmentation_scores
 from cellcount.metrics.tuning import tuned
