@@ -19,5 +19,5 @@ def fit(samples, **params):
 def status():
     """Ready: its weights come with the package."""
     if SHIPPED.is_file():
-        return Status("ready", "weights shipped with the package, trained on thesis image 1")
+        return Status("ready", "weights shipped with the package, trained on thesis images 1 and 2")
     return Status("needs weights", f"the package's own file {SHIPPED.name} is missing: install cellcount again")

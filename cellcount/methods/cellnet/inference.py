@@ -57,7 +57,7 @@ def predict(
         CellNet takes no prompts; the argument is part of every method's call.
     device : str
     weights : path or None
-        A file written by `fit`; None takes the weights shipped with the package (trained on thesis image 1).
+        A file written by `fit`; None takes the weights shipped with the package (trained on thesis images 1 and 2).
     threshold : float or None
         Lowest height of a peak, as a share of a full one; None takes the weights' own.
     averaging : int
