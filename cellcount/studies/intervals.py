@@ -38,7 +38,7 @@ def fields(kind, number, seed, size):
         yield phantom.simulate((seed, index), size, confluence=confluence, name=f"{kind}-{index}", **look)
 
 
-def counted(weights, *, out, calibration=100, test=200, size=(256, 256), seed=0, device="auto", progress=True):
+def counted(weights, *, out, calibration=400, test=200, size=(256, 256), seed=0, device="auto", progress=True):
     """Count fields to calibrate on, held-out fields of the same kind, and fields of another kind.
 
     Parameters
