@@ -70,7 +70,9 @@ FIGURES = {
     "design_dots": lambda: plots.design_dots(DESIGN, base="base"),
     "fault_curves": lambda: plots.fault_curves(FAULTS),
     "coverage": lambda: plots.coverage(COVERED),
-    "interval_ladder": lambda: plots.interval_ladder([100.0, 100.0, 300.0], [100.0, 100.0, 100.0], RULE),
+    "interval_ladder": lambda: plots.interval_ladder(
+        pd.Series([100.0, 100.0, 300.0], [7, 8, 9]), [100.0, 100.0, 100.0], RULE
+    ),
     "crowding_curve": lambda: plots.crowding_curve({"a": CROWDS}),
     "draws": lambda: plots.draws(DRAWS, [("other", 50, 2.5)]),
     "field": lambda: plots.field(SAMPLE, PREDICTION, boxes=True, valid=True, window=(0, 0, 100, 150)),

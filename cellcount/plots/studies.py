@@ -135,9 +135,10 @@ def interval_ladder(true, counts, rule, *, most=60):
     -------
     Figure
     """
+    true, counts = np.asarray(true, float), np.asarray(counts, float)
     order = np.argsort(true, kind="stable")
     order = order[np.linspace(0, len(order) - 1, min(most, len(order))).astype(int)]
-    true, counts = np.asarray(true, float)[order], np.asarray(counts, float)[order]
+    true, counts = true[order], counts[order]
     low, high = np.transpose([rule.interval(count) for count in counts])
     hit = (true >= low) & (true <= high)
     figure = new_figure(WIDTH, 2.9)
