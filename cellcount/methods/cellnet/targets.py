@@ -87,17 +87,34 @@ def peaks(heat, *, threshold, distance):
     scores : (M,) float32
         Height of each peak, highest first.
     """
-    radius = int(np.ceil(distance))
-    yy, xx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    highest = ndimage.maximum_filter(heat, footprint=yy**2 + xx**2 <= distance**2, mode="nearest")
-    labels, n = ndimage.label((heat == highest) & (heat >= threshold), np.ones((3, 3)))  # a plateau is one peak
-    if not n:
+    y, x = _highest(heat, threshold, distance)
+    if not len(y):
         return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
-    centres = np.rint(ndimage.center_of_mass(labels > 0, labels, np.arange(1, n + 1))).astype(int)
+    mask = np.zeros(heat.shape, bool)
+    mask[y, x] = True
+    plateaus = ndimage.label(mask, np.ones((3, 3)))[0][y, x] - 1  # neighbours of one height are one peak
+    size = np.bincount(plateaus)
+    centres = np.stack([np.bincount(plateaus, along) / size for along in (y, x)], axis=1)
+    centres = np.rint(centres).astype(int)
     scores = heat[tuple(centres.T)]
     points = centres + np.stack([_vertex(heat, centres, axis) for axis in (0, 1)], axis=1)
     order = np.argsort(-scores, kind="stable")
     return points[order].astype(np.float32), scores[order].astype(np.float32)
+
+
+def _highest(heat, threshold, distance):
+    """Rows and columns of the pixels that no pixel within `distance` exceeds; a filter over all pixels takes longer."""
+    radius = int(np.ceil(distance))
+    offsets = np.stack(np.mgrid[-radius : radius + 1, -radius : radius + 1], axis=-1).reshape(-1, 2)
+    square = (offsets**2).sum(axis=1)
+    padded = np.pad(heat, radius, constant_values=-np.inf)
+    flat, width = padded.ravel(), padded.shape[1]
+    at = np.flatnonzero(flat >= threshold)
+    for i in np.argsort(square, kind="stable")[1:]:  # near pixels first: few are left for the others
+        if square[i] <= distance**2:
+            at = at[flat[at + offsets[i, 0] * width + offsets[i, 1]] <= flat[at]]
+    y, x = np.divmod(at, width)
+    return y - radius, x - radius
 
 
 def _vertex(heat, centres, axis):
