@@ -6,12 +6,13 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scenes import scene
+from torch import nn
 
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import cellnet
 from cellcount.methods.cellnet import inference, pixels
 from cellcount.methods.cellnet.crops import Crops
-from cellcount.methods.cellnet.network import build
+from cellcount.methods.cellnet.network import build, fused
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import heatmap, peaks, volume
 from cellcount.metrics import match
@@ -233,6 +234,20 @@ def test_encoders_and_decoders_of_the_library_fit_in(tmp_path):
 def test_our_network_keeps_the_shape():
     network = build(encoder="residual", decoder="unet", widths=(8, 8, 8))
     assert network(torch.zeros(1, 1, 32, 48)).shape == (1, 1, 32, 48)
+
+
+def test_a_fused_network_answers_the_same():
+    for named in ({"encoder": "residual", "detail": 2}, {"encoder": "resnet18"}):
+        torch.manual_seed(0)
+        network = build(decoder="unet", widths=(8, 8, 8), **named)
+        x = torch.rand(2, 1, 64, 64)
+        network(x)  # so that the batch statistics are not those of the start
+        nn.init.normal_([layer for layer in network.modules() if isinstance(layer, nn.Conv2d)][-1].weight)
+        before = network.eval()(x).detach()
+        after = fused(network)(x)
+        kinds = [type(layer) for layer in network.modules()]
+        assert nn.BatchNorm2d not in kinds or named["encoder"] != "residual"
+        torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
 
 
 def test_bad_weights_files_are_named(tmp_path, weights):

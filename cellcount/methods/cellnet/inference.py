@@ -13,7 +13,7 @@ from cellcount.devices import choose_device
 from cellcount.errors import DataError, ParameterError
 from cellcount.files import sha256
 from cellcount.methods.cellnet.losses import heat as heat_of
-from cellcount.methods.cellnet.network import build, stride
+from cellcount.methods.cellnet.network import build, fused, stride
 from cellcount.methods.cellnet.pixels import brightness_and_contrast, prepared, to_full
 from cellcount.methods.cellnet.settings import FORMAT, Settings
 from cellcount.methods.cellnet.targets import peaks, volume
@@ -180,7 +180,8 @@ def load_weights(path, mtime, device):
     settings = Settings(**described["settings"])
     network = build(encoder=settings.encoder, decoder=settings.decoder, widths=settings.widths, detail=settings.detail)
     network.load_state_dict(state)
-    return network.float().eval().to(device), settings, sha256(path)
+    network = fused(network.float().eval()).to(device, memory_format=torch.channels_last)
+    return network, settings, sha256(path)
 
 
 @torch.inference_mode()

@@ -4,9 +4,12 @@ The default is written out here in plain torch. Any encoder of segmentation_mode
 library and timm take longer to import than a whole image takes to count, so they are imported only when asked for.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cellcount import registry
 from cellcount.errors import ParameterError
@@ -105,6 +108,18 @@ def load_imagenet(network, encoder):
     network.encoder.load_state_dict(renamed)
 
 
+def fused(network):
+    """The network, in place, with each batch normalisation that follows a convolution folded into it: not to train on.
+
+    The result is the same but for rounding, and a tenth of the time is saved.
+    """
+    for part in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for i, (first, second) in enumerate(pairwise(list(part))):
+            if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:  # not timm's, which holds the ReLU too
+                part[i], part[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return network
+
+
 class ResidualUNet(nn.Module):
     """A U-Net (Ronneberger et al. 2015) whose encoder is made of residual blocks (He et al. 2016).
 
@@ -141,7 +156,7 @@ class ResidualUNet(nn.Module):
             features.append(down(features[-1]))
         x = features.pop()
         for lift, up in zip(reversed(self.lift), reversed(self.up), strict=True):
-            x = up(features.pop() + F.interpolate(lift(x), scale_factor=2))
+            x = up(F.interpolate(lift(x), scale_factor=2).add_(features.pop()))
         return F.pixel_shuffle(self.head(x), 2)
 
 
@@ -162,7 +177,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x):
         """(N, before, H, W) float -> (N, after, H / step, W / step) float."""
-        return F.relu(self.body(x) + self.shortcut(x))
+        return F.relu_(self.body(x).add_(self.shortcut(x)))  # in place: fresh memory takes as long as the sum
 
 
 def _convolution(before, after):
