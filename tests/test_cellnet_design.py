@@ -206,7 +206,7 @@ def test_volume_of_a_hill():
 
 def test_a_fixed_exposure_keeps_what_brightness_tells():
     image = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
-    own, fixed = Settings(factor=1), Settings(factor=1, exposure=[0.35, 0.2])
+    own, fixed = (Settings(factor=1, detail=1, exposure=e) for e in (None, [0.35, 0.2]))
     assert np.allclose(prepared(image, own), prepared(image / 2, own), atol=1e-4)
     assert np.allclose(prepared(image, fixed, (9.0, 9.0)), (image - 0.35) / 0.2, atol=1e-5)
     for wrong in ([0.5], [0.5, 0.0]):
