@@ -61,7 +61,8 @@ results: env  ## compute the committed results on the thesis images anew: half a
 picture: env  ## draw the README's picture, from a simulated field
 	$(PYTHON) workflow/picture.py book/_static/readme.png
 
-weights: env  ## train the shipped weights anew, on thesis images 1 and 2
+weights: env  ## train the shipped weights anew: on simulated fields, then on thesis images 1 and 2
+	$(PYTHON) workflow/train_start.py
 	$(PYTHON) -m cellcount train thesis --images 1 2 -p steps 600 --out cellcount/weights/cellnet-thesis.safetensors
 
 bench: env  ## time and memory of what the project promises, beside other methods; wants a quiet machine (BENCH="--only cellnet")

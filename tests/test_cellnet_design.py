@@ -1,5 +1,7 @@
 """CellNet's choices: targets, losses, mended clicks, what is taken from the data, weights to start from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from scenes import scene
 
 from cellcount.errors import ParameterError
 from cellcount.methods import cellnet
-from cellcount.methods.cellnet import losses
+from cellcount.methods.cellnet import inference, losses, training
 from cellcount.methods.cellnet.mending import mend, typical_height
 from cellcount.methods.cellnet.network import ResidualUNet
 from cellcount.methods.cellnet.pixels import prepared
@@ -212,3 +214,16 @@ def test_a_fixed_exposure_keeps_what_brightness_tells():
     for wrong in ([0.5], [0.5, 0.0]):
         with pytest.raises(ParameterError, match="exposure"):
             Settings(exposure=wrong)
+
+
+def test_training_starts_from_simulated_cells_where_the_network_is_theirs():
+    settings = Settings().filled(scenes())
+    network, start = training._network(replace(settings, factor=2, detail=2), "auto")
+    known = inference.read_weights(inference.PHANTOM)[1]
+    assert start == inference.PHANTOM
+    assert all(torch.equal(value, known[name].to(value)) for name, value in network.state_dict().items())
+    other = replace(settings, detail=1, widths=(8, 8, 8))
+    assert training._network(other, "auto")[1] is None
+    assert training._network(replace(settings, factor=2, detail=2), None)[1] is None
+    with pytest.raises(ParameterError, match="start=phantom: its network has another shape"):
+        training._network(other, "phantom")

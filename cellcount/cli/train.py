@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_origin
 
 from cellcount.errors import DataError, ParameterError
 
@@ -15,7 +16,11 @@ def add_arguments(parser):
         "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
         help="a setting of CellNet, such as -p steps 2000; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--start", type=Path, help="weights to go on from, of the same network (default: fresh ones)")
+    parser.add_argument(
+        "--start", default="auto",
+        help="weights to go on from: a file of the same network, phantom (simulated cells, shipped), none (fresh "
+        "ones), or auto: phantom, if the settings ask for its network (default)",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
 
 
@@ -32,7 +37,8 @@ def run(arguments):
         if unknown:
             raise DataError(f"{arguments.data} has no annotated image {', '.join(unknown)}; it has {sorted(known)}.")
         samples = [sample for sample in samples if sample.name in arguments.images]
-    fit(samples, out=arguments.out, start=arguments.start, device=arguments.device, **params)
+    start = None if arguments.start == "none" else arguments.start
+    fit(samples, out=arguments.out, start=start, device=arguments.device, **params)
     print(f"{arguments.out}: trained on {len(samples)} images.")
     print(f"Count with: cellcount count IMAGE --weights {arguments.out}")
 
@@ -56,10 +62,10 @@ def settings_from_text(given):
 
 
 def _value(text, kind):
-    """Text as a value of a type like `int | None` or `tuple[int, ...]`."""
-    if getattr(kind, "__origin__", None) is tuple:
-        return tuple(int(part) for part in text.split(","))
-    kinds = [one for one in getattr(kind, "__args__", (kind,)) if one is not type(None)]
-    if len(kinds) < len(getattr(kind, "__args__", (kind,))) and text == "None":
+    """Text as a value of a type like `int | None`, `tuple[int, ...]` or `tuple[float, float] | None`."""
+    if get_origin(kind) is tuple:
+        return tuple(get_args(kind)[0](part) for part in text.split(","))
+    kinds = get_args(kind) or (kind,)
+    if type(None) in kinds and text == "None":
         return None
-    return kinds[0](text)
+    return _value(text, kinds[0]) if len(kinds) > 1 else kind(text)

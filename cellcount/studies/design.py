@@ -111,7 +111,7 @@ def _train_and_test(train, test, settings, dataset, seed, device, averages):
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "design.safetensors"
         with results.stopwatch() as watch:
-            cellnet.fit(train, out=weights, device=device, progress=False, seed=seed, **settings)
+            cellnet.fit(train, out=weights, start=None, device=device, progress=False, seed=seed, **settings)
         about = cellnet.about(weights)
         own = about["settings"]["threshold"]
         for sample in test:

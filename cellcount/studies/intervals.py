@@ -100,7 +100,9 @@ def run(*, out, seed=0, device="auto", progress=True, **params):
     weights = Path(out).with_suffix(".safetensors")
     if not weights.exists():
         settings = SETTINGS | params
-        cellnet.fit(phantom.load("train"), out=weights, device=device, progress=progress, seed=seed, **settings)
+        cellnet.fit(
+            phantom.load("train"), out=weights, start=None, device=device, progress=progress, seed=seed, **settings
+        )
     return counted(weights, out=out, seed=seed, device=device, progress=progress)
 
 

@@ -110,7 +110,7 @@ def _train_and_test(train, test, remedy, seed, settings, device):
     frames = []
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "labels.safetensors"
-        cellnet.fit(train, out=weights, device=device, progress=False, seed=seed, **settings)
+        cellnet.fit(train, out=weights, start=None, device=device, progress=False, seed=seed, **settings)
         for index, sample in enumerate(test):
             for rule, threshold in (("fixed", PLAIN_THRESHOLD), ("relative", None)):
                 prediction = results.timed(

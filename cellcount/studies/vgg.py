@@ -89,7 +89,7 @@ def _draw(samples, train, draw, settings, dataset, device, progress):
     frames = []
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "vgg.safetensors"
-        cellnet.fit(drawn, out=weights, device=device, progress=progress, seed=draw, **settings)
+        cellnet.fit(drawn, out=weights, start=None, device=device, progress=progress, seed=draw, **settings)
         for sample in test:
             prediction = results.timed(
                 cellnet.predict, sample.image, weights=weights, device=device, averaging=8, count="density"

@@ -20,6 +20,7 @@ from cellcount.methods.cellnet.targets import peaks, volume
 from cellcount.nouns import Prediction
 
 SHIPPED = files("cellcount") / "weights" / "cellnet-thesis.safetensors"
+PHANTOM = files("cellcount") / "weights" / "cellnet-phantom.safetensors"  # to start training from
 
 
 def measure(image):

@@ -15,7 +15,7 @@ from cellcount.errors import DataError, ParameterError
 from cellcount.files import replacing, sha256
 from cellcount.methods.cellnet import losses
 from cellcount.methods.cellnet.crops import Crops
-from cellcount.methods.cellnet.inference import read_weights, run
+from cellcount.methods.cellnet.inference import PHANTOM, read_weights, run
 from cellcount.methods.cellnet.mending import mend, typical_height
 from cellcount.methods.cellnet.network import build, load_imagenet
 from cellcount.methods.cellnet.pixels import to_small
@@ -23,7 +23,7 @@ from cellcount.methods.cellnet.settings import FORMAT, settings_from
 from cellcount.methods.cellnet.targets import volume
 
 
-def fit(samples, *, out, start=None, device="auto", progress=True, **params):
+def fit(samples, *, out, start="auto", device="auto", progress=True, **params):
     """Train on annotated samples and write the weights.
 
     The network learns a hill of height 1 at each point, wherever `Sample.valid` says that the annotation can be
@@ -37,8 +37,10 @@ def fit(samples, *, out, start=None, device="auto", progress=True, **params):
         Each with `points` (N, 2) (y, x) px and `valid`.
     out : path
         The safetensors file to write; its metadata holds the settings, the data's names and the loss curve.
-    start : path or None
-        Weights of the same architecture to go on from, instead of random ones.
+    start : "auto", "phantom", path or None
+        Weights of the same architecture to go on from. "phantom": those shipped with the package, of a network that
+        knows simulated cells; "auto": the same if the architecture is theirs, else random ones; None: random ones.
+        Whoever tests on simulated fields wants None: fields like them have been seen.
     device : "auto", "cpu", "cuda", ...
     params
         Fields of `Settings`.
@@ -59,7 +61,8 @@ def fit(samples, *, out, start=None, device="auto", progress=True, **params):
     settings = settings.filled(samples)
     device = choose_device(device)
     with deterministic(settings.seed):
-        network = _network(settings, start).to(device)
+        network, start = _network(settings, start)
+        network = network.to(device)
         crops = Crops(samples, settings)
         average, curve = _train(network, crops, settings, device, progress)
         settings = _calibrated(average, crops, settings, samples, device)
@@ -92,20 +95,24 @@ def _check(samples):
 
 
 def _network(settings, start):
-    """A network with fresh weights, or with those of the file `start`."""
+    """A network, and the file that its weights come from, or None if they are fresh."""
     network = build(encoder=settings.encoder, decoder=settings.decoder, widths=settings.widths, detail=settings.detail)
     if settings.imagenet:
         load_imagenet(network, settings.encoder)
-    if start is not None:
-        _, state = read_weights(start)
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise ParameterError(
-                f"start={start}: its network has another shape than these settings ask for; give its encoder, widths "
-                "and detail, which `cellcount.methods.cellnet.about` tells."
-            ) from error
-    return network
+    if start is None or start == "auto" and settings.imagenet:
+        return network, None
+    path = PHANTOM if start in ("auto", "phantom") else start
+    _, state = read_weights(path)
+    own = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if own == {name: tensor.shape for name, tensor in state.items()}:
+        network.load_state_dict(state)
+        return network, path
+    if start == "auto":
+        return network, None
+    raise ParameterError(
+        f"start={start}: its network has another shape than these settings ask for; give its encoder, widths and "
+        "detail, which `cellcount.methods.cellnet.about` tells."
+    )
 
 
 def _train(network, crops, settings, device, progress):
