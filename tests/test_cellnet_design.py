@@ -12,7 +12,6 @@ from cellcount.methods import cellnet
 from cellcount.methods.cellnet import inference, losses, training
 from cellcount.methods.cellnet.mending import mend, typical_height
 from cellcount.methods.cellnet.network import ResidualUNet
-from cellcount.methods.cellnet.pixels import prepared
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import TARGETS, heatmap, peaks, volume
 from cellcount.metrics import match
@@ -204,16 +203,6 @@ def test_bad_choices_are_refused(tmp_path, params, message):
 
 def test_volume_of_a_hill():
     assert heatmap([[30, 30]], (61, 61), 3.0).sum() == pytest.approx(volume(3.0), rel=1e-3)
-
-
-def test_a_fixed_exposure_keeps_what_brightness_tells():
-    image = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
-    own, fixed = (Settings(factor=1, detail=1, exposure=e) for e in (None, [0.35, 0.2]))
-    assert np.allclose(prepared(image, own), prepared(image / 2, own), atol=1e-4)
-    assert np.allclose(prepared(image, fixed, (9.0, 9.0)), (image - 0.35) / 0.2, atol=1e-5)
-    for wrong in ([0.5], [0.5, 0.0]):
-        with pytest.raises(ParameterError, match="exposure"):
-            Settings(exposure=wrong)
 
 
 def test_training_starts_from_simulated_cells_where_the_network_is_theirs():

@@ -14,8 +14,6 @@ from cellcount.studies.jobs import run_jobs, spread
 
 SETTINGS = {  # of CellNet: small cells, overlapping, all of them annotated, counted by their density
     "factor": 1, "widths": [32, 64, 96], "count_weight": 0.3, "crop": 128, "zoom": 1.1, "steps": 1000,
-    # All images were made alike: how bright a clump is tells how many cells hide in it.
-    "exposure": [0.35, 0.2], "contrast": 1.0,
 }  # fmt: skip
 TOLERANCE = 4.0  # px; half of the median distance of neighbours. Recorded only: the benchmark is about counts
 

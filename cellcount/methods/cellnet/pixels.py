@@ -30,13 +30,13 @@ def prepared(image, settings, exposure=None):
     image : (H, W) float32
     settings : Settings
     exposure : (float, float) or None
-        From `brightness_and_contrast` of the whole image, if `image` is only a tile. One in the settings goes first.
+        From `brightness_and_contrast` of the whole image, if `image` is only a tile.
 
     Returns
     -------
     (detail ceil(H / factor), detail ceil(W / factor)) float32
     """
-    middle, contrast = settings.exposure or exposure or brightness_and_contrast(image)
+    middle, contrast = exposure or brightness_and_contrast(image)
     padded = np.pad(image, [(0, -side % settings.factor) for side in image.shape], mode="edge")
     return shrink((padded - middle) / contrast, settings.factor // settings.detail)
 

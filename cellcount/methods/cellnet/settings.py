@@ -35,7 +35,6 @@ class Settings:
     threshold: float | None = None  # of a full peak; None: `relative_threshold` of the height of a typical click
     relative_threshold: float = 0.6
     density_scale: float | None = None  # None: so that the density sums up to the clicks of the training images
-    exposure: tuple[float, float] | None = None  # brightness and contrast taken out; None: each image's own
     rounds: int = 0  # how often clicks are moved to the hills found so far, and hills without a click forgiven
     crop: int = 192  # px of the heatmap
     zoom: float = 1.25
@@ -49,10 +48,6 @@ class Settings:
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON gives a list
-        if self.exposure is not None:
-            object.__setattr__(self, "exposure", tuple(self.exposure))
-            if len(self.exposure) != 2 or not self.exposure[1] > 0:
-                raise ParameterError(f"exposure={self.exposure!r}: give brightness and contrast, the second above 0.")
         for name in ("factor", "detail", "sigma", "peak_distance", "threshold", "density_scale"):
             value = getattr(self, name)
             if value is not None and not value > 0:
