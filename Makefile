@@ -54,7 +54,7 @@ test: env  ## unit tests, the committed notebooks against a fresh run, and a str
 	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg -n 2 --dist loadfile book
 	$(PYTHON) workflow/render.py book build/committed
 
-results: env  ## compute the committed results on the thesis images anew: half an hour on 2 cores
+results: env  ## compute the committed results on the thesis images anew: ten minutes on 2 cores
 	$(PYTHON) -m cellcount run cellnet --data thesis --profile laptop --out build/results/04-cellnet.ipynb
 	cp build/results/04-cellnet/rows.csv results/cellnet-thesis.csv
 
@@ -63,7 +63,7 @@ picture: env  ## draw the README's picture, from a simulated field
 
 weights: env  ## train the shipped weights anew: on simulated fields, then on thesis images 1 and 2
 	$(PYTHON) workflow/train_start.py
-	$(PYTHON) -m cellcount train thesis --images 1 2 -p steps 600 --out cellcount/weights/cellnet-thesis.safetensors
+	$(PYTHON) -m cellcount train thesis --images 1 2 --out cellcount/weights/cellnet-thesis.safetensors
 
 bench: env  ## time and memory of what the project promises, beside other methods; wants a quiet machine (BENCH="--only cellnet")
 	$(PYTHON) workflow/bench.py $(BENCH)

@@ -11,6 +11,7 @@ from cellcount.methods.cellnet.network import OWN, stride
 from cellcount.methods.cellnet.targets import TARGETS
 
 FORMAT = "cellcount-cellnet-2"  # of the weights file
+FRESH, FOLLOWING = 2e-3, 5e-4  # learning rates: a network that knows cells forgets them at the higher one
 SPACING = 12.0  # px of the heatmap between neighbouring cells: fewer, and their hills melt; more, and time is lost
 
 
@@ -36,23 +37,23 @@ class Settings:
     relative_threshold: float = 0.6
     density_scale: float | None = None  # None: so that the density sums up to the clicks of the training images
     rounds: int = 0  # how often clicks are moved to the hills found so far, and hills without a click forgiven
-    crop: int = 192  # px of the heatmap
+    crop: int = 128  # px of the heatmap
     zoom: float = 1.25
     contrast: float = 1.4  # crops are brightened and sharpened by up to this factor, or its inverse
     batch: int = 8
-    steps: int = 450
-    learning_rate: float = 2e-3
+    steps: int = 300  # three minutes on 2 cores
+    learning_rate: float | None = None  # its maximum; None: FRESH, or FOLLOWING if training goes on from weights
     weight_decay: float = 1e-4
     average: float = 0.99  # of the weights, over the last hundred steps
     seed: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON gives a list
-        for name in ("factor", "detail", "sigma", "peak_distance", "threshold", "density_scale"):
+        for name in ("factor", "detail", "sigma", "peak_distance", "threshold", "density_scale", "learning_rate"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ParameterError(f"{name}={value!r} must be positive, or None to take it from the data.")
-        for name in ("relative_threshold", "crop", "batch", "steps", "learning_rate"):
+                raise ParameterError(f"{name}={value!r} must be positive, or None to have it chosen.")
+        for name in ("relative_threshold", "crop", "batch", "steps"):
             if not getattr(self, name) > 0:
                 raise ParameterError(f"{name}={getattr(self, name)!r} must be positive.")
         if self.zoom < 1 or self.contrast < 1:

@@ -19,7 +19,7 @@ from cellcount.methods.cellnet.inference import PHANTOM, read_weights, run
 from cellcount.methods.cellnet.mending import mend, typical_height
 from cellcount.methods.cellnet.network import build, load_imagenet
 from cellcount.methods.cellnet.pixels import to_small
-from cellcount.methods.cellnet.settings import FORMAT, settings_from
+from cellcount.methods.cellnet.settings import FOLLOWING, FORMAT, FRESH, settings_from
 from cellcount.methods.cellnet.targets import volume
 
 
@@ -62,6 +62,8 @@ def fit(samples, *, out, start="auto", device="auto", progress=True, **params):
     device = choose_device(device)
     with deterministic(settings.seed):
         network, start = _network(settings, start)
+        rate = settings.learning_rate or (FOLLOWING if start else FRESH)
+        settings = replace(settings, learning_rate=rate)
         network = network.to(device)
         crops = Crops(samples, settings)
         average, curve = _train(network, crops, settings, device, progress)
