@@ -13,7 +13,7 @@ from cellcount.methods import cellnet
 from cellcount.studies.jobs import run_jobs, spread
 
 SETTINGS = {  # of CellNet: small cells, overlapping, all of them annotated, counted by their density
-    "factor": 1, "widths": [32, 64, 96], "count_weight": 0.3, "crop": 128, "zoom": 1.1, "steps": 1000,
+    "factor": 1, "widths": [32, 64, 96], "count_weight": 0.3, "crop": 128, "zoom": 1.1, "steps": 3000,
 }  # fmt: skip
 TOLERANCE = 4.0  # px; half of the median distance of neighbours. Recorded only: the benchmark is about counts
 
