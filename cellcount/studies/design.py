@@ -45,12 +45,12 @@ VARIANTS = {  # group -> name -> settings that differ from the base
         "efficientnet_lite0, ImageNet": {"encoder": "tu-efficientnet_lite0", "detail": 1, "imagenet": True},
     },
 }
-SETTINGS = {"factor": 2, "detail": 2, "crop": 128, "batch": 8, "steps": 100}
+SETTINGS = {"factor": 2, "detail": 2, "crop": 128, "batch": 8, "steps": 400}
 SHARES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the network's own threshold
 AVERAGING = (1, 2, 4, 8)
 
 
-def ablation(*, out, dataset="phantom", variants=None, seed=0, device="auto", fields=None, **params):
+def ablation(*, out, dataset="phantom", variants=None, seed=0, device="auto", fields=None, progress=True, **params):
     """Train every variant on every fold of a data set, and test it.
 
     On the phantom the network is trained on what a simulated annotator clicked, with all of his faults, and tested on
@@ -66,6 +66,7 @@ def ablation(*, out, dataset="phantom", variants=None, seed=0, device="auto", fi
     device : str
     fields : int or None
         At most so many training and test fields of each fold.
+    progress : bool
     params
         Settings of CellNet, before those of `SETTINGS`.
 
@@ -92,7 +93,7 @@ def ablation(*, out, dataset="phantom", variants=None, seed=0, device="auto", fi
         {"study": "design", "variant": name, "dataset": dataset, "seed": seed, "settings": settings, "fields": fields}
         for name in variants or known
     ]
-    return spread(run_jobs(jobs, work, out=out))
+    return spread(run_jobs(jobs, work, out=out, progress=progress))
 
 
 def _relative(changed, settings, train):

@@ -61,7 +61,10 @@ def faulty(sample, fault, level, seed):
     return phantom.annotate(sample, seed, **PERFECT | FAULTS[fault](level))
 
 
-def sweep(*, out, levels=LEVELS, remedies=("none", "mended"), fields=4, test_sets=3, seed=0, device="auto", **params):
+def sweep(
+    *, out, levels=LEVELS, remedies=("none", "mended"), fields=4, test_sets=3, seed=0, device="auto", progress=True,
+    **params,
+):  # fmt: skip
     """Train with each fault at each level, with and without remedies, and test on true cells.
 
     Parameters
@@ -77,6 +80,7 @@ def sweep(*, out, levels=LEVELS, remedies=("none", "mended"), fields=4, test_set
         Sets of test fields.
     seed : int
     device : str
+    progress : bool
     params
         Settings of CellNet, before those of `SETTINGS`.
 
@@ -99,7 +103,7 @@ def sweep(*, out, levels=LEVELS, remedies=("none", "mended"), fields=4, test_set
         for level in all_levels
         for remedy in remedies
     ]
-    return spread(run_jobs(jobs, work, out=out))
+    return spread(run_jobs(jobs, work, out=out, progress=progress))
 
 
 def _train_and_test(train, test, remedy, seed, settings, device):
