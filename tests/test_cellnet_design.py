@@ -12,7 +12,7 @@ from cellcount.methods import cellnet
 from cellcount.methods.cellnet import inference, losses, training
 from cellcount.methods.cellnet.mending import mend, typical_height
 from cellcount.methods.cellnet.network import ResidualUNet
-from cellcount.methods.cellnet.settings import Settings
+from cellcount.methods.cellnet.settings import FOLLOWING, FRESH, Settings
 from cellcount.methods.cellnet.targets import TARGETS, heatmap, peaks, volume
 from cellcount.metrics import match
 from cellcount.nouns import Sample
@@ -163,6 +163,15 @@ def test_a_target_without_density_says_so(tmp_path):
         cellnet.predict(image, weights=weights, device="cpu", count="density")
     with pytest.raises(ParameterError, match="count='sum'"):
         cellnet.predict(image, weights=weights, device="cpu", count="sum")
+
+
+def test_a_network_that_knows_cells_learns_more_slowly(tmp_path, trained):
+    rates = {}
+    for name, start in (("fresh", None), ("known", trained)):
+        open_rate = SMALL | {"learning_rate": None}
+        out = cellnet.fit(scenes(), out=tmp_path / name, start=start, device="cpu", steps=1, **open_rate)
+        rates[name] = cellnet.about(out)["settings"]["learning_rate"]
+    assert rates == {"fresh": FRESH, "known": FOLLOWING}
 
 
 def test_training_goes_on_from_weights(tmp_path, trained):

@@ -69,6 +69,7 @@ FIGURES = {
     "iou_curve": lambda: plots.iou_curve({"a": ([0.5, 0.7], [0.8, 0.4])}),
     "design_dots": lambda: plots.design_dots(DESIGN, base="base"),
     "fault_curves": lambda: plots.fault_curves(FAULTS),
+    "seconds_bars": lambda: plots.seconds_bars(pd.DataFrame({"seconds": [40.0, 0.6]}, index=["other", "CellNet, all"])),
     "coverage": lambda: plots.coverage(COVERED),
     "interval_ladder": lambda: plots.interval_ladder(
         pd.Series([100.0, 100.0, 300.0], [7, 8, 9]), [100.0, 100.0, 100.0], RULE
@@ -121,7 +122,7 @@ def test_figure_draws_is_labelled_and_leaves_settings_alone(name, tmp_path):
             assert not axes.xaxis.get_ticklocs().size or not axes.axison
         elif name not in ("matching_example", "phase_contrast_microscope"):
             # Names on the y axis need no further label, nor does an axis that panels side by side share.
-            named = ("score_dots", "sweep_lines", "design_dots", "fault_curves", "crowding_curve")
+            named = ("score_dots", "sweep_lines", "design_dots", "fault_curves", "crowding_curve", "seconds_bars")
             assert (axes.get_xlabel() or name == "sweep_lines") and (axes.get_ylabel() or name in named)
         else:
             assert axes.get_xlabel() and axes.get_title(loc="left")
@@ -267,3 +268,10 @@ def test_study_plots_show_every_line_of_their_tables():
     assert curves == [[0.9, 0.8], [0.7, 0.6]]
     axes = FIGURES["draws"]().axes[0]
     assert axes.lines[0].get_ydata().tolist() == [2, 4] and axes.lines[1].get_ydata().tolist() == [3]
+
+
+def test_the_fastest_is_on_top_and_ours_is_coloured():
+    axes = FIGURES["seconds_bars"]().axes[0]
+    slow, fast = axes.patches
+    assert (slow.get_width(), fast.get_width()) == (40.0, 0.6) and fast.get_y() > slow.get_y()
+    assert slow.get_facecolor() != fast.get_facecolor()

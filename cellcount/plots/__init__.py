@@ -18,7 +18,9 @@ _MODULES = {
     "drawings": ("label_types", "matching_example"),
     "microscope": ("phase_contrast_microscope",),
     "prompted": ("foreground_masks", "mask_grid", "prompt_sweep", "prompt_types"),
-    "studies": ("coverage", "crowding_curve", "design_dots", "draws", "fault_curves", "interval_ladder"),
+    "studies": (
+        "coverage", "crowding_curve", "design_dots", "draws", "fault_curves", "interval_ladder", "seconds_bars",
+    ),
     "targets": ("target",),
 }  # fmt: skip
 _HOME = {function: module for module, functions in _MODULES.items() for function in functions}
