@@ -307,6 +307,8 @@ def test_error_by_density_leaves_out_windows_without_cells():
     empty = metrics.by_density(np.zeros(2), np.zeros(2), np.ones(2), groups=1)
     axes = plots.error_by_density({"area": empty + TENTHS}).axes[0]
     drawn = next(line for line in axes.lines if line.get_label() == "area")
+    in_cells = plots.error_by_density({"area": empty + TENTHS}, unit="cells").axes[0].lines[-1]
+    assert in_cells.get_ydata().tolist() == [line["error"] for line in empty + TENTHS]
     assert len(drawn.get_xdata()) == sum(np.isfinite(line["relative"]) for line in TENTHS)
 
 

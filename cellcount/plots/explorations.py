@@ -121,28 +121,36 @@ def _parts(axes, image, mask, truth, window, title):
 
 
 @styled
-def error_by_density(lines, *, xlabel="cells per 10,000 px, by tenth of the windows"):
-    """Relative error of a count in windows from sparse to dense.
+def error_by_density(lines, *, unit="relative", xlabel="cells per 10,000 px, by tenth of the windows"):
+    """Error of a count in windows from sparse to dense.
 
     Parameters
     ----------
     lines : dict of label to list of dict, each as `cellcount.metrics.by_density` gives
         With densities in cells per px.
+    unit : "relative" or "cells"
+        Relative to the cells that there are, or in cells per window: where hardly any are, the first explodes.
     xlabel : str
 
     Returns
     -------
     Figure
     """
+    relative = unit == "relative"
+    label = "error of the count, relative" if relative else "error of the count, cells per window"
     figure = new_figure(WIDTH, 3.0)
-    axes = figure.add_subplot(xlabel=xlabel, ylabel="error of the count, relative")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=label)
     axes.axhline(0, color=GRAY, linewidth=0.9)
-    for (label, groups), colour, dash, marker in zip(lines.items(), CYCLE, DASHES * 2, MARKERS):
-        shown = [group for group in groups if np.isfinite(group["relative"])]
+    key = "relative" if relative else "error"
+    for (name, groups), colour, dash, marker in zip(lines.items(), CYCLE, DASHES * 2, MARKERS):
+        shown = [group for group in groups if np.isfinite(group[key])]
         x = [1e4 * group["density"] for group in shown]
-        y = [group["relative"] for group in shown]
-        axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=4.5, label=label)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f} %" if value else "0")
+        y = [group[key] for group in shown]
+        axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=4.5, label=name)
+    if relative:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f} %" if value else "0")
+    else:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
     axes.grid(axis="y", color=LIGHT, linewidth=0.6)
     axes.set_xlim(0, None)
     axes.legend()

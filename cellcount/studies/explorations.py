@@ -58,14 +58,14 @@ CHOICES = {
         "kept": [1, 2],
         "sigma": [4.0],
         "distance": [11.0],
-        "threshold": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+        "threshold": [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
     },
     "watershed": {
         "sigma": [4.0, 5.0, 6.0],
         "texture": [0.02, 0.04, 0.06],
         "smallest": [60],
         "distance": [8.0],
-        "threshold": [0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6],
+        "threshold": [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6],
     },
 }
 # For pages that must be quick: the settings that matter most.
