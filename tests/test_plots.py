@@ -59,6 +59,10 @@ MASKED = replace(PREDICTION, labels=np.zeros(SAMPLE.image.shape, np.int32))
 for i, (y, x) in enumerate(np.rint(MASKED.points).astype(int)):
     MASKED.labels[max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5] = i + 1
 OUTCOMES = metrics.mask_outcomes(SAMPLE, MASKED, SAMPLE.image > 0.9, 8)
+FLASKS = pd.DataFrame(
+    {"flask": ["A", "A", "B"], "objective": [10, 20, 20], "device": [3e5, 3e5, 7e5], "covered": [0.6, 0.7, 0.95]}
+)
+TENTHS = metrics.by_density(np.arange(20.0) / 1e4, np.arange(20.0), np.full(20, 9.5))
 SWEPT = pd.DataFrame([(d, f, 0.1 * f + d / 100) for d in (10, 30) for f in (0, 1)], columns=["d", "flow", "f1"])
 FIGURES = {
     "mask_panels": lambda: plots.mask_panels(SAMPLE, {"one": MASKED.labels, "other": MASKED.labels}),
@@ -93,11 +97,19 @@ FIGURES = {
     "training_graph": lambda: plots.training_graph({"loss": [3, 2, 1.5], "loss_mask": [2, 1, 1], "boxes": [9, 8, 9]}),
     "confidence_ranks": lambda: plots.confidence_ranks({"few": [0.5, 0.4], "many": [0.9, 0.2]}, shares=[0.25, 0.5]),
     "tiled_boxes": lambda: plots.tiled_boxes(SAMPLE, PREDICTION, side=30, cuts=[(0, 100, 0, 100)]),
+    "answers": lambda: plots.answers(
+        SAMPLE, {"step": SAMPLE.image, "noise": SAMPLE.image}, {"noise": PREDICTION}, window=(0, 0, 90, 120)
+    ),
+    "foregrounds": lambda: plots.foregrounds(
+        SAMPLE, {"a": SAMPLE.image}, {"a": SAMPLE.image > 0.4}, SAMPLE.image > 0.5, window=(0, 0, 90, 120)
+    ),
+    "error_by_density": lambda: plots.error_by_density({"area": TENTHS, "truth": TENTHS[2:]}),
+    "area_against_device": lambda: plots.area_against_device(FLASKS),
     "border_boxes": lambda: plots.border_boxes(SAMPLE, side=50, tile=128),
 }
 MICROGRAPHS = (
     "field", "gallery", "outcome", "worst", "label_types", "target", "mask_panels", "mask_outcome", "mask_gallery",
-    "tiled_boxes", "border_boxes",
+    "tiled_boxes", "border_boxes", "answers", "foregrounds",
 )  # fmt: skip
 
 
@@ -275,3 +287,41 @@ def test_the_fastest_is_on_top_and_ours_is_coloured():
     slow, fast = axes.patches
     assert (slow.get_width(), fast.get_width()) == (40.0, 0.6) and fast.get_y() > slow.get_y()
     assert slow.get_facecolor() != fast.get_facecolor()
+
+
+def test_answers_marks_cells_only_on_maps_that_make_them():
+    panels = plots.answers(
+        SAMPLE, {"step": SAMPLE.image, "noise": SAMPLE.image}, {"noise": PREDICTION}, window=(0, 0, 90, 120)
+    ).axes
+    assert [sorted(line.get_gid() or "bar" for line in axes.lines) for axes in panels] == [
+        ["annotated", "bar"], [], ["predicted"]
+    ]  # fmt: skip
+    shown = marks(panels[2], "predicted")
+    assert len(shown) and (shown <= [89, 119]).all()
+    inside = (PREDICTION.points <= [89, 119]).all(axis=1)
+    assert len(shown) == inside.sum() < len(PREDICTION.points)
+
+
+def test_foregrounds_tints_found_false_and_missed():
+    truth, mask = SAMPLE.image > 0.5, SAMPLE.image > 0.4
+    lower = plots.foregrounds(SAMPLE, {"a": SAMPLE.image}, {"a": mask}, truth, window=(0, 0, 90, 120)).axes[3]
+    tint = np.asarray(lower.images[1].get_array())
+    colours = {tuple(np.round(tint[part][0], 2)) for part in (mask & truth, mask & ~truth)}
+    assert len(colours) == 2 and (tint[~mask & ~truth] == 0).all()
+    assert (tint[mask & ~truth][:, 3] > tint[mask & truth][:, 3].max()).all()
+
+
+def test_error_by_density_leaves_out_windows_without_cells():
+    empty = metrics.by_density(np.zeros(2), np.zeros(2), np.ones(2), groups=1)
+    axes = plots.error_by_density({"area": empty + TENTHS}).axes[0]
+    drawn = next(line for line in axes.lines if line.get_label() == "area")
+    in_cells = plots.error_by_density({"area": empty + TENTHS}, unit="cells").axes[0].lines[-1]
+    assert in_cells.get_ydata().tolist() == [line["error"] for line in empty + TENTHS]
+    assert len(drawn.get_xdata()) == sum(np.isfinite(line["relative"]) for line in TENTHS)
+
+
+def test_area_against_device_has_a_large_mark_for_each_flask_mean():
+    axes = plots.area_against_device(FLASKS).axes[0]
+    large = next(line for line in axes.lines if line.get_label().startswith("flask"))
+    np.testing.assert_allclose(large.get_ydata(), [0.65, 0.95])
+    np.testing.assert_allclose(large.get_xdata(), [3, 7])

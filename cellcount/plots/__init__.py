@@ -17,6 +17,7 @@ _MODULES = {
     "detections": ("border_boxes", "confidence_ranks", "tiled_boxes", "training_graph"),
     "drawings": ("label_types", "matching_example"),
     "microscope": ("phase_contrast_microscope",),
+    "explorations": ("answers", "area_against_device", "error_by_density", "foregrounds"),
     "prompted": ("foreground_masks", "mask_grid", "prompt_sweep", "prompt_types"),
     "studies": (
         "coverage", "crowding_curve", "design_dots", "draws", "fault_curves", "interval_ladder", "seconds_bars",

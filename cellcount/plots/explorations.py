@@ -25,14 +25,15 @@ COLUMNS = 4
 
 @styled
 def answers(sample, maps, predictions, *, window):
-    """What each filter answers to one part of a field, and the cells it makes of that.
+    """What steps of a filter, or several filters, answer to one part of a field, and the cells that are made of that.
 
     Parameters
     ----------
     sample : Sample with points
     maps : dict of title to (H, W) float
         Each is shown from its 1st to its 99.5th percentile.
-    predictions : dict of the same titles to Prediction
+    predictions : dict of title to Prediction
+        For those of the maps that cells are made of.
     window : (y, x, height, width) px
 
     Returns
@@ -41,21 +42,23 @@ def answers(sample, maps, predictions, *, window):
         The first panel is the image with its annotated cells.
     """
     _, _, height, width = window
-    rows = -(-(len(maps) + 1) // COLUMNS)
-    figure = new_figure(WIDTH, rows * (WIDTH / COLUMNS * height / width + 0.25) + 0.3)
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    columns = min(COLUMNS, len(maps) + 1)
+    rows = -(-(len(maps) + 1) // columns)
+    figure = new_figure(WIDTH, rows * (WIDTH / columns * height / width + 0.25) + 0.3)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     show(panels[0], sample.image, title="image", window=window)
-    mark(panels[0], _inside(sample.points, window), "annotated", size=4, width=0.9, label="annotated")
+    mark(panels[0], _inside(sample.points, window), "annotated", size=4, width=0.9, label="annotated cell")
     scale_bar(panels[0], sample.pixel_size_um)
     for axes, (title, answer) in zip(panels[1:], maps.items()):
         low, high = np.quantile(answer, [0.01, 0.995])
         show(axes, answer, value_range=(low, max(high, low + 1e-9)), title=title, window=window)
-        found = _inside(predictions[title].points, window)
-        mark(axes, found, "predicted", size=4, width=0.9, label="predicted")
+        if title in predictions:
+            found = _inside(predictions[title].points, window)
+            mark(axes, found, "predicted", size=4, width=0.9, label="predicted cell")
     for axes in panels[len(maps) + 1 :]:
         axes.set_axis_off()
-    handles = [panels[0].get_legend_handles_labels()[0][0], panels[1].get_legend_handles_labels()[0][0]]
-    figure.legend(handles, ["annotated cell", "predicted cell"], loc="outside lower left", ncols=2)
+    named = dict(pair[::-1] for axes in panels for pair in zip(*axes.get_legend_handles_labels()))
+    figure.legend(named.values(), named.keys(), loc="outside lower left", ncols=2)
     return figure
 
 
@@ -74,7 +77,8 @@ def foregrounds(sample, maps, masks, truth, *, window):
     sample : Sample
     maps : dict of title to (H, W) float
     masks : dict of the same titles to (H, W) bool
-    truth : (H, W) bool
+    truth : (H, W) bool or None
+        None: nobody knows, and the masks are only tinted.
     window : (y, x, height, width) px
 
     Returns
@@ -88,16 +92,18 @@ def foregrounds(sample, maps, masks, truth, *, window):
     panels = figure.subplots(2, columns)
     show(panels[0, 0], sample.image, title="image", window=window)
     scale_bar(panels[0, 0], sample.pixel_size_um)
-    _parts(panels[1, 0], sample.image, truth, truth, window, "true foreground")
+    if truth is None:
+        panels[1, 0].set_axis_off()
+    else:
+        _parts(panels[1, 0], sample.image, truth, truth, window, "true foreground")
     for (upper, lower), title in zip(panels.T[1:], maps):
         low, high = np.quantile(maps[title], [0.01, 0.995])
         show(upper, maps[title], value_range=(low, max(high, low + 1e-9)), title=title, window=window)
-        _parts(lower, sample.image, masks[title], truth, window, "mask")
+        _parts(lower, sample.image, masks[title], masks[title] if truth is None else truth, window, "mask")
     # Beside the colour, what is wrong is drawn stronger than what is right.
-    for colour, label in ((SKY, "found"), (VERMILLION, "false"), (YELLOW, "missed")):
-        figure.axes[0].plot([], [], "s", color=colour, markersize=7, label=label)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=len(labels))
+    labels = {SKY: "foreground"} if truth is None else {SKY: "found", VERMILLION: "false", YELLOW: "missed"}
+    handles = [panels[0, 0].plot([], [], "s", color=colour, markersize=7)[0] for colour in labels]
+    figure.legend(handles, labels.values(), loc="outside lower left", ncols=len(labels))
     return figure
 
 
@@ -115,28 +121,36 @@ def _parts(axes, image, mask, truth, window, title):
 
 
 @styled
-def error_by_density(lines, *, xlabel="cells per 10,000 px, by tenth of the windows"):
-    """Relative error of a count in windows from sparse to dense.
+def error_by_density(lines, *, unit="relative", xlabel="cells per 10,000 px, by tenth of the windows"):
+    """Error of a count in windows from sparse to dense.
 
     Parameters
     ----------
     lines : dict of label to list of dict, each as `cellcount.metrics.by_density` gives
         With densities in cells per px.
+    unit : "relative" or "cells"
+        Relative to the cells that there are, or in cells per window: where hardly any are, the first explodes.
     xlabel : str
 
     Returns
     -------
     Figure
     """
+    relative = unit == "relative"
+    label = "error of the count, relative" if relative else "error of the count, cells per window"
     figure = new_figure(WIDTH, 3.0)
-    axes = figure.add_subplot(xlabel=xlabel, ylabel="error of the count, relative")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=label)
     axes.axhline(0, color=GRAY, linewidth=0.9)
-    for (label, groups), colour, dash, marker in zip(lines.items(), CYCLE, DASHES * 2, MARKERS):
-        shown = [group for group in groups if np.isfinite(group["relative"])]
+    key = "relative" if relative else "error"
+    for (name, groups), colour, dash, marker in zip(lines.items(), CYCLE, DASHES * 2, MARKERS):
+        shown = [group for group in groups if np.isfinite(group[key])]
         x = [1e4 * group["density"] for group in shown]
-        y = [group["relative"] for group in shown]
-        axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=4.5, label=label)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f} %" if value else "0")
+        y = [group[key] for group in shown]
+        axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=4.5, label=name)
+    if relative:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f} %" if value else "0")
+    else:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
     axes.grid(axis="y", color=LIGHT, linewidth=0.6)
     axes.set_xlim(0, None)
     axes.legend()
@@ -145,12 +159,12 @@ def error_by_density(lines, *, xlabel="cells per 10,000 px, by tenth of the wind
 
 @styled
 def area_against_device(fields):
-    """Cells per area as estimated from the foreground of each field, over what the counting device says of its flask.
+    """The share of each field that cells cover, over what the counting device says of its flask.
 
     Parameters
     ----------
     fields : DataFrame
-        One line for each field, with columns flask, objective, device (cells per cm² of the flask) and estimate.
+        One line for each field, with columns flask, objective, covered and device (cells per size of the flask).
 
     Returns
     -------
@@ -159,7 +173,7 @@ def area_against_device(fields):
     """
     figure = new_figure(WIDTH, 3.4)
     axes = figure.add_subplot(
-        xlabel="counting device (10⁵ cells per cm² of the flask)", ylabel="share covered by cells"
+        xlabel="counting device: cells in the flask over its size (10⁵)", ylabel="share of the field covered"
     )
     for (objective, group), colour, marker in zip(fields.groupby("objective"), CYCLE, MARKERS):
         axes.plot(

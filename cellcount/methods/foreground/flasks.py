@@ -1,9 +1,20 @@
-"""The area estimate of every field of a flask, beside the count of the device that counted the flask."""
+"""The area estimate of every field of a flask, beside the count of the device that counted the flask.
+
+    python -m cellcount.methods.foreground.flasks results/foreground-flasks.csv
+
+measures all 34 fields of the thesis. The file holds numbers only.
+"""
+
+import sys
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 
-from cellcount.methods.foreground.masks import foreground
+from cellcount.data import thesis
+from cellcount.files import replacing
+from cellcount.methods.foreground.masks import FOREGROUNDS, foreground
 
 REFERENCE = 20  # the objective that the foregrounds' widths in px belong to
 
@@ -40,7 +51,8 @@ def survey(samples, names, *, parameters=None):
     ------
     dict
         image, flask, objective, volume (as in the table), device_count, device (count per volume), foreground,
-        covered (share of the field); of annotated 20x fields clicks_inside and background_inside, the shares of their
+        pixels (of the field at 20x), covered (share of the field); clicks, the live cells' points, nan where nobody
+        has clicked; of annotated 20x fields clicks_inside and background_inside, the shares of their
         live cells' and background points that lie on the foreground, else nan.
     """
     for sample in samples:
@@ -56,7 +68,9 @@ def survey(samples, names, *, parameters=None):
                 "device_count": about["device_count"],
                 "device": about["device_count"] / about["volume"],
                 "foreground": name,
-                "covered": float(mask.mean()),
+                "pixels": mask.size,
+                "covered": round(float(mask.mean()), 5),
+                "clicks": np.nan if sample.points is None else len(sample.points),
                 "clicks_inside": _share_inside(mask, sample, sample.points),
                 "background_inside": _share_inside(mask, sample, about.get("background")),
             }
@@ -67,3 +81,14 @@ def _share_inside(mask, sample, points):
         return np.nan
     at = np.rint(points).astype(int).clip(0, np.array(mask.shape) - 1)
     return float(mask[tuple(at.T)].mean())
+
+
+def main(path):
+    """Survey all fields of the thesis, fetched if need be, and write the lines to `path`."""
+    frame = pd.DataFrame(survey(thesis.iterate(thesis.IMAGES), FOREGROUNDS))
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
