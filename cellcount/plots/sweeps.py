@@ -15,6 +15,7 @@ def sweep_lines(frame, *, x, lines, panels, xlabel, marks=None, logarithmic=True
     frame : DataFrame
         One row for each pair of parameters, with columns `x`, `lines` and those of `panels`.
     x, lines : str
+        Texts in `lines` are named in the legend as they are, numbers with the column's name.
     panels : dict of column to title
     xlabel : str
     marks : dict of label to x, optional
@@ -34,7 +35,7 @@ def sweep_lines(frame, *, x, lines, panels, xlabel, marks=None, logarithmic=True
     for axes, (column, title) in zip(places.flat, panels.items()):
         for (value, group), (colour, dash, marker) in zip(frame.groupby(lines, sort=True), styles):
             group = group.sort_values(x)
-            label = f"{lines.replace('_', ' ')} {value:g}"
+            label = value if isinstance(value, str) else f"{lines.replace('_', ' ')} {value:g}"
             axes.plot(group[x], group[column], color=colour, linestyle=dash, marker=marker, markersize=3, label=label)
         for (label, value), dash in zip((marks or {}).items(), DASHES):
             axes.axvline(value, color=GRAY, linewidth=0.9, linestyle=dash, label=label, zorder=0)
