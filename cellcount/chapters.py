@@ -177,7 +177,7 @@ def prompt_scores(rows):
         lines.append(
             {
                 "method": method,
-                "prompt": "click only" if method == "square" else kind,
+                "prompt": kind,
                 "masks per prompt": found["masks_per_prompt"],
                 "area (px)": f"{middle:,.0f} ({low:,.0f}–{high:,.0f})" if found["masks_per_prompt"] else None,
                 "contested": found["contested"],
@@ -198,10 +198,9 @@ def backbone_scores(rows):
     """
     lines = {}
     for _, line in prompt_scores(rows).iterrows():
-        kind = "point" if line.prompt == "click only" else line.prompt
         known = "IoU with the cell" if "IoU with the cell" in line else "IoU with drawn boxes"
         found = lines.setdefault(line.method, {"backbone": line.method})
-        found |= {kind: line.get(known), f"{kind}: on another": line["on another"]}
+        found |= {line.prompt: line.get(known), f"{line.prompt}: on another": line["on another"]}
     return pd.DataFrame(list(lines.values()))
 
 

@@ -78,7 +78,7 @@ def test_every_kept_file_is_one_that_a_chapter_reads():
 
 
 def test_prompt_scores_give_a_size_distribution_and_leave_out_what_nobody_knows(sample):
-    masks = from_boxes((60, 60), [[10, 10, 19, 19], [30, 30, 49, 49]])
+    masks = from_boxes((60, 60), [[10, 10, 20, 20], [30, 30, 50, 50]])
     row = {"method": "sam small", "type": "point"} | prompt_scores(masks, sample.points, labels=sample.labels)
     frame = chapters.prompt_scores(pd.DataFrame([row, row | {"image": "other"}]))
     assert frame["area (px)"].tolist() == ["250 (130–370)"] and "IoU with drawn boxes" not in frame
@@ -88,7 +88,7 @@ def test_prompt_scores_give_a_size_distribution_and_leave_out_what_nobody_knows(
 
 
 def test_backbone_scores_have_a_line_for_each_backbone(sample):
-    masks = from_boxes((60, 60), [[10, 10, 19, 19], [30, 30, 49, 49]])
+    masks = from_boxes((60, 60), [[10, 10, 20, 20], [30, 30, 50, 50]])
     scores = prompt_scores(masks, sample.points, labels=sample.labels)
     rows = [{"method": m, "type": kind} | scores for m in ("square", "sam small") for kind in ("point", "box")]
     frame = chapters.backbone_scores(pd.DataFrame(rows))
@@ -126,6 +126,12 @@ def test_the_drafts_five_diameters_are_the_nearest_that_were_swept(swept):
         "automatic": 20.0, "2 px less": 18.0, "2 px more": 22.0, "a third": 6.7, "three times": 60.0,
     }  # fmt: skip
     assert lines["count"].tolist() == [2, 0, 0, 0, 1]
+
+
+def test_the_steepest_change_is_counted_for_each_px(swept):
+    lines = diameter.steepest(diameter.table(swept), 20.0).set_index("flow_threshold").steepest
+    assert lines[0.0] == pytest.approx(0.5)  # from 2 masks to none within 2 px
+    assert np.isnan(lines[0.4]), "where there is no mask, nothing can change"
 
 
 def test_disc_is_the_diameter_of_the_median_mask():

@@ -66,3 +66,28 @@ def draft(swept, automatic, flow_threshold):
     wanted = [automatic * factor + offset for factor, offset in DRAFT.values()]
     lines = found.iloc[[int((found.diameter - diameter).abs().to_numpy().argmin()) for diameter in wanted]]
     return lines.assign(asked=list(DRAFT))
+
+
+def steepest(swept, automatic, reach=4.0):
+    """How suddenly the number of masks changes near the automatic diameter, at each limit.
+
+    Parameters
+    ----------
+    swept : DataFrame, of `table`
+    automatic, reach : float, px
+        Diameters within `reach` of the automatic one are looked at.
+
+    Returns
+    -------
+    DataFrame
+        One line for each flow_threshold: `steepest`, the largest change of the count from one diameter to the next,
+        for each px between them, as a share of the largest count of these diameters; nan if there is none.
+    """
+    lines = []
+    close = swept[(swept.diameter - automatic).abs() <= reach].sort_values("diameter")
+    for threshold, group in close.groupby("flow_threshold"):
+        changes = np.abs(np.diff(group["count"]) / np.diff(group.diameter))
+        most = group["count"].max()
+        steep = float(changes.max() / most) if len(changes) and most else np.nan
+        lines.append({"flow_threshold": threshold, "steepest": steep})
+    return pd.DataFrame(lines, columns=["flow_threshold", "steepest"])
