@@ -1,7 +1,7 @@
 """Plots of sweeps: scores against a method's parameters."""
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from cellcount.plots.style import CYCLE, DASHES, GRAY, LIGHT, MARKERS, WIDTH, new_figure, styled
 
@@ -46,7 +46,8 @@ def sweep_lines(frame, *, x, lines, panels, xlabel, marks=None, logarithmic=True
             _few_ticks(axes, frame[x])
     for axes in places.flat[len(panels) :]:
         axes.set_axis_off()
-    figure.supxlabel(xlabel, fontsize=9)
+    last = len(panels) - columns * (rows - 1)  # panels in the last row; a label of the figure would lie on the legend
+    places[-1, (last - 1) // 2].set_xlabel(xlabel)
     handles, labels = places.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=4)
     return figure
@@ -57,9 +58,8 @@ def _few_ticks(axes, values):
     low, high = float(np.min(values)), float(np.max(values))
     ticks = [factor * 2.0**power for power in range(-1, 11) for factor in (1, 1.5)]
     shown = [tick for tick in ticks if low * 0.95 <= tick <= high * 1.05]
-    shown = shown[:: max(1, len(shown) // 4)]
-    axes.set_xticks(shown)
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    shown = shown[:: max(1, -(-len(shown) // 4))]
+    axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
