@@ -54,9 +54,10 @@ test: env  ## unit tests, the committed notebooks against a fresh run, and a str
 	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg -n 2 --dist loadfile book
 	$(PYTHON) workflow/render.py book build/committed
 
-results: env  ## compute the committed results on the thesis images anew: ten minutes on 2 cores
-	$(PYTHON) -m cellcount run cellnet --data thesis --profile laptop --out build/results/04-cellnet.ipynb
-	cp build/results/04-cellnet/rows.csv results/cellnet-thesis.csv
+results: env  ## compute the committed results on the thesis images anew: ten minutes on 2 cores (CHAPTERS="cellpose ..." for others)
+	@for chapter in $(or $(CHAPTERS),cellnet); do \
+		$(PYTHON) -m cellcount.runner keep $$chapter --data $(or $(filter-out auto,$(DATA)),thesis) || exit; \
+	done
 
 picture: env  ## draw the README's picture, from a simulated field
 	$(PYTHON) workflow/picture.py book/_static/readme.png

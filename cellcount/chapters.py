@@ -16,6 +16,7 @@ except ImportError:  # Colab has no myst_nb, and nothing there reads what is glu
 
 
 DPI = 200  # of the figures: the PDF prints them 15 cm wide
+KEPT = ("phantom", "thesis", "vgg-cells")  # datasets of which `results/` keeps longer runs
 LONG_TABLE = 30  # rows from which Sphinx lets a table break over pages
 
 
@@ -150,35 +151,57 @@ def scores(summary):
     )
 
 
-def mask_scores(predictions):
-    """Scores of masks as a page has room for: a data frame with one line for each method.
+def mask_scores(summary):
+    """Lines of `results.mask_summary` as a page has room for: a data frame without the columns that are empty."""
+    names = {
+        "method": "method", "n_masks": "masks", "ap50": "AP at .5", "ap75": "AP at .75", "msa": "mSA", "pq": "PQ",
+        "sq": "overlap of pairs", "rq": "F1 of masks", "box_iou": "IoU of boxes", "box_half": "boxes of .5 or more",
+    }  # fmt: skip
+    return summary[[name for name in names if name in summary]].rename(columns=names)
+
+
+def prompt_scores(rows):
+    """Rows of `metrics.prompt_scores` as a page has room for: a data frame with one line for each method and type.
 
     Parameters
     ----------
-    predictions : dict of method to list of (Sample with labels, Prediction with labels)
-
-    Returns
-    -------
-    DataFrame
-        Pooled over samples: AP at .5 and .75, mSA, panoptic quality with its two factors.
+    rows : DataFrame
+        With the columns method and type; rows of several images are pooled. Columns without a value are left out.
     """
-    from cellcount.metrics import segmentation_counts, segmentation_scores
+    from cellcount.metrics import prompt_summary
 
     lines = []
-    for method, pairs in predictions.items():
-        counts = [row for s, p in pairs for row in segmentation_counts(s.labels, p.labels, valid=s.valid)]
-        scores = segmentation_scores(counts)
-        lines.append({"method": method, "masks": sum(len(p.points) for _, p in pairs)} | scores)
-    names = {
-        "ap50": "AP at .5",
-        "ap75": "AP at .75",
-        "msa": "mSA",
-        "pq": "PQ",
-        "sq": "overlap of pairs",
-        "rq": "F1 of masks",
-    }
-    frame = pd.DataFrame(lines).rename(columns=names)
-    return frame[["method", "masks", *names.values()]]
+    for (method, kind), group in rows.groupby(["method", "type"], sort=False):
+        found = prompt_summary(group.to_dict("records"))
+        low, middle, high = (found[f"area_{name}"] for name in ("low", "median", "high"))
+        lines.append(
+            {
+                "method": method,
+                "prompt": kind,
+                "masks per prompt": found["masks_per_prompt"],
+                "area (px)": f"{middle:,.0f} ({low:,.0f}–{high:,.0f})" if found["masks_per_prompt"] else None,
+                "contested": found["contested"],
+                "on another": found["others"],
+                "IoU with the cell": found["iou"],
+                "at least .5": found["half"],
+                "IoU with drawn boxes": found["box_iou"],
+            }
+        )
+    return pd.DataFrame(lines).dropna(axis="columns", how="all")
+
+
+def backbone_scores(rows):
+    """Rows as `prompt_scores` takes them, with one line for each method and two columns for each type of prompt.
+
+    The columns of a type are the mean intersection over union with the cells (with the drawn boxes where no true
+    cells are known), and the share of masks on another cell's click.
+    """
+    lines = {}
+    for _, line in prompt_scores(rows).iterrows():
+        known = "IoU with the cell" if "IoU with the cell" in line else "IoU with drawn boxes"
+        found = lines.setdefault(line.method, {"backbone": line.method})
+        found |= {line.prompt: line.get(known), f"{line.prompt}: on another": line["on another"]}
+    return pd.DataFrame(list(lines.values()))
 
 
 def reference(name):
@@ -187,3 +210,49 @@ def reference(name):
 
     path = Path("..") / "results" / name  # a chapter runs in book/
     return results.read(path) if path.is_file() else None
+
+
+def kept(chapter, part=""):
+    """Rows of longer runs of a chapter that `results/` keeps; its README says how they are made.
+
+    Parameters
+    ----------
+    chapter : str
+        As in "cellpose".
+    part : str
+        "" for the chapter's rows, else the name of another file of its run, as in "masks".
+
+    Returns
+    -------
+    dict of dataset to DataFrame, of those that are there
+    """
+    from cellcount import results
+
+    folder = Path("..") / "results"  # a chapter runs in book/
+    files = {name: folder / results.kept_name(chapter, name, part) for name in KEPT}
+    return {name: results.table(path) for name, path in files.items() if path.is_file()}
+
+
+def show_kept(chapter, caption):
+    """Show the scores of points and of masks in longer runs of a chapter, or how to make such runs.
+
+    Parameters
+    ----------
+    chapter : str
+        As in "cellpose"; the tables are called `table-cellpose-kept` and `table-cellpose-kept-masks`.
+    caption : str
+        What was run, as the beginning of a sentence.
+    """
+    from IPython.display import Markdown
+
+    from cellcount import results
+
+    points = [scores(results.summary(rows)).assign(data=name) for name, rows in kept(chapter).items()]
+    masks = [mask_scores(results.mask_summary(rows)).assign(data=name) for name, rows in kept(chapter, "masks").items()]
+    if not points:
+        display(Markdown(f"None is kept yet: `python -m cellcount.runner keep {chapter} --data phantom` makes one."))
+    for lines, name, what in ((points, "kept", "Points"), (masks, "kept-masks", "Masks")):
+        if lines:
+            frame = pd.concat(lines)
+            frame.insert(0, "data", frame.pop("data"))
+            display(table(frame, f"{what}: {caption}.", f"table-{chapter}-{name}"))

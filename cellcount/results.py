@@ -1,4 +1,4 @@
-"""Tidy result rows: raw counts with where they come from, one row for each image, tolerance, reading and part."""
+"""Tidy result rows: raw counts with where they come from; `rows` of points, `mask_rows` of masks."""
 
 import contextlib
 import functools
@@ -18,13 +18,30 @@ import pandas as pd
 
 from cellcount.errors import DataError
 from cellcount.files import replacing
-from cellcount.metrics import READINGS, bootstrap, match, near, parts_of, per_image, pooled
+from cellcount.metrics import (
+    READINGS,
+    bootstrap,
+    box_iou,
+    match,
+    near,
+    parts_of,
+    per_image,
+    pooled,
+    segmentation_counts,
+    segmentation_scores,
+)
 
 COLUMNS = [
     "run", "chapter", "method", "parameters", "weights_sha256", "dataset", "image", "split", "reading", "part",
     "tolerance_px", "n_true", "n_pred", "count", "tp", "fp", "fn", "mean_distance_px", "seconds", "peak_memory_mb",
     "device", "seed", "profile", "commit",
 ]  # fmt: skip
+MASK_COLUMNS = [
+    "run", "chapter", "method", "parameters", "weights_sha256", "dataset", "image", "split", "against",
+    "iou_threshold", "n_masks", "tp", "fp", "fn", "iou_sum", "seconds", "peak_memory_mb", "device", "seed", "profile",
+    "commit",
+]  # fmt: skip
+NAMES = {"part": str, "image": str, "run": str, "weights_sha256": str, "split": str}  # columns that are no numbers
 
 
 def timed(predict, image, **params):
@@ -74,16 +91,7 @@ def rows(sample, prediction, *, tolerances, dataset, parameters=None, chapter=""
     """
     if sample.points is None:
         raise DataError(f"{sample.name}: cannot be scored, since nobody has annotated it.")
-    parameters = json.dumps(parameters or {}, sort_keys=True, default=str)
-    meta = prediction.meta
-    common = {
-        "chapter": chapter, "method": meta.get("method", ""), "parameters": parameters,
-        "weights_sha256": meta.get("weights_sha256", ""), "dataset": dataset, "image": sample.name,
-        "split": sample.split, "seconds": round(meta.get("seconds", np.nan), 3), "peak_memory_mb": peak_memory_mb(),
-        "device": meta.get("device", "cpu"), "seed": seed, "profile": profile, "commit": commit(),
-    }  # fmt: skip
-    identity = [common[name] for name in ("method", "parameters", "weights_sha256", "dataset", "image", "seed")]
-    common["run"] = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
+    common = _provenance(sample, prediction, parameters, dataset=dataset, chapter=chapter, seed=seed, profile=profile)
     close = near(prediction.points, sample.points)
     found = []
     for index, tolerance in enumerate(tolerances):
@@ -98,6 +106,78 @@ def rows(sample, prediction, *, tolerances, dataset, parameters=None, chapter=""
                 pieces = parts_of(sample.points, points, matching, sample.image.shape, parts)
                 found += [row | {"part": str(i)} | _counts(*piece) for i, piece in enumerate(zip(*pieces))]
     return pd.DataFrame(found, columns=COLUMNS)
+
+
+def mask_rows(sample, prediction, *, dataset, parameters=None, chapter="", seed=0, profile=""):
+    """Score the masks of one prediction.
+
+    Parameters
+    ----------
+    sample : Sample
+    prediction : Prediction
+        With labels.
+    dataset, parameters, chapter, seed, profile
+        As of `rows`.
+
+    Returns
+    -------
+    DataFrame with `MASK_COLUMNS`
+        `against` "masks", where the sample has true ones: a row for each threshold of `segmentation_counts`, with the
+        sum of the pairs' intersections over unions. "boxes", where the sample has drawn ones: one row, whose tp are
+        the boxes that agree with a mask by half (`box_iou`), and whose sum is that over all boxes; a mask without a
+        box is no error, so fp is missing. "nothing": one row that has the number of masks only.
+    """
+    common = _provenance(sample, prediction, parameters, dataset=dataset, chapter=chapter, seed=seed, profile=profile)
+    common["n_masks"] = len(prediction.points)
+    found = []
+    if sample.labels is not None:
+        counts = segmentation_counts(sample.labels, prediction.labels, valid=sample.valid)
+        found += [common | {"against": "masks"} | row for row in counts]
+    if sample.boxes is not None:
+        agreement = box_iou(sample.boxes, prediction.labels)
+        half = int((agreement >= 0.5).sum())
+        row = {"against": "boxes", "iou_threshold": 0.5, "tp": half, "fn": len(agreement) - half}
+        found.append(common | row | {"iou_sum": float(agreement.sum())})
+    return pd.DataFrame(found or [common | {"against": "nothing"}], columns=MASK_COLUMNS)
+
+
+def _provenance(sample, prediction, parameters, *, dataset, chapter, seed, profile):
+    """What all rows of one prediction share."""
+    meta = prediction.meta
+    return provenance(
+        meta.get("method", ""), sample.name, dataset=dataset, parameters=parameters, chapter=chapter, seed=seed,
+        weights_sha256=meta.get("weights_sha256", ""), split=sample.split, seconds=meta.get("seconds", np.nan),
+        device=meta.get("device", "cpu"), profile=profile,
+    )  # fmt: skip
+
+
+def provenance(
+    method, image, *, dataset, parameters=None, weights_sha256="", split="", chapter="", seed=0, profile="",
+    device="cpu", seconds=np.nan,
+):  # fmt: skip
+    """Where a row comes from (dict), to be joined with its counts.
+
+    Parameters
+    ----------
+    method, image, dataset, weights_sha256, split, chapter, profile, device : str
+        `image` is its name.
+    parameters : dict or None
+    seed : int
+    seconds : float
+
+    Returns
+    -------
+    dict
+        These, the peak memory, the commit, and `run`: a hash of what decides the answer.
+    """
+    common = {
+        "chapter": chapter, "method": method, "parameters": json.dumps(parameters or {}, sort_keys=True, default=str),
+        "weights_sha256": weights_sha256, "dataset": dataset, "image": image, "split": split,
+        "seconds": round(seconds, 3), "peak_memory_mb": peak_memory_mb(), "device": device, "seed": seed,
+        "profile": profile, "commit": commit(),
+    }  # fmt: skip
+    identity = [common[name] for name in ("method", "parameters", "weights_sha256", "dataset", "image", "seed")]
+    return {"run": hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]} | common
 
 
 def _counts(tp, fp, fn):
@@ -140,6 +220,30 @@ def summary(frame, by=("method", "reading", "tolerance_px")):
     return pd.DataFrame(lines)
 
 
+def mask_summary(frame, by=("method",)):
+    """Scores of masks, pooled over images, of `mask_rows`.
+
+    Returns
+    -------
+    DataFrame
+        One line for each group: n_masks; where masks are known ap50, ap75, msa, pq, sq, rq (`segmentation_scores`);
+        where boxes are drawn box_iou and box_half, the mean over the boxes and the share of at least .5.
+    """
+    lines = []
+    for key, group in frame.groupby(list(by), sort=False, dropna=False):
+        line = dict(zip(by, key, strict=True))
+        line["n_masks"] = int(group.drop_duplicates(["run", "image"]).n_masks.sum())
+        known = group[group.against == "masks"]
+        if len(known):
+            line |= segmentation_scores(known[["iou_threshold", "tp", "fp", "fn", "iou_sum"]].to_dict("records"))
+        boxed = group[group.against == "boxes"]
+        if len(boxed):
+            boxes = (boxed.tp + boxed.fn).sum()
+            line |= {"box_iou": boxed.iou_sum.sum() / boxes, "box_half": boxed.tp.sum() / boxes}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
 def write(frame, path):
     """Write rows as CSV, through a temporary file; returns the path."""
     with replacing(path) as temporary:
@@ -155,10 +259,7 @@ def read(path):
     DataError
         If the file is missing or lacks a column.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"No result file at {path}; `make results` computes the committed ones.")
-    frame = pd.read_csv(path, dtype={"part": str, "image": str, "run": str, "weights_sha256": str, "split": str})
+    frame = table(path)
     lacking = [name for name in COLUMNS if name not in frame]
     if lacking:
         raise DataError(f"{path}: not a result file of this version; it lacks {', '.join(lacking)}. Compute it anew.")
@@ -166,11 +267,16 @@ def read(path):
 
 
 def table(path):
-    """A small committed table that is not made of rows: a DataFrame. Raises DataError if the file is missing."""
+    """A committed table of any columns: a DataFrame. Raises DataError if the file is missing."""
     path = Path(path)
     if not path.exists():
         raise DataError(f"No result file at {path}; `make results` computes the committed ones.")
-    return pd.read_csv(path)
+    return pd.read_csv(path, dtype=NAMES)
+
+
+def kept_name(chapter, dataset, part=""):
+    """File name in `results/` for what a run of a chapter ("cellpose") on a dataset left: its rows, or another part."""
+    return f"{chapter}-{dataset}{f'-{part}' if part else ''}.csv"
 
 
 def peak_memory_mb():

@@ -23,7 +23,7 @@ def field():
     return phantom.simulate((7, 1), (256, 256), confluence=0.6)
 
 
-@pytest.mark.parametrize("name", FOREGROUNDS)
+@pytest.mark.parametrize("name", [name for name in FOREGROUNDS if name != "sam"])  # which wants prompts
 def test_overlaps_with_the_true_foreground_of_a_simulated_field(field, name):
     found = foreground(field.image, name)
     assert found.shape == field.image.shape and found.dtype == bool
@@ -98,8 +98,8 @@ def test_any_function_can_join_and_gets_its_prompts(monkeypatch, tmp_path):
     out = area.fit([sample], out=tmp_path / "a.json", name="prompted", prompts={"a": points}, radius=8, smallest=10)
     found = area.predict(image, prompts=points, weights=out)
     assert found.count == pytest.approx(2, rel=1e-5)
-    with pytest.raises(ParameterError, match="no foreground 'sam'; choose one of deviation"):
-        foreground(image, "sam")
+    with pytest.raises(ParameterError, match="no foreground 'haze'; choose one of deviation"):
+        foreground(image, "haze")
 
 
 def test_the_constant_is_cells_over_area_and_the_count_its_product(field, tmp_path):

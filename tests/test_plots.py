@@ -135,7 +135,7 @@ def test_figure_draws_is_labelled_and_leaves_settings_alone(name, tmp_path):
         elif name not in ("matching_example", "phase_contrast_microscope"):
             # Names on the y axis need no further label, nor does an axis that panels side by side share.
             named = ("score_dots", "sweep_lines", "design_dots", "fault_curves", "crowding_curve", "seconds_bars")
-            assert (axes.get_xlabel() or name == "sweep_lines") and (axes.get_ylabel() or name in named)
+            assert axes.get_xlabel() and (axes.get_ylabel() or name in named)
         else:
             assert axes.get_xlabel() and axes.get_title(loc="left")
 
@@ -325,3 +325,15 @@ def test_area_against_device_has_a_large_mark_for_each_flask_mean():
     large = next(line for line in axes.lines if line.get_label().startswith("flask"))
     np.testing.assert_allclose(large.get_ydata(), [0.65, 0.95])
     np.testing.assert_allclose(large.get_xdata(), [3, 7])
+
+
+def test_sweep_lines_names_its_x_axis_once_below_the_middle_and_texts_as_they_are():
+    frame = pd.DataFrame(
+        {"x": [0.33, 1, 3] * 2, "data": ["phantom"] * 3 + ["thesis"] * 3, "f1": 0.5, "p": 0.5, "r": 0.5}
+    )
+    panels = {"f1": "F1", "p": "precision", "r": "recall"}
+    figure = plots.sweep_lines(frame, x="x", lines="data", panels=panels, xlabel="times", marks={"automatic": 1.0})
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "times", ""]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["phantom", "thesis", "automatic"]
+    ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert ticks == ["0.5", "1", "2"], "few enough to be read"

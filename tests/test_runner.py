@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from cellcount.errors import CellcountError, ParameterError
-from cellcount.runner import run_chapter
+from cellcount.runner import keep, run_chapter
 from cellcount.runner.__main__ import main
 from cellcount.runner.sources import chapters, checked, defaults, find, overrides, read, slug
 
@@ -84,6 +84,30 @@ def test_a_failed_chapter_is_kept_beside_and_never_installed(book, capsys):
     failed = nbformat.read(out.with_suffix(".failed.ipynb"), as_version=4)
     assert failed.cells[3].outputs[-1].ename == "ValueError"
     assert sorted(path.name for path in out.parent.iterdir()) == ["toy", "toy.failed.ipynb", "toy.ipynb"]
+
+
+def test_keep_copies_every_table_of_a_run_by_one_rule(book, capsys):
+    source = book / "book" / "01-toy.md"
+    source.write_text(CHAPTER.replace("object()", '(chapters.run_dir() / "masks.csv").write_text("m")'))
+    stale = book / "build" / "results" / "phantom" / "01-toy" / "stale.csv"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    assert main(["keep", "toy", "--data", "phantom", "--profile", "smoke", "-p", "number", "5"]) == 0
+    assert sorted(path.name for path in (book / "results").iterdir()) == ["toy-phantom-masks.csv", "toy-phantom.csv"]
+    assert (book / "results" / "toy-phantom.csv").read_text() == "5"
+    assert str(book / "results" / "toy-phantom.csv") in capsys.readouterr().out
+
+
+def test_keep_leaves_results_alone_where_a_run_fails_or_has_no_rows(book):
+    (book / "results").mkdir()
+    (book / "results" / "toy-phantom.csv").write_text("before")
+    with pytest.raises(CellcountError, match="no such number"):
+        keep("toy", data="phantom", profile="smoke", parameters={"number": "-1"})
+    with pytest.raises(CellcountError, match="00-preface.md leaves no rows.csv"):
+        keep("preface", data="phantom", profile="smoke")
+    with pytest.raises(ParameterError, match="only runs on data that others can get"):
+        keep("toy", data=str(book), profile="smoke")
+    assert [path.read_text() for path in (book / "results").iterdir()] == ["before"]
 
 
 def test_a_page_without_code_needs_no_kernel(book):

@@ -93,6 +93,23 @@ def test_masks_are_those_of_segment_anything_given_x_and_y(image, weights, kind)
     assert turned >= 2, "exchanging x and y must show"
 
 
+@pytest.mark.slow
+def test_the_librarys_loop_wants_x_and_y(image, weights):
+    """`micro_sam.inference.batched_inference`, which workflow/sam_cost.py times, takes (x, y) unlike its neighbours."""
+    from micro_sam.inference import batched_inference
+
+    session = opened(image, weights)
+    found, own = session.segment(CENTRES), predictor(session)
+    given = CENTRES[:, None] * small.TILE / 1024  # it takes every network's input for SAM's 1024 px
+    for order, same in ((slice(None, None, -1), True), (slice(None), False)):
+        answers = batched_inference(
+            own, None, 4, points=given[..., order].copy(), point_labels=np.ones((len(CENTRES), 1), int),
+            multimasking=True, return_instance_segmentation=False, verbose_embeddings=False,
+        )  # fmt: skip
+        agreed = [bool((answer["segmentation"] == found.full(i)).all()) for i, answer in enumerate(answers)]
+        assert agreed[:2] == [same, same], "the third lies on the diagonal"
+
+
 def test_a_prompt_is_encoded_at_its_own_place(weights):
     """Without any training: a point's position code is nearest to that of the token that it lies on."""
     network = small.load(weights)
@@ -303,6 +320,35 @@ def test_foreground_is_pasted_core_by_core(weights, monkeypatch):
     for (_, core), n in zip(session.tiles, asked, strict=True):
         expected[core[0] : core[1], core[2] : core[3]] = n > 0
     np.testing.assert_array_equal(found, expected)
+
+
+def test_the_foreground_feeds_the_baseline_in_both_polarities(image, weights, monkeypatch, tmp_path):
+    from cellcount.methods import foreground
+    from cellcount.nouns import Sample
+
+    signs, left = [], np.zeros(image.shape, bool)
+    left[:, :50] = True
+
+    def answer(session, asked):  # what is asked for first: cells on the left, or the rest
+        signs.append(int(asked.signs[0, 0]))
+        return left if signs[-1] > 0 else ~left
+
+    monkeypatch.setattr(session_module.Session, "foreground", answer)
+    asked = prompts.foreground([[20, 30], [90, 10]], [[30, 100]])
+    given = {"model": "small", "weights": str(weights), "progress": False}
+    for wanted in ("cells", "background"):
+        found = foreground.foreground(image, "sam", prompts=asked, device="cpu", wanted=wanted, **given)
+        np.testing.assert_array_equal(found, left)
+        sample = Sample("a", image, np.float32([[20, 30], [90, 10]]))
+        out = foreground.fit(
+            [sample], out=tmp_path / "a.json", name="sam", prompts={"a": asked}, wanted=wanted, **given
+        )
+        assert foreground.predict(image, prompts=asked, weights=out).count == pytest.approx(2, rel=1e-4)
+    assert signs == [1, 1, 1, -1, -1, -1]
+    with pytest.raises(ParameterError, match="from a prompt only"):
+        sam.foreground(image, prompts=np.float32([[20, 30]]))
+    with pytest.raises(ParameterError, match="wanted='cell'"):
+        sam.foreground(image, prompts=asked, wanted="cell", **given)
 
 
 def test_bad_calls_are_refused(image, weights):

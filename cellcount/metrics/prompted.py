@@ -75,19 +75,19 @@ def prompt_summary(rows):
     Returns
     -------
     dict
-        masks_per_prompt, median_area (mean of the images' medians, px), contested (share of the covered px),
-        own and others (shares of the masks), iou and half (mean, share of the cells) or nan, box_iou or nan.
+        masks_per_prompt; area_low, area_median, area_high (px, means over the images); contested (share of the covered
+        px); own and others (shares of the masks); iou and half (mean, share of the cells) or nan; box_iou or nan.
     """
 
     def total(name):
-        return float(np.sum([row.get(name, 0) for row in rows]))
+        return float(np.nansum([row.get(name, 0) for row in rows]))  # not every image has boxes
 
     def share(part, whole):
         return total(part) / total(whole) if total(whole) else np.nan
 
     return {
         "masks_per_prompt": share("n_masks", "n_prompts"),
-        "median_area": float(np.mean([row["area_median"] for row in rows])),
+        **{name: float(np.mean([row[name] for row in rows])) for name in ("area_low", "area_median", "area_high")},
         "contested": share("contested", "covered"),
         "own": share("n_own", "n_masks"),
         "others": share("n_others", "n_masks"),

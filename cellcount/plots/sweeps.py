@@ -1,7 +1,7 @@
 """Plots of sweeps: scores against a method's parameters."""
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from cellcount.plots.style import CYCLE, DASHES, GRAY, LIGHT, MARKERS, WIDTH, new_figure, styled
 
@@ -15,6 +15,7 @@ def sweep_lines(frame, *, x, lines, panels, xlabel, marks=None, logarithmic=True
     frame : DataFrame
         One row for each pair of parameters, with columns `x`, `lines` and those of `panels`.
     x, lines : str
+        Texts in `lines` are named in the legend as they are, numbers with the column's name.
     panels : dict of column to title
     xlabel : str
     marks : dict of label to x, optional
@@ -34,7 +35,7 @@ def sweep_lines(frame, *, x, lines, panels, xlabel, marks=None, logarithmic=True
     for axes, (column, title) in zip(places.flat, panels.items()):
         for (value, group), (colour, dash, marker) in zip(frame.groupby(lines, sort=True), styles):
             group = group.sort_values(x)
-            label = f"{lines.replace('_', ' ')} {value:g}"
+            label = value if isinstance(value, str) else f"{lines.replace('_', ' ')} {value:g}"
             axes.plot(group[x], group[column], color=colour, linestyle=dash, marker=marker, markersize=3, label=label)
         for (label, value), dash in zip((marks or {}).items(), DASHES):
             axes.axvline(value, color=GRAY, linewidth=0.9, linestyle=dash, label=label, zorder=0)
@@ -45,7 +46,8 @@ def sweep_lines(frame, *, x, lines, panels, xlabel, marks=None, logarithmic=True
             _few_ticks(axes, frame[x])
     for axes in places.flat[len(panels) :]:
         axes.set_axis_off()
-    figure.supxlabel(xlabel, fontsize=9)
+    last = len(panels) - columns * (rows - 1)  # panels in the last row; a label of the figure would lie on the legend
+    places[-1, (last - 1) // 2].set_xlabel(xlabel)
     handles, labels = places.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=4)
     return figure
@@ -56,9 +58,8 @@ def _few_ticks(axes, values):
     low, high = float(np.min(values)), float(np.max(values))
     ticks = [factor * 2.0**power for power in range(-1, 11) for factor in (1, 1.5)]
     shown = [tick for tick in ticks if low * 0.95 <= tick <= high * 1.05]
-    shown = shown[:: max(1, len(shown) // 4)]
-    axes.set_xticks(shown)
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    shown = shown[:: max(1, -(-len(shown) // 4))]
+    axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

@@ -2,12 +2,13 @@
 
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from cellcount.errors import CellcountError
+from cellcount.errors import CellcountError, ParameterError
 from cellcount.files import replacing
 from cellcount.runner.sources import dataset, defaults, find, overrides, read, root, source_hash
 
@@ -64,6 +65,50 @@ def run_chapter(chapter, *, parameters=None, data="phantom", profile="smoke", ou
     _write(finished, out)
     failed.unlink(missing_ok=True)
     return out
+
+
+def keep(chapter, *, data, profile="laptop", parameters=None):
+    """Run a chapter in build/results, and copy the tables (CSV) that it leaves to results/, by one rule for all.
+
+    `rows.csv` of chapter 09-cellpose on the thesis' images becomes `cellpose-thesis.csv`, and any other file, as
+    `masks.csv`, `cellpose-thesis-masks.csv` (`cellcount.results.kept_name`).
+
+    Parameters
+    ----------
+    chapter, data, profile, parameters
+        As of `run_chapter`. A folder cannot be kept: nobody else has it.
+
+    Returns
+    -------
+    list of Path, the files in results/
+
+    Raises
+    ------
+    ParameterError
+        If `data` is a folder, and as `run_chapter` does.
+    CellcountError
+        If a cell fails, or the chapter leaves no rows; results/ then stays as it was.
+    """
+    from cellcount.results import kept_name
+
+    name = dataset(data)[0]
+    if Path(name).is_absolute():
+        raise ParameterError(f"{name}: only runs on data that others can get are kept in results/.")
+    source = find(chapter)
+    folder = root() / "build" / "results" / name / source.stem
+    for old in folder.glob("*.csv"):
+        old.unlink()
+    run_chapter(source.stem, parameters=parameters, data=name, profile=profile, out=folder.with_suffix(".ipynb"))
+    found = sorted(folder.glob("*.csv"))
+    if folder / "rows.csv" not in found:
+        raise CellcountError(f"{source.name} leaves no rows.csv, so there is nothing to keep of its run.")
+    kept = []
+    for path in found:
+        part = "" if path.stem == "rows" else path.stem
+        kept.append(root() / "results" / kept_name(source.stem.partition("-")[2], name, part))
+        with replacing(kept[-1]) as temporary:
+            shutil.copyfile(path, temporary)
+    return kept
 
 
 def _execute(notebook, values, folder, results, comment):

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from cellcount.errors import CellcountError
-from cellcount.runner import run_chapter
+from cellcount.runner import keep, run_chapter
 from cellcount.runner.sources import chapters, dataset, find, site
 
 
-def add_arguments(parser):
-    """The arguments of `cellcount run`."""
+def add_arguments(parser, out=True):
+    """The arguments of `cellcount run`; `keep` has no `out`."""
     parser.add_argument("chapter", help="cellnet, 04-cellnet, or a path to the source")
     parser.add_argument(
         "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
@@ -18,7 +18,8 @@ def add_arguments(parser):
     )  # fmt: skip
     parser.add_argument("--data", default="auto", help="auto, phantom, thesis, vgg-cells, or a folder (default: auto)")
     parser.add_argument("--profile", default="laptop", help="a file in book/profiles (default: laptop)")
-    parser.add_argument("--out", type=Path, help="notebook to write (default: build/runs/adhoc/CHAPTER.ipynb)")
+    if out:
+        parser.add_argument("--out", type=Path, help="notebook to write (default: build/runs/adhoc/CHAPTER.ipynb)")
 
 
 def run(arguments):
@@ -47,6 +48,12 @@ def _commit(arguments):
     run_chapter(arguments.chapter, out=find(arguments.chapter).with_suffix(".ipynb"))
 
 
+def _keep(arguments):
+    for path in keep(arguments.chapter, data=_announce(arguments.data), profile=arguments.profile,
+                     parameters=dict(arguments.parameters)):  # fmt: skip
+        print(path)
+
+
 def _parser():
     parser = argparse.ArgumentParser(prog="python -m cellcount.runner", description="What the Makefile asks.")
     verbs = parser.add_subparsers(required=True)
@@ -58,6 +65,7 @@ def _parser():
 
     add_arguments(verb("run", run, "run a chapter (as `cellcount run`)"))
     verb("commit", _commit, "compute the committed notebook of a chapter").add_argument("chapter")
+    add_arguments(verb("keep", _keep, "run a chapter, and copy the tables of its run to results/"), out=False)
     verb("list", lambda _: print(*[page.stem for page in chapters()], sep="\n"), "list the chapters, as in _toc.yml")
     verb("resolve", lambda asked: print(_announce(asked.data)), "say which dataset it is").add_argument("data")
     where = verb("where", _where, "say where a site lies")

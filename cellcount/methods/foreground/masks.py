@@ -26,12 +26,13 @@ class Foreground(NamedTuple):
         return getattr(importlib.import_module(module), function)(image, **params)
 
 
-# Thresholds and widths were chosen on the phantom's fields for training and validation (`cellcount.search`). A
-# promptable model joins with one more line: it gets `prompts`, and its probability is the map.
+# Thresholds and widths were chosen on the phantom's fields for training and validation (`cellcount.search`); SAM's
+# answer is a mask already, and it wants `prompts`.
 FOREGROUNDS = {
     "deviation": Foreground("cellcount.methods.foreground.texture:deviation", threshold=0.025, shrink=5),
     "entropy": Foreground("cellcount.methods.foreground.texture:entropy", threshold=4.0, shrink=4),
     "restoration": Foreground("cellcount.methods.foreground.restoration:restore", threshold=0.02, shrink=0),
+    "sam": Foreground("cellcount.methods.sam:foreground", threshold=0.5, shrink=0),
 }
 SMALLEST = 400  # px, half a small cell's area: smaller pieces are dirt, smaller holes the inside of a cell
 

@@ -9,7 +9,7 @@ from cellcount.methods.sam.backbones import BACKBONES, DEFAULT, SMALL, status
 from cellcount.methods.sam.small import about
 from cellcount.nouns import Prediction
 
-__all__ = ["BACKBONES", "DEFAULT", "SMALL", "Session", "about", "fit", "measure", "predict", "status"]
+__all__ = ["BACKBONES", "DEFAULT", "SMALL", "Session", "about", "fit", "foreground", "measure", "predict", "status"]
 
 
 def __getattr__(name):
@@ -67,6 +67,45 @@ def predict(image, *, prompts=None, device="auto", model=DEFAULT, spacing=32.0, 
         "seconds": sum(session.seconds.values()),
     }  # fmt: skip
     return Prediction(points, masks.scores, float((masks.areas > 0).sum()), labels=masks.labels(), meta=meta)
+
+
+def foreground(image, *, prompts=None, device="auto", model=DEFAULT, wanted="cells", **settings):
+    """Where the cells of an image are, asked for as one object: a map for `cellcount.methods.foreground`.
+
+    Parameters
+    ----------
+    image : (H, W) float32 in [0, 1]
+    prompts : Prompts
+        From `prompts.foreground`, with the cells wanted.
+    device, model, settings
+        As of `predict`.
+    wanted : "cells" or "background"
+        Which of the two the network is asked for; for the background all signs are turned, and the answer, too.
+
+    Returns
+    -------
+    (H, W) float32
+        1 on cells, 0 elsewhere.
+
+    Raises
+    ------
+    ParameterError
+        If there is no foreground prompt, or `wanted` is neither; and as `Session` does.
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from cellcount.errors import ParameterError
+    from cellcount.methods.sam.session import Session
+
+    if not isinstance(prompts, Prompts) or prompts.kind != "foreground":
+        raise ParameterError("SAM finds a foreground from a prompt only: give one made by prompts.foreground.")
+    if wanted not in ("cells", "background"):
+        raise ParameterError(f"foreground: wanted={wanted!r}; choose 'cells' or 'background'.")
+    asked = prompts if wanted == "cells" else replace(prompts, signs=-prompts.signs)
+    answer = Session(image, model=model, device=device, **settings).foreground(asked)
+    return (answer if wanted == "cells" else ~answer).astype(np.float32)
 
 
 def measure(image):
