@@ -44,7 +44,7 @@ def run_chapter(chapter, *, parameters=None, data="phantom", profile="smoke", ou
         If a cell fails; the notebook up to there is kept as <stem>.failed.ipynb, and `out` stays as it was.
     """
     source = find(chapter)
-    notebook = read(source)
+    notebook, digest = read(source), source_hash(source)  # now: the file may be edited while the chapter runs
     known = defaults(notebook, source.stem)
     values = overrides(source, known, parameters=dict(parameters or {}), data=dataset(data)[0], profile=profile)
     adhoc = root() / "build" / "runs" / "adhoc"
@@ -55,7 +55,7 @@ def run_chapter(chapter, *, parameters=None, data="phantom", profile="smoke", ou
     from cellcount.runner.cleaning import clean, failure, stderr_lines
 
     executed, error = _execute(notebook, values, source.parent, results, f"Set for the profile {profile}")
-    about = {"source_sha256": source_hash(source), "profile": profile, "parameters": known | values}
+    about = {"source_sha256": digest, "profile": profile, "parameters": known | values}
     finished = clean(executed, about)
     if error:
         _write(finished, failed)
