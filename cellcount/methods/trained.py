@@ -13,7 +13,11 @@ import cellcount.data.valid
 from cellcount.registry import cache_root
 
 SHARED = (cellcount.data.pseudo_masks, cellcount.data.valid)  # what training data is made with
-PACKAGES = {"cellpose": ("cellpose", "torch"), "stardist": ("stardist",), "cellnet": ("torch",)}
+PACKAGES = {
+    "cellpose": ("cellpose", "torch"), "stardist": ("stardist",), "cellnet": ("torch",),
+    "maskrcnn": ("torch", "torchvision"), "yolox": ("torch", "pixeltable-yolox"),
+}  # fmt: skip
+BASES = {"maskrcnn": "detection", "yolox": "detection"}  # the room beside it that a method's training is made of, too
 
 
 def trained(method, samples, *, suffix, device="auto", progress=True, **params):
@@ -55,5 +59,7 @@ def _code(method):
     """SHA-256 of the sources that decide what comes out of a training."""
     home = Path(inspect.getfile(method))
     files = sorted(home.parent.glob("*.py")) if home.name == "__init__.py" else [home]
+    base = BASES.get(method.__name__.rsplit(".", 1)[-1])
+    files += sorted((home.parent.parent / base).glob("*.py")) if base else []
     files += [Path(module.__file__) for module in SHARED]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
