@@ -33,10 +33,10 @@ class Settings:
     stem: tuple[int, ...] = (32, 64, 128)  # channels at 2, 4 and 8 px
     tiles: int = 4  # in each step
     prompts: int = 8  # on each tile: embedding it costs as much as decoding them
-    steps: int = 8000  # 3 CPU hours
+    steps: int = 1000  # half a CPU hour
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
-    average: float = 0.999  # of the weights, over the last thousand steps
+    average: float = 0.99  # of the weights, over the last hundred steps
     seed: int = 0
 
     def __post_init__(self):
