@@ -160,7 +160,7 @@ def provenance(
     Parameters
     ----------
     method, image, dataset, weights_sha256, split, chapter, profile, device : str
-        `image` is its name.
+        `image` is the name of the Sample.
     parameters : dict or None
     seed : int
     seconds : float
