@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def scores():
-    """Summary of each type of prompt over two test fields, and of the fixed square."""
+    """Summary of each type of prompt over the four test fields, and of the fixed square."""
     rows = {}
-    for sample in phantom.load("test", fields=2, size=(256, 256)):
+    for sample in phantom.load("test", size=(384, 384)):
         session = sam.Session(sample.image, model="small", device="cpu", progress=False)
         cells = np.arange(1, len(sample.points) + 1)
         boxes, labels = prompts.true_boxes(sample.labels)
