@@ -204,14 +204,6 @@ def backbone_scores(rows):
     return pd.DataFrame(list(lines.values()))
 
 
-def reference(name):
-    """Rows of a committed result file in `results/`, or None where nobody has computed it yet."""
-    from cellcount import results
-
-    path = Path("..") / "results" / name  # a chapter runs in book/
-    return results.read(path) if path.is_file() else None
-
-
 def kept(chapter, part=""):
     """Rows of longer runs of a chapter that `results/` keeps; its README says how they are made.
 
