@@ -160,6 +160,19 @@ def mask_scores(summary):
     return summary[[name for name in names if name in summary]].rename(columns=names)
 
 
+def training(rows):
+    """Lines of `methods.trained.trainings` as a page has room for: a data frame with the minutes of each training."""
+    return pd.DataFrame(
+        {
+            "method": rows.method,
+            "trained on": [names if names.count(" ") < 2 else f"{names.count(' ') + 1} fields" for names in rows.train],
+            "minutes": [f"{seconds / 60:.1f}" for seconds in rows.seconds],
+            "threads": [str(threads) for threads in rows.threads],
+            "device": rows.device,
+        }
+    )
+
+
 def prompt_scores(rows):
     """Rows of `metrics.prompt_scores` as a page has room for: a data frame with one line for each method and type.
 
@@ -226,12 +239,13 @@ def kept(chapter, part=""):
 
 
 def show_kept(chapter, caption):
-    """Show the scores of points and of masks in longer runs of a chapter, or how to make such runs.
+    """Show the scores of points and of masks in longer runs of a chapter, and their training, or how to make such runs.
 
     Parameters
     ----------
     chapter : str
-        As in "cellpose"; the tables are called `table-cellpose-kept` and `table-cellpose-kept-masks`.
+        As in "cellpose"; the tables are called `table-cellpose-kept`, `table-cellpose-kept-masks` and
+        `table-cellpose-kept-training`.
     caption : str
         What was run, as the beginning of a sentence.
     """
@@ -241,9 +255,11 @@ def show_kept(chapter, caption):
 
     points = [scores(results.summary(rows)).assign(data=name) for name, rows in kept(chapter).items()]
     masks = [mask_scores(results.mask_summary(rows)).assign(data=name) for name, rows in kept(chapter, "masks").items()]
+    trained = [training(rows).assign(data=name) for name, rows in kept(chapter, "training").items()]
     if not points:
         display(Markdown(f"None is kept yet: `python -m cellcount.runner keep {chapter} --data phantom` makes one."))
-    for lines, name, what in ((points, "kept", "Points"), (masks, "kept-masks", "Masks")):
+    parts = [(points, "kept", "Points"), (masks, "kept-masks", "Masks"), (trained, "kept-training", "Training")]
+    for lines, name, what in parts:
         if lines:
             frame = pd.concat(lines)
             frame.insert(0, "data", frame.pop("data"))

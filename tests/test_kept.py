@@ -54,8 +54,11 @@ def test_show_kept_shows_points_and_masks_or_says_how_to_make_them(kept_folder, 
         frame = results.rows(sample, answer, tolerances=[5], dataset=data)
         results.write(frame, kept_folder / results.kept_name("cellpose", data))
     results.write(results.mask_rows(sample, answer, dataset="phantom"), kept_folder / "cellpose-phantom-masks.csv")
+    story = {"method": "cellpose", "train": "1 2", "threads": 2, "device": "cpu", "seconds": 90.0}
+    results.write(pd.DataFrame([story, story | {"train": "1 2 3"}]), kept_folder / "cellpose-phantom-training.csv")
     chapters.show_kept("cellpose", "Cellpose")
-    points, masks = shown
+    points, masks, training = shown
+    assert training.body == [["phantom", "cellpose", on, "1.5", "2", "cpu"] for on in ("1 2", "3 fields")]
     assert (points.name, masks.name) == ("table-cellpose-kept", "table-cellpose-kept-masks")
     assert [row[0] for row in points.body] == ["phantom", "phantom", "thesis", "thesis"]  # each in two readings
     line = dict(zip(masks.header, masks.body[0]))
@@ -73,7 +76,7 @@ def test_every_kept_file_is_one_that_a_chapter_reads():
         part = rest.partition("-")[2]
         call = f'kept("{name}"' + (f', "{part}"' if part else "")
         direct, by_rule = path.name in text[name], call in text[name]
-        both = f'show_kept("{name}"' in text[name] and part in ("", "masks")
+        both = f'show_kept("{name}"' in text[name] and part in ("", "masks", "training")
         assert direct or by_rule or both, path.name
 
 

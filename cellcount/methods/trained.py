@@ -3,15 +3,21 @@
 import hashlib
 import inspect
 import json
+import os
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import cellcount.data.pseudo_masks
 import cellcount.data.valid
+from cellcount.devices import choose_device
+from cellcount.files import replacing, sha256
 from cellcount.registry import cache_root
 
+COLUMNS = ["method", "parameters", "train", "weights_sha256", "device", "threads", "seconds"]
 SHARED = (cellcount.data.pseudo_masks, cellcount.data.valid)  # what training data is made with
 PACKAGES = {
     "cellpose": ("cellpose", "torch"), "stardist": ("stardist",), "cellnet": ("torch",),
@@ -51,8 +57,32 @@ def trained(method, samples, *, suffix, device="auto", progress=True, **params):
     path = cache_root() / "trained" / f"{name}-{digest.hexdigest()[:24]}{suffix}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
+        started = time.perf_counter()
         method.fit(samples, out=path, device=device, progress=progress, **params)
+        seconds = time.perf_counter() - started
+        story = {
+            "method": name, "parameters": json.dumps(params, sort_keys=True, default=str),
+            "train": " ".join(sample.name for sample in samples), "weights_sha256": sha256(path),
+            "device": "cpu" if name == "stardist" else choose_device(device).type,
+            "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count()),
+            "seconds": round(seconds, 1),
+        }  # fmt: skip
+        with replacing(_story(path)) as temporary:
+            temporary.write_text(json.dumps(story))
     return path
+
+
+def trainings(paths):
+    """What it took to train weights that `trained` made: a DataFrame with a line for each that it has noted.
+
+    Columns: method, parameters, train (names of the samples), weights_sha256, device, threads and seconds.
+    """
+    stories = [json.loads(_story(path).read_text()) for path in paths if _story(path).is_file()]
+    return pd.DataFrame(stories, columns=COLUMNS)
+
+
+def _story(path):
+    return Path(path).with_suffix(".json")
 
 
 def _code(method):

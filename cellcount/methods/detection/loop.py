@@ -55,6 +55,21 @@ def run(network, losses, tiles, settings, *, name, progress):
     return (average.module if average else network).eval(), curves
 
 
+def thinned(curves, points=100):
+    """Curves of `run` with at most so many points, each the mean over its share of the steps.
+
+    Returns
+    -------
+    list of dict with part (name of the curve), step (the share's middle, counted from 1) and value
+    """
+    lines = []
+    for name, values in curves.items():
+        for share in np.array_split(np.arange(len(values)), min(points, len(values))):
+            value = round(float(np.mean(np.asarray(values)[share])), 5)
+            lines.append({"part": name, "step": float(share.mean() + 1), "value": value})
+    return lines
+
+
 def epoch_steps(settings, tiles):
     """Steps of one epoch: the number of tiles that cover the samples, divided by the batch, unless told."""
     return settings.epoch_steps or -(-tiles // settings.batch)
