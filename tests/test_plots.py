@@ -337,3 +337,26 @@ def test_sweep_lines_names_its_x_axis_once_below_the_middle_and_texts_as_they_ar
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["phantom", "thesis", "automatic"]
     ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
     assert ticks == ["0.5", "1", "2"], "few enough to be read"
+
+
+@pytest.mark.parametrize("parts, labels", [
+    (["loss", "loss_box", "loss_objectness", "loss_class"], ["sum", "box", "objectness", "class"]),
+    (["loss", "loss_objectness", "loss_rpn_box_reg"], ["sum", "objectness (1st stage)", "box (1st stage)"]),
+])  # fmt: skip
+def test_every_part_of_a_detectors_loss_has_its_curve(parts, labels):
+    figure = plots.training_graph({name: [3.0, 2.0, 1.0] for name in [*parts, "boxes", "positive_share"]})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == labels
+
+
+@pytest.mark.parametrize("values, labels", [
+    ([2.0, 8.0], ["2", "3", "4", "6"]),
+    ([0.03, 8.0], ["0.05", "0.1", "0.2", "0.5", "1", "2", "5"]),
+])  # fmt: skip
+def test_labels_of_a_logarithmic_axis_do_not_crowd(values, labels):
+    figure = plots.loss_curve({"loss": values})
+    figure.draw_without_rendering()
+    axis = figure.axes[0].yaxis
+    low, high = axis.get_view_interval()
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    shown = {tick.label1.get_text() for tick in ticks if low <= tick.get_loc() <= high} - {""}
+    assert shown >= set(labels) and all(label.lstrip("0.")[0] in "125" for label in shown) == (high > 10 * low)

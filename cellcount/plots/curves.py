@@ -6,7 +6,7 @@ from scipy.spatial import cKDTree
 
 from cellcount.data.phantom.statistics import intensity_histogram, radial_power_spectrum
 from cellcount.metrics import pooled
-from cellcount.plots.style import CYCLE, DASHES, GRAY, LIGHT, MARKERS, WIDTH, new_figure, styled
+from cellcount.plots.style import CYCLE, DASHES, GRAY, LIGHT, MARKERS, WIDTH, log_labels, new_figure, styled
 
 READING_LABELS = {"whole": "whole image", "near": "near annotations"}
 
@@ -61,8 +61,7 @@ def loss_curve(losses, *, ylabel="loss", xlabel="training step"):
     for (label, values), colour, dash in zip(losses.items(), _cycle(CYCLE), _cycle(DASHES)):
         steps, values = values if isinstance(values, tuple) else (np.arange(1, len(values) + 1), values)
         axes.plot(steps, values, color=colour, linestyle=dash, label=label)
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    log_labels(axes.yaxis)
     axes.grid(color=LIGHT, linewidth=0.6)
     if len(losses) > 1:
         axes.legend()

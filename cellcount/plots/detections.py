@@ -17,6 +17,7 @@ from cellcount.plots.style import (
     VERMILLION,
     WIDTH,
     YELLOW,
+    log_labels,
     new_figure,
     scale_bar,
     show,
@@ -25,14 +26,13 @@ from cellcount.plots.style import (
 
 PARTS = {
     "loss": "sum",
-    "loss_objectness": "objectness (1st stage)",
+    "loss_objectness": "objectness",
     "loss_rpn_box_reg": "box (1st stage)",
     "loss_classifier": "class",
+    "loss_class": "class",
     "loss_box_reg": "box",
+    "loss_box": "box",
     "loss_mask": "mask",
-    "loss_iou": "box",
-    "loss_conf": "objectness",
-    "loss_cls": "class",
 }
 
 
@@ -43,7 +43,7 @@ def training_graph(curves):
     Parameters
     ----------
     curves : dict of name to list of float
-        As in a weights file; names that start with "loss" are drawn.
+        As in a weights file; "loss" and its parts (`PARTS`) are drawn.
 
     Returns
     -------
@@ -52,14 +52,14 @@ def training_graph(curves):
     figure = new_figure(WIDTH, 3.1)
     axes = figure.add_subplot(xlabel="training step", ylabel="loss", yscale="log")
     named = {name: np.asarray(values) for name, values in curves.items() if name in PARTS}
+    labels = PARTS | ({"loss_objectness": "objectness (1st stage)"} if "loss_rpn_box_reg" in named else {})
     window = max(1, len(named["loss"]) // 20)
     for i, (name, values) in enumerate(named.items()):
         smooth = np.convolve(values, np.ones(window) / window, mode="valid")
         steps = np.arange(len(smooth)) + (window + 1) / 2
         style = {"linewidth": 2.2} if name == "loss" else {"linestyle": DASHES[i % len(DASHES)]}
-        axes.plot(steps, smooth, color=CYCLE[i % len(CYCLE)], label=PARTS[name], **style)
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+        axes.plot(steps, smooth, color=CYCLE[i % len(CYCLE)], label=labels[name], **style)
+    log_labels(axes.yaxis)
     axes.grid(color=LIGHT, linewidth=0.6)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure

@@ -10,6 +10,7 @@ import functools
 import matplotlib
 from matplotlib import patheffects
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -76,6 +77,17 @@ def styled(draw):
 def new_figure(width=WIDTH, height=3.0):
     """An empty Figure of `width` x `height` inch; pyplot does not know of it, so it needs no closing."""
     return Figure(figsize=(width, height))
+
+
+def log_labels(axis):
+    """Label a logarithmic axis with plain numbers: within one decade at every tick, beyond at 1, 2, 5."""
+
+    def label(value, _):
+        low, high = axis.get_view_interval()
+        return f"{value:g}" if high <= 10 * low or f"{value:e}"[0] in "125" else ""
+
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(FuncFormatter(label))
 
 
 def halo(width):
