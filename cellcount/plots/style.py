@@ -80,11 +80,12 @@ def new_figure(width=WIDTH, height=3.0):
 
 
 def log_labels(axis):
-    """Label a logarithmic axis with plain numbers: within one decade at every tick, beyond at 1, 2, 5."""
+    """Label a logarithmic axis with plain numbers: at every tick within a decade, at 1, 2, 5 within three, else at 1."""
 
     def label(value, _):
         low, high = axis.get_view_interval()
-        return f"{value:g}" if high <= 10 * low or f"{value:e}"[0] in "125" else ""
+        wanted = "123456789" if high <= 10 * low else "25" if high <= 1000 * low else ""
+        return f"{value:g}" if f"{value:e}"[0] in wanted else ""
 
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(FuncFormatter(label))

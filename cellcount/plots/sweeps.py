@@ -120,5 +120,5 @@ def iou_curve(scores, *, ylabel="average precision"):
     for (label, (thresholds, values)), colour, dash, marker in zip(scores.items(), CYCLE * 2, DASHES * 4, MARKERS * 2):
         axes.plot(thresholds, values, color=colour, linestyle=dash, marker=marker, markersize=4, label=label)
     axes.grid(axis="y", color=LIGHT, linewidth=0.6)
-    axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
