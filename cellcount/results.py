@@ -41,7 +41,7 @@ MASK_COLUMNS = [
     "iou_threshold", "n_masks", "tp", "fp", "fn", "iou_sum", "seconds", "peak_memory_mb", "device", "seed", "profile",
     "commit",
 ]  # fmt: skip
-NAMES = {"part": str, "image": str, "run": str, "weights_sha256": str, "split": str}  # columns that are no numbers
+NAMES = dict.fromkeys(["part", "image", "run", "weights_sha256", "split", "train"], str)  # columns that are no numbers
 
 
 def timed(predict, image, **params):

@@ -54,11 +54,14 @@ def test_show_kept_shows_points_and_masks_or_says_how_to_make_them(kept_folder, 
         frame = results.rows(sample, answer, tolerances=[5], dataset=data)
         results.write(frame, kept_folder / results.kept_name("cellpose", data))
     results.write(results.mask_rows(sample, answer, dataset="phantom"), kept_folder / "cellpose-phantom-masks.csv")
-    story = {"method": "cellpose", "train": "1 2", "threads": 2, "device": "cpu", "seconds": 90.0}
-    results.write(pd.DataFrame([story, story | {"train": "1 2 3"}]), kept_folder / "cellpose-phantom-training.csv")
+    story = {"method": "cellpose", "train": "1", "threads": 2, "device": "cpu", "seconds": 90.0}
+    for data, on in (("phantom", "1"), ("thesis", "1 2 3")):
+        results.write(pd.DataFrame([story | {"train": on}]), kept_folder / f"cellpose-{data}-training.csv")
     chapters.show_kept("cellpose", "Cellpose")
     points, masks, training = shown
-    assert training.body == [["phantom", "cellpose", on, "1.5", "2", "cpu"] for on in ("1 2", "3 fields")]
+    assert training.body == [
+        [data, "cellpose", on, "1.5", "2", "cpu"] for data, on in (("phantom", "1"), ("thesis", "3 fields"))
+    ]
     assert (points.name, masks.name) == ("table-cellpose-kept", "table-cellpose-kept-masks")
     assert [row[0] for row in points.body] == ["phantom", "phantom", "thesis", "thesis"]  # each in two readings
     line = dict(zip(masks.header, masks.body[0]))
