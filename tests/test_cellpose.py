@@ -14,6 +14,7 @@ from cellcount import registry
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import cellpose
 from cellcount.methods.cellpose.failures import scale_error, silent_start
+from cellcount.methods.cellpose.inference import Flows, segment
 from cellcount.methods.cellpose.settings import Settings
 from cellcount.methods.cellpose.training import training_tiles
 from cellcount.methods.cellpose.weights import load, new_model
@@ -250,6 +251,16 @@ def test_weights_in_the_librarys_own_cache_are_found(places, tmp_path):
     assert "without size model" in cellpose.status("cyto3").detail
     with pytest.raises(NotAvailableError, match="give a diameter"):
         cellpose.predict(scene(0).image[:64, :64], weights="cyto3", device="cpu")
+
+
+@pytest.mark.slow
+def test_no_masks_is_an_answer_and_no_news_for_stderr(weights, caplog):
+    """Where no two pixels flow to the same place, the library warns that it found no seeds."""
+    import torch
+
+    still, cell = np.zeros((2, 64, 64), np.float32), np.full((64, 64), 9.0, np.float32)
+    flows = Flows(still, cell, DIAMETER, load(weights, torch.device("cpu")))
+    assert segment(flows, 0.0).count == 0 and not caplog.records
 
 
 def test_a_network_with_missing_tensors_is_refused(places):

@@ -1,5 +1,6 @@
 """From an image to masks: Cellpose's network, its size model, and its flow dynamics."""
 
+import logging
 import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -184,10 +185,19 @@ def segment(flows, flow_threshold=None, *, cellprob_threshold=0.0, min_size=MASK
 
 @contextmanager
 def quiet():
-    """Without torch's remark that the sparse tensors of Cellpose's dynamics are not checked."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse invariant checks")
-        yield
+    """Without remarks on stderr: torch's on the sparse tensors of Cellpose's dynamics, and Cellpose's on no masks.
+
+    No masks is an answer, at the wrong diameter the expected one.
+    """
+    logger = logging.getLogger("cellpose.dynamics")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse invariant checks")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def as_prediction(masks, logit, **meta):
