@@ -54,7 +54,7 @@ test: env  ## unit tests, the committed notebooks against a fresh run, and a str
 	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg -n 2 --dist loadfile book
 	$(PYTHON) workflow/render.py book build/committed
 
-results: env  ## compute the committed results on the thesis images anew: ten minutes on 2 cores (CHAPTERS="cellpose ..." for others)
+results: env  ## compute the committed results on the thesis images anew: CellNet in ten minutes (CHAPTERS="cellpose ..." for others)
 	@for chapter in $(or $(CHAPTERS),cellnet); do \
 		$(PYTHON) -m cellcount.runner keep $$chapter --data $(or $(filter-out auto,$(DATA)),thesis) || exit; \
 	done
