@@ -1,0 +1,128 @@
+"""Chapters as they run where other people's weights are: random ones of the right architecture, placed as they would be.
+
+The book that CI renders has none of these weights, so this is the only place where those sections are computed. Each
+chapter runs from a copy of the project whose registry knows no hashes, so that the stand-ins are vouched for as users
+vouch for weights without one (`registry.pin`).
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+
+from cellcount import registry, results
+from cellcount.runner.sources import root
+
+pytestmark = pytest.mark.slow
+
+STARDIST = """
+import sys, zipfile
+from pathlib import Path
+from stardist.models import Config2D, StarDist2D
+
+folder, out, channels = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+model = StarDist2D(Config2D(n_channel_in=channels, grid=(2, 2)), name="m", basedir=str(folder))
+model.keras_model.save_weights(str(folder / "m" / "weights_best.h5"))
+(folder / "m" / "thresholds.json").write_text('{"prob": 0.5, "nms": 0.3}')
+with zipfile.ZipFile(out, "w") as file:
+    for part in (folder / "m").iterdir():
+        file.write(part, part.name)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project without notebooks, caches and hashes."""
+    tree = tmp_path_factory.mktemp("project") / "cellcount"
+    ignored = shutil.ignore_patterns(".*", "build", "*.ipynb", "__pycache__", "*.egg-info")
+    shutil.copytree(root(), tree, ignore=ignored)
+    table = tree / "cellcount" / "registry-weights.toml"
+    table.write_text(re.sub(r"(?m)^(sha256|xxh128) = .*\n", "", table.read_text()))
+    return tree
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """The folder of the user's weights."""
+    folder = tmp_path / "data" / "weights"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def vouch(folder):
+    files = sorted(file for file in folder.iterdir() if file.name != "SHA256SUMS")
+    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    (folder / "SHA256SUMS").write_text("".join(sums))
+
+
+def run(project, weights, chapter, *parameters):
+    """The notebook's outputs as one text, and the chapter's rows; no cell may fail or warn."""
+    vouch(weights)
+    out = weights.parent / "run" / f"{chapter}.ipynb"
+    places = {"CELLCOUNT_DATA": weights.parent, "CELLCOUNT_CACHE": weights.parent / "cache", "PYTHONPATH": project}
+    environment = os.environ | {name: str(path) for name, path in places.items()}
+    command = [sys.executable, "-m", "cellcount.runner", "run", chapter, "--data", "phantom", "--profile", "smoke"]
+    for name, value in parameters:
+        command += ["-p", name, value]
+    done = subprocess.run(
+        [*command, "--out", out], cwd=project, env=environment, capture_output=True, text=True, timeout=1200
+    )
+    assert not done.returncode, done.stderr
+    assert "stderr:" not in done.stderr, done.stderr
+    outputs = [output for cell in nbformat.read(out, 4).cells for output in cell.get("outputs", [])]
+    text = "\n".join(str(output.get("data", output)) for output in outputs)
+    return text, results.table(out.with_suffix("") / "rows.csv")
+
+
+def place_cellpose(folder, name):
+    """A network of the size that the library publishes."""
+    import torch
+
+    from cellcount.methods.cellpose.weights import new_model
+
+    torch.manual_seed(0)
+    state = new_model((32, 64, 128, 256), 30.0, torch.device("cpu")).net.state_dict()
+    path = folder / registry.weights(f"cellpose-{name}").filename
+    torch.save({key: value for key, value in state.items() if not key.startswith("diam_")}, path)
+
+
+def test_cellpose_runs_with_and_without_size_model(project, weights):
+    for name in ("cyto2", "cyto3"):
+        place_cellpose(weights, name)
+    size = {"A": np.zeros(256), "smean": np.zeros(256), "diam_mean": 30.0, "ymean": np.log(34 / 30)}
+    np.save(weights / registry.weights("cellpose-cyto3-size").filename, size)
+    text, rows = run(project, weights, "09-cellpose", ("tested", "1"))
+    assert {"cellpose, cyto2", "cellpose, cyto3", "cellpose, trained"} == set(rows.method)
+    assert rows[rows.method == "cellpose, cyto3"].weights_sha256.nunique() == 1
+    text, rows = run(project, weights, "10-diameter", ("factors", "[0.5, 1.0]"), ("largest", "192"))
+    assert "cyto3" in text and len(rows)
+
+
+def test_stardist_runs_both(project, weights, tmp_path):
+    for name, channels in (("2D_versatile_fluo", 1), ("2D_versatile_he", 3)):
+        out = weights / registry.weights(f"stardist-{name}").filename
+        command = [sys.executable, "-c", STARDIST, tmp_path / name, out, str(channels)]
+        subprocess.run(command, check=True, capture_output=True)
+    text, rows = run(project, weights, "11-stardist")
+    assert set(rows.method) == {"stardist, 2D_versatile_fluo", "stardist, 2D_versatile_he", "stardist, trained"}
+    assert "not run" not in text
+
+
+def test_sam_runs_in_both_chapters(project, weights):
+    import torch
+    from segment_anything import sam_model_registry
+
+    torch.manual_seed(0)
+    state = sam_model_registry["vit_b"]().state_dict()
+    for name in ("vit_b", "vit_b_lm"):
+        torch.save(state, weights / registry.weights(f"sam-{name}").filename)
+    text, rows = run(project, weights, "13-prompts", ("methods", "[square, small, vit_b_lm]"))
+    assert "sam vit_b_lm" in set(rows.method), set(rows.method)
+    text, rows = run(project, weights, "14-backbones")
+    assert {"sam vit_b", "sam vit_b_lm", "sam small"} <= set(rows.method), set(rows.method)
