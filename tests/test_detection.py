@@ -185,7 +185,7 @@ def test_bad_weights_files_are_named(tmp_path):
 
 def test_thinned_curves_keep_the_course_and_the_number_of_steps():
     curves = {"loss": list(range(1, 251)), "boxes": [4.0, 6.0]}
-    lines = loop.thinned(curves, points=50)
+    lines = loop.thinned(curves, most=50)
     loss = [line for line in lines if line["part"] == "loss"]
     assert len(loss) == 50 and all(line["value"] == line["step"] for line in loss)
     assert [(line["step"], line["value"]) for line in lines if line["part"] == "boxes"] == [(1.0, 4.0), (2.0, 6.0)]

@@ -55,8 +55,8 @@ def run(network, losses, tiles, settings, *, name, progress):
     return (average.module if average else network).eval(), curves
 
 
-def thinned(curves, points=100):
-    """Curves of `run` with at most so many points, each the mean over its share of the steps.
+def thinned(curves, most=100):
+    """Curves of `run` with at most so many values, each the mean over its share of the steps.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def thinned(curves, points=100):
     """
     lines = []
     for name, values in curves.items():
-        for share in np.array_split(np.arange(len(values)), min(points, len(values))):
+        for share in np.array_split(np.arange(len(values)), min(most, len(values))):
             value = round(float(np.mean(np.asarray(values)[share])), 5)
             lines.append({"part": name, "step": float(share.mean() + 1), "value": value})
     return lines
