@@ -119,10 +119,11 @@ def test_sam_runs_in_both_chapters(project, weights):
     from segment_anything import sam_model_registry
 
     torch.manual_seed(0)
-    state = sam_model_registry["vit_b"]().state_dict()
-    for name in ("vit_b", "vit_b_lm"):
-        torch.save(state, weights / registry.weights(f"sam-{name}").filename)
+    places = [weights / registry.weights(f"sam-{name}").filename for name in ("vit_b_lm", "vit_b")]
+    torch.save(sam_model_registry["vit_b"]().state_dict(), places[0])
     text, rows = run(project, weights, "13-prompts", ("methods", "[square, small, vit_b_lm]"))
-    assert "sam vit_b_lm" in set(rows.method), set(rows.method)
-    text, rows = run(project, weights, "14-backbones")
-    assert {"sam vit_b", "sam vit_b_lm", "sam small"} <= set(rows.method), set(rows.method)
+    assert set(rows.method) == {"square", "sam small", "sam vit_b_lm"}
+    assert "not run" not in text
+    places[0].rename(places[1])  # one of its kind is enough: each embedding takes most of a minute
+    text, rows = run(project, weights, "14-backbones", ("fields", "1"))
+    assert set(rows.method) == {"square", "watershed", "sam small", "sam vit_b"}
