@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import stand_ins
 from scenes import DIAMETER
 from scenes import masks_scene as scene
 
@@ -17,7 +18,7 @@ from cellcount.methods.cellpose.failures import scale_error, silent_start
 from cellcount.methods.cellpose.inference import Flows, segment
 from cellcount.methods.cellpose.settings import Settings
 from cellcount.methods.cellpose.training import training_tiles
-from cellcount.methods.cellpose.weights import load, new_model
+from cellcount.methods.cellpose.weights import load
 from cellcount.metrics import mask_outcomes, match, segmentation_counts, segmentation_scores
 from cellcount.nouns import Prediction, Sample
 
@@ -207,30 +208,13 @@ def test_without_weights_nothing_is_downloaded_and_the_error_says_what_to_do(pla
     assert not list(places.iterdir())
 
 
-def stand_in(folder, name="cyto3"):
-    """Random weights of the right architecture, and a size model that says 20 px, under the library's names."""
-    import torch
-
-    torch.manual_seed(0)
-    state = new_model((32, 64, 128, 256), 30.0, torch.device("cpu")).net.state_dict()
-    torch.save({key: value for key, value in state.items() if not key.startswith("diam_")}, folder / name)
-    size = {"A": np.zeros(256), "smean": np.zeros(256), "diam_mean": 30.0, "ymean": np.log(20 / 30)}
-    np.save(folder / f"size_{name}.npy", size)
-    return [folder / name, folder / f"size_{name}.npy"]
-
-
-def vouch(files, folder):
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (folder / "SHA256SUMS").write_text("".join(lines))
-
-
 def test_placed_weights_run_once_the_user_vouches_for_them(places):
     image = scene(0).image[:96, :96]
-    files = stand_in(places)
+    files = [stand_ins.cellpose(places), stand_ins.cellpose_size(places, 20)]
     with pytest.raises(DataError, match=r"nothing vouches for this file.*append the line `[0-9a-f]{64}  cyto3`"):
         cellpose.predict(image, weights="cyto3", device="cpu")
     assert cellpose.status("cyto3").state == "needs weights"
-    vouch(files, places)
+    stand_ins.vouch(files, places)
     assert cellpose.status("cyto3") == ("ready", "weights cyto3")
     assert cellpose.status("cyto").state == "needs weights"
     prediction = cellpose.predict(image, weights="cyto3", device="cpu")
@@ -244,8 +228,8 @@ def test_placed_weights_run_once_the_user_vouches_for_them(places):
 
 def test_weights_in_the_librarys_own_cache_are_found(places, tmp_path):
     (tmp_path / "library").mkdir()
-    files = stand_in(tmp_path / "library")
-    vouch(files, places)
+    files = [stand_ins.cellpose(tmp_path / "library"), stand_ins.cellpose_size(tmp_path / "library", 20)]
+    stand_ins.vouch(files, places)
     assert cellpose.status("cyto3").state == "ready"
     files[1].unlink()
     assert "without size model" in cellpose.status("cyto3").detail
@@ -267,12 +251,11 @@ def test_a_network_with_missing_tensors_is_refused(places):
     """The library loads it, and leaves random numbers where the file has nothing."""
     import torch
 
-    file, size = stand_in(places)
-    size.unlink()
+    file = stand_ins.cellpose(places)
     state = torch.load(file, weights_only=True)
     state.pop("output.2.weight")
     torch.save(state, file)
-    vouch([file], places)
+    stand_ins.vouch([file], places)
     with pytest.raises(DataError, match="not a network of Cellpose 3; it lacks 1 tensors"):
         cellpose.predict(scene(0).image[:64, :64], weights="cyto3", device="cpu", diameter=30)
 

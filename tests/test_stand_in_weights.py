@@ -5,7 +5,6 @@ chapter runs from a copy of the project whose registry knows no hashes, so that 
 vouch for weights without one (`registry.pin`).
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -13,28 +12,13 @@ import subprocess
 import sys
 
 import nbformat
-import numpy as np
 import pytest
+import stand_ins
 
 from cellcount import registry, results
 from cellcount.runner.sources import root
 
 pytestmark = pytest.mark.slow
-
-STARDIST = """
-import sys, zipfile
-from pathlib import Path
-from stardist.models import Config2D, StarDist2D
-
-folder, out, channels = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-model = StarDist2D(Config2D(n_channel_in=channels, grid=(2, 2)), name="m", basedir=str(folder))
-model.keras_model.save_weights(str(folder / "m" / "weights_best.h5"))
-(folder / "m" / "thresholds.json").write_text('{"prob": 0.5, "nms": 0.3}')
-with zipfile.ZipFile(out, "w") as file:
-    for part in (folder / "m").iterdir():
-        file.write(part, part.name)
-"""
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
@@ -55,15 +39,9 @@ def weights(tmp_path):
     return folder
 
 
-def vouch(folder):
-    files = sorted(file for file in folder.iterdir() if file.name != "SHA256SUMS")
-    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (folder / "SHA256SUMS").write_text("".join(sums))
-
-
 def run(project, weights, chapter, *parameters):
     """The notebook's outputs as one text, and the chapter's rows; no cell may fail or warn."""
-    vouch(weights)
+    stand_ins.vouch(sorted(file for file in weights.iterdir() if file.name != "SHA256SUMS"), weights)
     out = weights.parent / "run" / f"{chapter}.ipynb"
     places = {"CELLCOUNT_DATA": weights.parent, "CELLCOUNT_CACHE": weights.parent / "cache", "PYTHONPATH": project}
     environment = os.environ | {name: str(path) for name, path in places.items()}
@@ -80,23 +58,10 @@ def run(project, weights, chapter, *parameters):
     return text, results.table(out.with_suffix("") / "rows.csv")
 
 
-def place_cellpose(folder, name):
-    """A network of the size that the library publishes."""
-    import torch
-
-    from cellcount.methods.cellpose.weights import new_model
-
-    torch.manual_seed(0)
-    state = new_model((32, 64, 128, 256), 30.0, torch.device("cpu")).net.state_dict()
-    path = folder / registry.weights(f"cellpose-{name}").filename
-    torch.save({key: value for key, value in state.items() if not key.startswith("diam_")}, path)
-
-
 def test_cellpose_runs_with_and_without_size_model(project, weights):
     for name in ("cyto2", "cyto3"):
-        place_cellpose(weights, name)
-    size = {"A": np.zeros(256), "smean": np.zeros(256), "diam_mean": 30.0, "ymean": np.log(34 / 30)}
-    np.save(weights / registry.weights("cellpose-cyto3-size").filename, size)
+        stand_ins.cellpose(weights, name)
+    stand_ins.cellpose_size(weights, 34)
     text, rows = run(project, weights, "09-cellpose", ("tested", "1"))
     assert {"cellpose, cyto2", "cellpose, cyto3", "cellpose, trained"} == set(rows.method)
     assert rows[rows.method == "cellpose, cyto3"].weights_sha256.nunique() == 1
@@ -106,9 +71,7 @@ def test_cellpose_runs_with_and_without_size_model(project, weights):
 
 def test_stardist_runs_both(project, weights, tmp_path):
     for name, channels in (("2D_versatile_fluo", 1), ("2D_versatile_he", 3)):
-        out = weights / registry.weights(f"stardist-{name}").filename
-        command = [sys.executable, "-c", STARDIST, tmp_path / name, out, str(channels)]
-        subprocess.run(command, check=True, capture_output=True)
+        stand_ins.stardist(weights, tmp_path / name, name=name, channels=channels, threshold=0.5)
     text, rows = run(project, weights, "11-stardist")
     assert set(rows.method) == {"stardist, 2D_versatile_fluo", "stardist, 2D_versatile_he", "stardist, trained"}
     assert "not run" not in text

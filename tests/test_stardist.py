@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import stand_ins
 from scenes import masks_scene as scene
 
 from cellcount import registry
@@ -85,16 +86,7 @@ def test_placed_weights_run(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLCOUNT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     assert stardist.status("2D_versatile_he").state == "needs weights"
-    path = folder / "python_2D_versatile_he.zip"
-    code = (
-        "import sys, zipfile; from pathlib import Path; from stardist.models import Config2D, StarDist2D\n"
-        "model = StarDist2D(Config2D(n_channel_in=3, grid=(2, 2)), name='m', basedir=sys.argv[1])\n"
-        "model.keras_model.save_weights(str(Path(sys.argv[1]) / 'm' / 'weights_best.h5'))\n"
-        "(Path(sys.argv[1]) / 'm' / 'thresholds.json').write_text('{\"prob\": 0.69, \"nms\": 0.3}')\n"
-        "with zipfile.ZipFile(sys.argv[2], 'w') as file:\n"
-        "    [file.write(f, f.name) for f in (Path(sys.argv[1]) / 'm').iterdir()]\n"
-    )
-    subprocess.run([sys.executable, "-c", code, tmp_path / "made", path], check=True, capture_output=True)
+    path = stand_ins.stardist(folder, tmp_path / "made", name="2D_versatile_he", channels=3, threshold=0.69)
     name = "stardist-2D_versatile_he"
     with pytest.raises(DataError, match="not the registered file"):
         stardist.predict(scene(0).image, weights="2D_versatile_he")
