@@ -1,5 +1,6 @@
 """Where to compute, and how to compute the same twice."""
 
+import os
 import warnings
 from contextlib import contextmanager
 
@@ -27,6 +28,12 @@ def choose_device(device="auto"):
         reason = str(error).splitlines()[0]
         raise NotAvailableError(f"device={device!r} is not here ({reason}); use 'auto' or 'cpu'.") from error
     return chosen
+
+
+def cpu_threads():
+    """How many threads numerical libraries take here: the first number of OMP_NUM_THREADS, or one for each core."""
+    allowed = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(allowed) if allowed.isdigit() and int(allowed) else os.cpu_count()
 
 
 @contextmanager

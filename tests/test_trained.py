@@ -1,10 +1,12 @@
 """Weights that chapters train once, and what is noted of it."""
 
 import importlib.util
+import os
 
 import numpy as np
 import pytest
 
+from cellcount.devices import cpu_threads
 from cellcount.methods.trained import trained, trainings
 from cellcount.nouns import Sample
 
@@ -55,6 +57,12 @@ def test_what_a_training_took_is_noted_beside_the_weights(method, monkeypatch):
     assert lines.weights_sha256.nunique() == 2 and (lines.seconds >= 0).all()
     paths[0].with_suffix(".json").unlink()  # as of weights from before it was noted
     assert len(trainings(paths)) == 1 and list(trainings([]).columns) == list(lines.columns)
+
+
+@pytest.mark.parametrize(("said", "taken"), [("3", 3), (" 2,1", 2), ("", None), ("0", None), ("all", None)])
+def test_threads_are_those_that_the_environment_allows(said, taken, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert cpu_threads() == (taken or os.cpu_count())
 
 
 def test_an_interrupted_training_leaves_nothing_to_be_taken_for_weights(method, tmp_path):

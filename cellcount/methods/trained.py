@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 import json
-import os
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 
 import cellcount.data.pseudo_masks
 import cellcount.data.valid
-from cellcount.devices import choose_device
+from cellcount.devices import choose_device, cpu_threads
 from cellcount.files import replacing, sha256
 from cellcount.registry import cache_root
 
@@ -64,7 +63,7 @@ def trained(method, samples, *, suffix, device="auto", progress=True, **params):
             "method": name, "parameters": json.dumps(params, sort_keys=True, default=str),
             "train": " ".join(sample.name for sample in samples), "weights_sha256": sha256(path),
             "device": "cpu" if name == "stardist" else choose_device(device).type,
-            "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count()),
+            "threads": cpu_threads(),
             "seconds": round(seconds, 1),
         }  # fmt: skip
         with replacing(_story(path)) as temporary:
