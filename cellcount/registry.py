@@ -78,6 +78,11 @@ class Weights:
     cache: str | tuple[str, ...] | None = None
     xxh128: str | None = None
 
+    def fingerprint(self, digits=None):
+        """The hash upstream publishes, after its name, cut to so many digits; "" where there is none."""
+        known = {"SHA-256": self.sha256, "XXH128": self.xxh128}
+        return next((f"{name} {value[:digits]}" for name, value in known.items() if value), "")
+
 
 def _known_files(name):
     text = Path(__file__).with_name(f"registry-{name}.txt").read_text("utf-8")

@@ -245,3 +245,11 @@ def test_weights_of_which_only_another_hash_is_published(places, monkeypatch):
     path.write_bytes(b"painted")
     with pytest.raises(DataError, match="not the registered file .XXH128"):
         registry.find_weights("net")
+
+
+def test_fingerprint_names_the_hash_that_upstream_publishes():
+    known = registry.WEIGHTS["sam-vit_b"]
+    assert known.fingerprint() == f"SHA-256 {known.sha256}"
+    assert known.fingerprint(8) == f"SHA-256 {known.sha256[:8]}"
+    assert replace(known, sha256=None, xxh128="abcdef").fingerprint(3) == "XXH128 abc"
+    assert replace(known, sha256=None).fingerprint(8) == ""

@@ -40,5 +40,4 @@ def _described(entry):
     """One line: name, size, licence, hash, and whom to cite."""
     from cellcount.registry import megabytes
 
-    pinned = f"SHA-256 {entry.sha256}" if entry.sha256 else f"XXH128 {entry.xxh128}" if entry.xxh128 else "no hash"
-    return f"{entry.name}: {megabytes(entry.bytes)}; {entry.licence}; {pinned}; {entry.citation}"
+    return f"{entry.name}: {megabytes(entry.bytes)}; {entry.licence}; {entry.fingerprint() or 'no hash'}; {entry.citation}"
