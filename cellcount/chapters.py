@@ -238,6 +238,17 @@ def kept(chapter, part=""):
     return {name: results.table(path) for name, path in files.items() if path.is_file()}
 
 
+def joined(frames):
+    """The rows of several data sets in one data frame, with their names in a first column, data.
+
+    Parameters
+    ----------
+    frames : dict of dataset to DataFrame
+    """
+    frame = pd.concat([rows.assign(data=name) for name, rows in frames.items()], ignore_index=True)
+    return frame[["data", *frame.columns.drop("data")]]
+
+
 def show_kept(chapter, caption):
     """Show the scores of points and of masks in longer runs of a chapter, and their training, or how to make such runs.
 
@@ -253,14 +264,12 @@ def show_kept(chapter, caption):
 
     from cellcount import results
 
-    points = [scores(results.summary(rows)).assign(data=name) for name, rows in kept(chapter).items()]
-    masks = [mask_scores(results.mask_summary(rows)).assign(data=name) for name, rows in kept(chapter, "masks").items()]
-    trained = [training(rows).assign(data=name) for name, rows in kept(chapter, "training").items()]
+    points = {name: scores(results.summary(rows)) for name, rows in kept(chapter).items()}
+    masks = {name: mask_scores(results.mask_summary(rows)) for name, rows in kept(chapter, "masks").items()}
+    trained = {name: training(rows) for name, rows in kept(chapter, "training").items()}
     if not points:
         display(Markdown(f"None is kept yet: `python -m cellcount.runner keep {chapter} --data phantom` makes one."))
     parts = [(points, "kept", "Points"), (masks, "kept-masks", "Masks"), (trained, "kept-training", "Training")]
     for lines, name, what in parts:
         if lines:
-            frame = pd.concat(lines)
-            frame.insert(0, "data", frame.pop("data"))
-            display(table(frame, f"{what}: {caption}.", f"table-{chapter}-{name}"))
+            display(table(joined(lines), f"{what}: {caption}.", f"table-{chapter}-{name}"))
