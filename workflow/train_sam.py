@@ -1,8 +1,8 @@
 """Train the small SAM that the package ships, on simulated fields; killed and called again, it goes on.
 
-    python workflow/train_sam.py [--steps 1000] [--threads 1] [--out FILE] [--stop STEP]
+    python workflow/train_sam.py [--steps 4000] [--threads 1] [--out FILE] [--stop STEP]
 
-Some 40 CPU minutes, of which the fields are 6. The state beside FILE (suffix .state) may be deleted at the end.
+Some two hours on one core, of which the fields are six minutes. The state beside FILE (suffix .state) may be deleted at the end.
 """
 
 import argparse
@@ -18,7 +18,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(SHIPPED))
     parser.add_argument("--fields", type=int, default=96)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--stop", type=int, help="stop before this step, to go on later")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

@@ -33,7 +33,7 @@ class Settings:
     stem: tuple[int, ...] = (32, 64, 128)  # channels at 2, 4 and 8 px
     tiles: int = 4  # in each step
     prompts: int = 8  # on each tile: embedding it costs as much as decoding them
-    steps: int = 1000  # half a CPU hour
+    steps: int = 4000  # two hours on one core
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     average: float = 0.99  # of the weights, over the last hundred steps
