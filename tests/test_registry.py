@@ -99,7 +99,12 @@ def test_offline_without_any_answer(places, monkeypatch):
     toy = registry.DATASETS["toy"]
     known = replace(toy.files["a/b.txt"], url="https://silent.invalid/b.txt")
     monkeypatch.setitem(registry.DATASETS, "toy", replace(toy, files={"a/b.txt": known}))
-    monkeypatch.setattr(requests, "head", lambda *args, **options: time.sleep(30))
+
+    def hang(*args, **options):
+        time.sleep(30)
+        raise requests.Timeout
+
+    monkeypatch.setattr(requests, "head", hang)
     start = time.perf_counter()
     with pytest.raises(NotAvailableError) as error:
         registry.fetch("toy", "a/b.txt")
