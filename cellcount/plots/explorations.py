@@ -180,14 +180,18 @@ def area_against_device(fields):
             group.device / 1e5, group.covered, linestyle="none", marker=marker, color=colour, markersize=4, alpha=0.7,
             label=f"field, {objective}x",
         )  # fmt: skip
-    flasks = fields.groupby("flask").agg(device=("device", "first"), covered=("covered", "mean"))
+    flasks = fields.groupby("flask").agg(
+        device=("device", "first"), covered=("covered", "mean"), highest=("covered", "max")
+    )
     axes.plot(
         flasks.device / 1e5, flasks.covered, linestyle="none", marker="o", fillstyle="none", color=BLACK,
         markersize=11, label="flask, mean of its fields",
     )  # fmt: skip
-    for flask, line in flasks.iterrows():
-        axes.annotate(f"{flask}", (line.device / 1e5, line.covered), (9, -3), textcoords="offset points", fontsize=8.5)
-    axes.set(xlim=(0, None), ylim=(0, 1.05))
+    for flask, line in flasks.iterrows():  # above all of its marks: those of full flasks stand side by side
+        axes.annotate(
+            f"{flask}", (line.device / 1e5, line.highest), (0, 8), textcoords="offset points", fontsize=8.5, ha="center"
+        )
+    axes.set(xlim=(0, None), ylim=(0, 1.12))
     axes.grid(axis="y", color=LIGHT, linewidth=0.6)
     figure.legend(loc="outside right upper")
     return figure
