@@ -9,6 +9,7 @@ from cellcount.methods.promptable import promptable
 from cellcount.methods.sam.small import SHIPPED
 from cellcount.metrics import prompt_scores, prompt_summary
 
+
 def clicks_on(sample, seed):
     """Clicks of an annotator who overlooks nothing, (N, 2), and the label of the cell that each stands for, (N,)."""
     clicks = phantom.annotate(sample, seed, missed=0, missed_in_dense=0, dead_as_live=0).points

@@ -1,4 +1,4 @@
-"""Chapters as they run where other people's weights are: random ones of the right architecture, placed as they would be.
+"""Chapters as they run where other people's weights lie: random ones of the right architecture, put in their places.
 
 The book that CI renders has none of these weights, so this is the only place where those sections are computed. Each
 chapter runs from a copy of the project whose registry knows no hashes, so that the stand-ins are vouched for as users

@@ -2,7 +2,8 @@
 
     python workflow/train_sam.py [--steps 4000] [--threads 1] [--out FILE] [--stop STEP]
 
-Some two hours on one core, of which the fields are six minutes. The state beside FILE (suffix .state) may be deleted at the end.
+Some two hours on one core, of which the fields are six minutes. The state beside FILE (suffix .state) may be deleted at
+the end.
 """
 
 import argparse

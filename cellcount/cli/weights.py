@@ -40,4 +40,6 @@ def _described(entry):
     """One line: name, size, licence, hash, and whom to cite."""
     from cellcount.registry import megabytes
 
-    return f"{entry.name}: {megabytes(entry.bytes)}; {entry.licence}; {entry.fingerprint() or 'no hash'}; {entry.citation}"
+    return (
+        f"{entry.name}: {megabytes(entry.bytes)}; {entry.licence}; {entry.fingerprint() or 'no hash'}; {entry.citation}"
+    )

@@ -80,7 +80,7 @@ def new_figure(width=WIDTH, height=3.0):
 
 
 def log_labels(axis):
-    """Label a logarithmic axis with plain numbers: at every tick within a decade, at 1, 2, 5 within three, else at 1."""
+    """Label a logarithmic axis with plain numbers: every tick within a decade, at 1, 2, 5 within three, else at 1."""
 
     def label(value, _):
         low, high = axis.get_view_interval()
