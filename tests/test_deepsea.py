@@ -8,7 +8,7 @@ import pytest
 from cellcount import data, registry
 from cellcount.errors import DataError, ParameterError
 from cellcount.methods import deepsea
-from cellcount.metrics import match, near, tuned
+from cellcount.metrics import match, tuned
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +50,10 @@ def test_points_do_not_shift_with_the_scale(monkeypatch, scale):
 
 def test_the_scale_is_chosen_on_annotated_fields(field):
     best, tried = tuned(deepsea.predict, [field], {"scale": [0.25, 1.0]}, tolerance=12)
-    assert [row["scale"] for row in tried] == [0.25, 1.0]
-    assert best["scale"] == max(tried, key=lambda row: row["f1"])["scale"]
+    assert list(tried.scale) == [0.25, 1.0]
+    assert best["scale"] == tried.scale[tried.f1.idxmax()]
     points = deepsea.predict(field.image, device="cpu", scale=1.0).points
-    f1 = match(field.points, points[near(points, field.points)], 12).f1
-    assert tried[1]["f1"] == pytest.approx(f1)
+    assert tried.f1[1] == pytest.approx(match(field.points, points, 12).f1)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 70), (33, 34)])

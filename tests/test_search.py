@@ -1,7 +1,6 @@
 """The search takes what is best on the fields it is given, and records all it has tried."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from cellcount import search
 from cellcount.errors import DataError, ParameterError
 from cellcount.methods.foreground import masks
-from cellcount.metrics import covered, match
+from cellcount.metrics import covered, match, tuned
 from cellcount.nouns import Prediction, Sample
 
 IMAGE = np.zeros((100, 100), np.float32)
@@ -29,38 +28,38 @@ def method(image, *, prompts=None, device="auto", shift=0.0, threshold=0.0):
 
 def test_the_best_setting_is_found_with_one_run_for_all_thresholds():
     CALLS.clear()
-    choices = {"shift": [30.0, 1.0], "threshold": [0.0, 2.5, 0.95]}
-    best, lines = search.choose(method, [SAMPLE], choices, tolerance=5, progress=False)
+    grid = {"shift": [30.0, 1.0], "threshold": [0.0, 2.5, 0.95]}
+    best, tried = tuned(method, [SAMPLE], grid, 5)
     assert best == {"shift": 1.0, "threshold": 0.95}
     assert CALLS == [(30.0, 0.0), (1.0, 0.0)]
-    tried = [tuple(json.loads(text).values()) for text in lines.parameters]
-    assert sorted(tried) == sorted((s, t) for s in choices["shift"] for t in choices["threshold"])
-    for line in lines.itertuples():
-        direct = match(TRUE, method(IMAGE, **json.loads(line.parameters)).points, 5)
-        assert (line.tp, line.fp, line.fn) == direct[:3]
+    assert list(zip(tried["shift"], tried["threshold"])) == [(s, t) for s in grid["shift"] for t in grid["threshold"]]
+    for line in tried.itertuples():
+        direct = match(TRUE, method(IMAGE, shift=line.shift, threshold=line.threshold).points, 5)
+        assert (line.precision, line.recall, line.f1) == pytest.approx((direct.precision, direct.recall, direct.f1))
 
 
-def test_where_the_annotation_is_not_trusted_false_points_do_not_count():
-    choices = {"threshold": [0.0, 0.95]}
-    valid = np.ones(IMAGE.shape, bool)
-    valid[70:] = False  # there lie the false points
-    best, _ = search.choose(method, [replace(SAMPLE, valid=valid)], choices, tolerance=5, progress=False)
-    assert best == {"threshold": 0.0}  # of two equals, the first
-    valid[85:, 85:] = True
-    best, _ = search.choose(method, [replace(SAMPLE, valid=valid)], choices, tolerance=5, progress=False)
-    assert best == {"threshold": 0.95}
+def test_false_points_count_wherever_they_are_and_of_equals_the_first_is_taken():
+    far = Sample("far", IMAGE, TRUE, valid=np.zeros(IMAGE.shape, bool))  # the rule is that of whole images
+    assert tuned(method, [far], {"threshold": [0.0, 0.95]}, 5)[0] == {"threshold": 0.95}
+    assert tuned(method, [far], {"threshold": [0.95, 1.0]}, 5)[0] == {"threshold": 0.95}
+
+
+def test_counts_are_pooled_over_samples():
+    empty = Sample("empty", IMAGE, np.zeros((0, 2), np.float32))
+    tried = tuned(method, [SAMPLE, empty], {"threshold": [0.95]}, 5)[1]
+    assert tried.precision[0] == pytest.approx(4 / 8) and tried.recall[0] == 1
 
 
 def test_methods_without_a_threshold_can_be_searched():
-    best, lines = search.choose(method, [SAMPLE], {"shift": [9.0, 0.0]}, tolerance=5, progress=False)
-    assert best == {"shift": 0.0} and len(lines) == 2
+    best, tried = tuned(method, [SAMPLE], {"shift": [9.0, 0.0]}, 5)
+    assert best == {"shift": 0.0} and len(tried) == 2
 
 
 def test_nothing_to_choose_on_or_from_is_refused():
-    with pytest.raises(ParameterError, match="no field"):
-        search.choose(method, [], {"shift": [1.0]}, tolerance=5)
+    with pytest.raises(ParameterError, match="no image"):
+        tuned(method, [], {"shift": [1.0]}, 5)
     with pytest.raises(ParameterError, match="choose from for shift"):
-        search.choose(method, [SAMPLE], {"shift": []}, tolerance=5)
+        tuned(method, [SAMPLE], {"shift": []}, 5)
     with pytest.raises(ParameterError, match="no field"):
         search.choose_foreground("deviation", [], {"sigma": [1.0]})
     with pytest.raises(DataError, match="no masks"):

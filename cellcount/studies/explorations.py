@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcount import data, results, search
+from cellcount import data, results
 from cellcount.methods import METHODS
+from cellcount.metrics import tuned
 from cellcount.studies.jobs import run_jobs
 
 CHAPTER = "17-explorations"
@@ -102,7 +103,7 @@ def explore(train, test, choices, *, tolerances, dataset, seed=0, profile=""):
     recorded = {"tolerances": tolerances, "dataset": dataset, "chapter": CHAPTER, "seed": seed, "profile": profile}
     for name, values in choices.items():
         predict = METHODS[name].predict
-        best[name], _ = search.choose(predict, train, values, tolerance=tolerances[0], progress=False)
+        best[name], _ = tuned(predict, train, values, tolerances[0])
         described = best[name] | {"chosen_on": [sample.name for sample in train]}
         for split, samples in (("train", train), ("test", test)):
             for sample in samples:
