@@ -1,17 +1,20 @@
 """What a chapter of the book imports: glue, figures, tables, numbers, and where its result files go."""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import display
+from matplotlib.figure import Figure
 
 try:
     from myst_nb import glue
 except ImportError:  # Colab has no myst_nb, and nothing there reads what is glued
 
-    def glue(name, value, display=False):
+    def glue(name: str, value: object, display: bool = False) -> None:
         """Keep quiet where no book is rendered."""
 
 
@@ -20,7 +23,7 @@ KEPT = ("phantom", "thesis", "vgg-cells")  # datasets of which `results/` keeps 
 LONG_TABLE = 30  # rows from which Sphinx lets a table break over pages
 
 
-def setup():
+def setup() -> None:
     """Set what every chapter shares: sharp figures in pages of the book, and no progress bars in them."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr
@@ -30,13 +33,13 @@ def setup():
     plt.rcParams.update({"figure.dpi": DPI, "savefig.dpi": DPI, "figure.facecolor": "none"})
 
 
-def figure(fig):
+def figure(fig: Figure) -> None:
     """Show a matplotlib Figure, once: an open figure would come a second time at the end of the cell."""
     plt.close(fig)
     display(fig)
 
 
-def run_dir():
+def run_dir() -> Path:
     """Folder (Path, made if missing) for this run's result files.
 
     The runner names it in CELLCOUNT_RUN_DIR; without a runner it is build/runs/adhoc of the repository, or of the
@@ -52,10 +55,12 @@ def run_dir():
 class Table:
     """A numbered table: MyST for the book (HTML and PDF alike), HTML for notebook viewers."""
 
-    def __init__(self, header, body, right, caption, name):
+    def __init__(
+        self, header: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[bool], caption: str, name: str
+    ) -> None:
         self.header, self.body, self.right, self.caption, self.name = header, body, right, caption, name
 
-    def _repr_markdown_(self):
+    def _repr_markdown_(self) -> str:
         rule = ["---:" if right else ":---" for right in self.right]
         widths = "".join("lr"[right] for right in self.right)  # for LaTeX, where only these two break over pages ...
         if len(self.body) < LONG_TABLE:
@@ -65,14 +70,16 @@ class Table:
         columns = [f":::{{tabularcolumns}} {widths}", ":::", ""]
         return "\n".join([*columns, f":::{{table}} {self.caption}", f":name: {self.name}", "", *lines, ":::"])
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return pd.DataFrame(self.body, columns=self.header).to_html(index=False, border=0)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return pd.DataFrame(self.body, columns=self.header).to_string(index=False)
 
 
-def table(frame, caption, name, formats=None):
+def table(
+    frame: pd.DataFrame, caption: str, name: str, formats: Mapping[str, str | Callable[[Any], str]] | None = None
+) -> Table:
     """Make a data frame a numbered table of the book.
 
     Parameters
@@ -121,22 +128,22 @@ def _escape(text):
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def integer(value):
+def integer(value: float) -> str:
     """A whole number as text, with commas between the thousands: 12,345."""
     return f"{round(value):,}"
 
 
-def percent(value, decimals=0):
+def percent(value: float, decimals: int = 0) -> str:
     """A ratio as text: 0.123 -> '12 %' (the space does not break)."""
     return f"{100 * value:.{decimals}f}\u00a0%"
 
 
-def interval(value, low, high, decimals=2):
+def interval(value: float, low: float, high: float, decimals: int = 2) -> str:
     """A value with its interval as text: '0.71 (0.68–0.74)'."""
     return f"{value:.{decimals}f} ({low:.{decimals}f}–{high:.{decimals}f})"
 
 
-def scores(summary):
+def scores(summary: pd.DataFrame) -> pd.DataFrame:
     """Lines of `results.summary` as a page has room for, F1 with its interval in one column: a data frame."""
     return pd.DataFrame(
         {
@@ -151,7 +158,7 @@ def scores(summary):
     )
 
 
-def mask_scores(summary):
+def mask_scores(summary: pd.DataFrame) -> pd.DataFrame:
     """Lines of `results.mask_summary` as a page has room for: a data frame without the columns that are empty."""
     names = {
         "method": "method", "n_masks": "masks", "ap50": "AP at .5", "ap75": "AP at .75", "msa": "mSA", "pq": "PQ",
@@ -160,7 +167,7 @@ def mask_scores(summary):
     return summary[[name for name in names if name in summary]].rename(columns=names)
 
 
-def training(rows):
+def training(rows: pd.DataFrame) -> pd.DataFrame:
     """Lines of `methods.trained.trainings` as a page has room for: a data frame with the minutes of each training."""
     return pd.DataFrame(
         {
@@ -173,7 +180,7 @@ def training(rows):
     )
 
 
-def prompt_scores(rows):
+def prompt_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of `metrics.prompt_scores` as a page has room for: a data frame with one line for each method and type.
 
     Parameters
@@ -203,7 +210,7 @@ def prompt_scores(rows):
     return pd.DataFrame(lines).dropna(axis="columns", how="all")
 
 
-def backbone_scores(rows):
+def backbone_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows as `prompt_scores` takes them, with one line for each method and two columns for each type of prompt.
 
     The columns of a type are the mean intersection over union with the cells (with the drawn boxes where no true
@@ -217,7 +224,7 @@ def backbone_scores(rows):
     return pd.DataFrame(list(lines.values()))
 
 
-def kept(chapter, part=""):
+def kept(chapter: str, part: str = "") -> dict[str, pd.DataFrame]:
     """Rows of longer runs of a chapter that `results/` keeps; its README says how they are made.
 
     Parameters
@@ -238,7 +245,7 @@ def kept(chapter, part=""):
     return {name: results.table(path) for name, path in files.items() if path.is_file()}
 
 
-def joined(frames):
+def joined(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The rows of several data sets in one data frame, with their names in a first column, data.
 
     Parameters
@@ -249,7 +256,7 @@ def joined(frames):
     return frame[["data", *frame.columns.drop("data")]]
 
 
-def show_kept(chapter, caption):
+def show_kept(chapter: str, caption: str) -> None:
     """Show the scores of points and of masks in longer runs of a chapter, and their training, or how to make such runs.
 
     Parameters

@@ -1,10 +1,15 @@
 """Reading what comes next while the present is computed."""
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-def prefetched(function, items, depth=1):
+def prefetched(function: Callable[[T], R], items: Iterable[T], depth: int = 1) -> Iterator[Callable[[], R]]:
     """Call a function on each item, up to `depth` items ahead, in one thread.
 
     Parameters
@@ -20,7 +25,7 @@ def prefetched(function, items, depth=1):
         One for each item, in their order: it waits for the result and returns it, or raises what the function raised.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as reader:
-        waiting = deque()
+        waiting: deque[Future[R]] = deque()
         try:
             for item in items:
                 waiting.append(reader.submit(function, item))

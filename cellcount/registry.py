@@ -11,6 +11,7 @@ import os
 import threading
 import tomllib
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,13 +79,13 @@ class Weights:
     cache: str | tuple[str, ...] | None = None
     xxh128: str | None = None
 
-    def fingerprint(self, digits=None):
+    def fingerprint(self, digits: int | None = None) -> str:
         """The hash upstream publishes, after its name, cut to so many digits; "" where there is none."""
         known = {"SHA-256": self.sha256, "XXH128": self.xxh128}
         return next((f"{name} {value[:digits]}" for name, value in known.items() if value), "")
 
 
-def _known_files(name):
+def _known_files(name: str) -> dict[str, KnownFile]:
     text = Path(__file__).with_name(f"registry-{name}.txt").read_text("utf-8")
     base, files = "", {}
     for line in text.splitlines():
@@ -116,7 +117,7 @@ DATASETS = {
 }
 
 
-def _known_weights():
+def _known_weights() -> dict[str, Weights]:
     known = tomllib.loads(Path(__file__).with_name("registry-weights.toml").read_text("utf-8"))
     absent = {"url": None, "sha256": None, "cache": ()}  # without a hash at all, see `pin`
     return {
@@ -128,7 +129,7 @@ def _known_weights():
 WEIGHTS: dict[str, Weights] = _known_weights()
 
 
-def local_root():
+def local_root() -> Path | None:
     """The folder named by CELLCOUNT_DATA, or None. Raises NotAvailableError if it names no folder."""
     named = os.environ.get("CELLCOUNT_DATA", "").strip()
     if not named:
@@ -139,20 +140,20 @@ def local_root():
     return root
 
 
-def cache_root():
+def cache_root() -> Path:
     """The cache folder: CELLCOUNT_CACHE, or the user's cache folder of the platform."""
     named = os.environ.get("CELLCOUNT_CACHE", "").strip()
     return Path(named).expanduser() if named else Path(pooch.os_cache("cellcount"))
 
 
-def dataset(name):
+def dataset(name: str) -> Dataset:
     """The `Dataset` of this name. Raises ParameterError with the known names."""
     if name not in DATASETS:
         raise ParameterError(f"There is no data set {name!r}; known are {', '.join(DATASETS)}.")
     return DATASETS[name]
 
 
-def known_file(name, path):
+def known_file(name: str, path: str) -> KnownFile:
     """The `KnownFile` at `path` of data set `name`. Raises ParameterError if the registry does not know it."""
     files = dataset(name).files
     if path not in files:
@@ -160,7 +161,7 @@ def known_file(name, path):
     return files[path]
 
 
-def find(name, path):
+def find(name: str, path: str) -> Path | None:
     """The verified local path of a data set's file, or None if it is neither in CELLCOUNT_DATA nor in the cache.
 
     Raises
@@ -181,7 +182,7 @@ def find(name, path):
     return None
 
 
-def fetch(name, path, progress=False):
+def fetch(name: str, path: str, progress: bool = False) -> Path:
     """The verified local path of a data set's file, downloaded into the cache if it is nowhere on this machine.
 
     Raises
@@ -199,7 +200,7 @@ def fetch(name, path, progress=False):
     return _download(known.url, known.sha256, cache_root() / name / path, progress, _ways(name, path))
 
 
-def fetch_all(name, paths=None, progress=True):
+def fetch_all(name: str, paths: Iterable[str] | None = None, progress: bool = True) -> dict[str, Path]:
     """Several files of a data set, None: all that have an address; dict of path to local Path. Raises like `fetch`.
 
     Without a network one sentence speaks of all that is missing.
@@ -212,14 +213,14 @@ def fetch_all(name, paths=None, progress=True):
     return {path: fetch(name, path, progress) for path in paths}
 
 
-def missing(name):
+def missing(name: str) -> list[KnownFile]:
     """The `KnownFile`s with an address that are neither in CELLCOUNT_DATA nor in the cache (looked for, not hashed)."""
     roots = [root for root in (local_root(), cache_root()) if root is not None]
     files = dataset(name).files.values()
     return [k for k in files if k.url and not any((root / name / k.path).is_file() for root in roots)]
 
 
-def unreachable(url):
+def unreachable(url: str) -> str:
     """Why the host of `url` does not answer, as a short phrase; "" if it does. Asked once per process, under 5 s."""
     import requests
 
@@ -227,7 +228,7 @@ def unreachable(url):
     if host not in _probed:
         answer = []
 
-        def ask():
+        def ask() -> None:
             try:
                 response = requests.head(url, timeout=(PROBE_SECONDS / 2, PROBE_SECONDS / 2), allow_redirects=True)
                 answer.append("" if response.ok else f"{host} answers with status {response.status_code}")
@@ -241,19 +242,19 @@ def unreachable(url):
     return _probed[host]
 
 
-def offline(name):
+def offline(name: str) -> str:
     """Why a data set cannot be fetched now, as a short phrase; "" if it can. Takes under 5 s."""
     return _refusal(next(known.url for known in dataset(name).files.values() if known.url))
 
 
-def weights(name):
+def weights(name: str) -> Weights:
     """The `Weights` entry of this name. Raises ParameterError with the known names."""
     if name not in WEIGHTS:
         raise ParameterError(f"There are no weights {name!r}; known are {', '.join(WEIGHTS) or 'none yet'}.")
     return WEIGHTS[name]
 
 
-def pin(name):
+def pin(name: str) -> str | None:
     """The hash that weights must have, or None: the registry's, else the user's own; SHA-256, or "xxh128:...".
 
     Where upstream publishes no hash, nobody here can vouch for a file. A user who does writes a line into
@@ -271,7 +272,7 @@ def pin(name):
     return None
 
 
-def find_weights(name):
+def find_weights(name: str) -> Path | None:
     """The verified local path of weights, or None: CELLCOUNT_DATA/weights, the library's own cache, our cache.
 
     Raises
@@ -296,7 +297,7 @@ def find_weights(name):
     return None
 
 
-def _expanded(cache):
+def _expanded(cache: str) -> Path:
     """The path that `Weights.cache` means; one that does not exist if it lies in a package that is not installed."""
     if not cache.startswith("package:"):
         return Path(os.path.expandvars(cache)).expanduser()
@@ -305,7 +306,7 @@ def _expanded(cache):
     return Path(found.origin).parent / inside if found and found.origin else Path(package) / inside
 
 
-def fetch_weights(name, progress=True):
+def fetch_weights(name: str, progress: bool = True) -> Path:
     """The verified local path of weights, downloaded if they are nowhere. Raises like `fetch`.
 
     Weights without a hash are never downloaded: NotAvailableError then says how to get them by hand.
@@ -322,7 +323,7 @@ def fetch_weights(name, progress=True):
     return _download(entry.url, digest, cache_root() / "weights" / entry.filename, progress, ways)
 
 
-def ways_to_weights(name):
+def ways_to_weights(name: str) -> str:
     """How a user gets weights that are not on this machine, as part of a sentence."""
     entry = weights(name)
     source = f"from {entry.url} " if entry.url else ""
@@ -334,30 +335,30 @@ def ways_to_weights(name):
     )
 
 
-def _weights_folders():
+def _weights_folders() -> list[Path]:
     """Folders of weights, CELLCOUNT_DATA's first if it is set; the last is the cache's."""
     root = local_root()
     return [folder / "weights" for folder in (root, cache_root()) if folder is not None]
 
 
-def megabytes(size):
+def megabytes(size: float) -> str:
     """A size in bytes as a reader wants it: "12.3 MB", "0.9 MB", "1 kB"."""
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3))} kB"
 
 
-def _ways(name, path=""):
+def _ways(name: str, path: Path | str = "") -> str:
     place = f"it at {name}/{path}" if path else f"the files at {name}/..."
     return f"run `cellcount data fetch {name}` with a network, or put {place} in the folder named by CELLCOUNT_DATA"
 
 
-def _demand(url, what, size, ways):
+def _demand(url: str | None, what: str, size: int, ways: str) -> None:
     """Raise NotAvailableError unless `url` is an address whose host answers."""
     reason = _refusal(url)
     if reason:
         raise NotAvailableError(f"Not on this machine: {what} ({megabytes(size)}); {reason}. To get it, {ways}.")
 
 
-def _refusal(url):
+def _refusal(url: str | None) -> str:
     if url is None:
         return "it has no public address"
     if os.environ.get("CELLCOUNT_OFFLINE"):  # for tests, and for those who want no request to leave
@@ -365,7 +366,7 @@ def _refusal(url):
     return unreachable(url)
 
 
-def _download(url, digest, target, progress, ways):
+def _download(url: str, digest: str, target: Path, progress: bool, ways: str) -> Path:
     import requests
 
     pooch.get_logger().setLevel("WARNING")
@@ -381,7 +382,7 @@ def _download(url, digest, target, progress, ways):
     return target
 
 
-def _verify(path, known):
+def _verify(path: Path, known: KnownFile | Weights) -> None:
     algorithm, _, expected = known.sha256.rpartition(":")
     found = _digest(path, algorithm or "sha256")
     if found != expected:
@@ -392,12 +393,12 @@ def _verify(path, known):
         )
 
 
-def digest(path):
+def digest(path: Path) -> str:
     """Hexadecimal SHA-256 of a file, read once per process as long as its size and time stay."""
     return _digest(path)
 
 
-def _digest(path, algorithm="sha256"):
+def _digest(path: Path, algorithm: str = "sha256") -> str:
     stat = path.stat()
     key = (path.resolve(), algorithm)
     size, modified, digest = _verified.get(key, (None, None, None))

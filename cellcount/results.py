@@ -8,10 +8,12 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,7 @@ from cellcount.metrics import (
     segmentation_counts,
     segmentation_scores,
 )
+from cellcount.nouns import Prediction, Sample
 
 COLUMNS = [
     "run", "chapter", "method", "parameters", "weights_sha256", "dataset", "image", "split", "reading", "part",
@@ -44,7 +47,7 @@ MASK_COLUMNS = [
 NAMES = dict.fromkeys(["part", "image", "run", "weights_sha256", "split", "train"], str)  # columns that are no numbers
 
 
-def timed(predict, image, **params):
+def timed(predict: Callable[..., Prediction], image: np.ndarray, **params: Any) -> Prediction:
     """Call a method; its Prediction, with `seconds` in `meta`."""
     started = time.perf_counter()
     prediction = predict(image, **params)
@@ -52,7 +55,7 @@ def timed(predict, image, **params):
 
 
 @contextlib.contextmanager
-def stopwatch():
+def stopwatch() -> Iterator[SimpleNamespace]:
     """Yields an object whose `seconds` is the time spent inside, once it is left."""
     watch = SimpleNamespace(seconds=np.nan)
     started = time.perf_counter()
@@ -60,7 +63,18 @@ def stopwatch():
     watch.seconds = time.perf_counter() - started
 
 
-def rows(sample, prediction, *, tolerances, dataset, parameters=None, chapter="", seed=0, profile="", parts=4):
+def rows(
+    sample: Sample,
+    prediction: Prediction,
+    *,
+    tolerances: Iterable[float],
+    dataset: str,
+    parameters: Mapping[str, Any] | None = None,
+    chapter: str = "",
+    seed: int = 0,
+    profile: str = "",
+    parts: int = 4,
+) -> pd.DataFrame:
     """Score one prediction.
 
     Parameters
@@ -108,7 +122,16 @@ def rows(sample, prediction, *, tolerances, dataset, parameters=None, chapter=""
     return pd.DataFrame(found, columns=COLUMNS)
 
 
-def mask_rows(sample, prediction, *, dataset, parameters=None, chapter="", seed=0, profile=""):
+def mask_rows(
+    sample: Sample,
+    prediction: Prediction,
+    *,
+    dataset: str,
+    parameters: Mapping[str, Any] | None = None,
+    chapter: str = "",
+    seed: int = 0,
+    profile: str = "",
+) -> pd.DataFrame:
     """Score the masks of one prediction.
 
     Parameters
@@ -141,7 +164,16 @@ def mask_rows(sample, prediction, *, dataset, parameters=None, chapter="", seed=
     return pd.DataFrame(found or [common | {"against": "nothing"}], columns=MASK_COLUMNS)
 
 
-def _provenance(sample, prediction, parameters, *, dataset, chapter, seed, profile):
+def _provenance(
+    sample: Sample,
+    prediction: Prediction,
+    parameters: Mapping[str, Any] | None,
+    *,
+    dataset: str,
+    chapter: str,
+    seed: int,
+    profile: str,
+) -> dict[str, Any]:
     """What all rows of one prediction share."""
     meta = prediction.meta
     return provenance(
@@ -152,9 +184,19 @@ def _provenance(sample, prediction, parameters, *, dataset, chapter, seed, profi
 
 
 def provenance(
-    method, image, *, dataset, parameters=None, weights_sha256="", split="", chapter="", seed=0, profile="",
-    device="cpu", seconds=np.nan,
-):  # fmt: skip
+    method: str,
+    image: str,
+    *,
+    dataset: str,
+    parameters: Mapping[str, Any] | None = None,
+    weights_sha256: str = "",
+    split: str = "",
+    chapter: str = "",
+    seed: int = 0,
+    profile: str = "",
+    device: str = "cpu",
+    seconds: float = np.nan,
+) -> dict[str, Any]:
     """Where a row comes from (dict), to be joined with its counts.
 
     Parameters
@@ -180,12 +222,12 @@ def provenance(
     return {"run": hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]} | common
 
 
-def _counts(tp, fp, fn):
+def _counts(tp: int, fp: int, fn: int) -> dict[str, int]:
     tp, fp, fn = int(tp), int(fp), int(fn)
     return {"tp": tp, "fp": fp, "fn": fn, "n_true": tp + fn, "n_pred": tp + fp}
 
 
-def summary(frame, by=("method", "reading", "tolerance_px")):
+def summary(frame: pd.DataFrame, by: Sequence[str] = ("method", "reading", "tolerance_px")) -> pd.DataFrame:
     """Pooled and per-image scores of result rows.
 
     Parameters
@@ -220,7 +262,7 @@ def summary(frame, by=("method", "reading", "tolerance_px")):
     return pd.DataFrame(lines)
 
 
-def mask_summary(frame, by=("method",)):
+def mask_summary(frame: pd.DataFrame, by: Sequence[str] = ("method",)) -> pd.DataFrame:
     """Scores of masks, pooled over images, of `mask_rows`.
 
     Returns
@@ -244,14 +286,14 @@ def mask_summary(frame, by=("method",)):
     return pd.DataFrame(lines)
 
 
-def write(frame, path):
+def write(frame: pd.DataFrame, path: Path | str) -> Path:
     """Write rows as CSV, through a temporary file; returns the path."""
     with replacing(path) as temporary:
         frame.to_csv(temporary, index=False)
     return Path(path)
 
 
-def read(path):
+def read(path: Path | str) -> pd.DataFrame:
     """Rows from CSV.
 
     Raises
@@ -266,7 +308,7 @@ def read(path):
     return frame
 
 
-def table(path):
+def table(path: Path | str) -> pd.DataFrame:
     """A committed table of any columns: a DataFrame. Raises DataError if the file is missing."""
     path = Path(path)
     if not path.exists():
@@ -274,23 +316,23 @@ def table(path):
     return pd.read_csv(path, dtype=NAMES)
 
 
-def kept_name(chapter, dataset, part=""):
+def kept_name(chapter: str, dataset: str, part: str = "") -> str:
     """File name in `results/` for what a run of a chapter ("cellpose") on a dataset left: its rows, or another part."""
     return f"{chapter}-{dataset}{f'-{part}' if part else ''}.csv"
 
 
-def peak_memory_mb():
+def peak_memory_mb() -> int:
     """Largest resident memory of this process so far, MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 1e6 if sys.platform == "darwin" else peak / 1e3)  # bytes there, kilobytes here
 
 
 @functools.cache
-def commit():
+def commit() -> str:
     """The commit that the code comes from, with "+" if files differ from it; else the package's version."""
     here = Path(__file__).resolve().parent
 
-    def git(*arguments):
+    def git(*arguments: str | Path) -> str:
         return subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=True).stdout
 
     try:

@@ -1,15 +1,18 @@
 """All data comes through here: `load` gives a list of `Sample` of any data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cellcount import registry
 from cellcount.errors import DataError, ParameterError
+from cellcount.nouns import Sample
 
 NAMES = ("auto", "phantom", "thesis", "vgg-cells")
 MAX_FOLDS = 5
 
 
-def load(dataset="auto", *, split=None, **options):
+def load(dataset: Path | str = "auto", *, split: str | None = None, **options: Any) -> list[Sample]:
     """The samples of a data set.
 
     Parameters
@@ -60,7 +63,7 @@ def load(dataset="auto", *, split=None, **options):
     return chosen
 
 
-def resolve(dataset="auto"):
+def resolve(dataset: Path | str = "auto") -> tuple[str, str]:
     """What a data set's name stands for: (name or path, reason in one sentence). Takes under 5 s.
 
     "auto" is the thesis if its points and first image are on this machine or its host answers, else the phantom.
@@ -88,7 +91,7 @@ def resolve(dataset="auto"):
     return "phantom", f"The thesis data is not on this machine and {reason}: simulated fields are used."
 
 
-def missing(dataset):
+def missing(dataset: str) -> list[str]:
     """Sentences on what a data set has upstream and lacks on this machine; [] if nothing, or if nothing is fetched."""
     if dataset == "thesis":
         from cellcount.data import thesis
@@ -101,7 +104,7 @@ def missing(dataset):
     return []
 
 
-def folds(samples):
+def folds(samples: Sequence[Sample]) -> list[tuple[list[Sample], list[Sample]]]:
     """Pairs of samples to train on and to test on, so that no test image is seen in training.
 
     Where samples have a fixed split: one fold, "train" against "test" ("validation" is in neither). Else every

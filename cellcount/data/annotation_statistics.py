@@ -7,6 +7,7 @@ the real images on a machine that does not have them.
 """
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,14 @@ from cellcount.data.problems import raise_errors
 from cellcount.data.valid import background
 from cellcount.errors import CellcountError
 from cellcount.files import replacing
+from cellcount.nouns import Sample
 
 # Live cells in upstream's points2.json. Image 4 is held out of the local cut of that file, so this one count is known
 # from the description of the data and not from points.
 IMAGE_4_LIVE = 974
 
 
-def of_sample(sample):
+def of_sample(sample: Sample) -> dict[str, float]:
     """Numbers about the points of one sample.
 
     Parameters
@@ -55,7 +57,7 @@ def of_sample(sample):
     }
 
 
-def points_and_boxes(points, boxes):
+def points_and_boxes(points: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
     """How far points agree with boxes that were drawn without looking at them.
 
     Parameters
@@ -86,7 +88,7 @@ def points_and_boxes(points, boxes):
     }
 
 
-def second_pass(first, second, same=1.0):
+def second_pass(first: np.ndarray, second: np.ndarray, same: float = 1.0) -> dict[str, float]:
     """What a second pass over an annotated image added.
 
     Parameters
@@ -105,7 +107,7 @@ def second_pass(first, second, same=1.0):
     return {"second_live": len(second), "added": int(new.sum())}
 
 
-def exports():
+def exports() -> pd.DataFrame:
     """Live and dead cells in each of the thesis' exports: DataFrame with file, image, quantity, value."""
     lines = []
     points2 = thesis.POINTS if registry.find("thesis", thesis.POINTS) else thesis.POINTS_CUT
@@ -121,7 +123,7 @@ def exports():
     return pd.DataFrame(lines, columns=["file", "image", "quantity", "value"])
 
 
-def thesis_statistics():
+def thesis_statistics() -> pd.DataFrame:
     """All numbers about the thesis' annotation: DataFrame with file, image, quantity, value.
 
     `file` is the export that a count was made in, and empty for what was measured on the points used.
@@ -133,7 +135,7 @@ def thesis_statistics():
     """
     lines = []
 
-    def add(image, numbers):
+    def add(image: str, numbers: Mapping[str, float]) -> None:
         lines.extend(("", image, quantity, round(float(value), 4)) for quantity, value in numbers.items())
 
     samples = {sample.name: sample for sample in thesis.load(["1", "2"])}
@@ -149,7 +151,7 @@ def thesis_statistics():
     )
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> int:
     """Write the file named on the command line; the exit code."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)

@@ -1,7 +1,10 @@
 """What every annotation format is read into, and the labels that it may use."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +23,7 @@ LABELS = {
 class Mark:
     """One annotated point at (y, x) px, or one box (y0, x0, y1, x1) px."""
 
-    position: tuple
+    position: tuple[float, ...]
     label: str
     where: str
 
@@ -43,19 +46,19 @@ class Annotation:
     file: str
     where: str
     image: str
-    size: tuple | None = None
+    size: tuple[int, int] | None = None
     annotator: str = ""
-    points: list = field(default_factory=list)
-    boxes: list = field(default_factory=list)
+    points: list[Mark] = field(default_factory=list)
+    boxes: list[Mark] = field(default_factory=list)
 
-    def holds(self, labels=None):
+    def holds(self, labels: Mapping[str, Sequence[str]] | None = None) -> set[str]:
         """What it says something about: a set of "cells", "background", "boxes"; no mark at all means no cell."""
         roles = {role(mark.label, labels) for mark in self.points}
         held = {"cells"} if roles & {"live", "dead", None} or not (self.points or self.boxes) else set()
         return held | ({"background"} & roles) | ({"boxes"} if self.boxes else set())
 
 
-def role(label, meanings=None):
+def role(label: str, meanings: Mapping[str, Sequence[str]] | None = None) -> str | None:
     """ "live", "dead", "background" or "ignore"; None if the label is unknown.
 
     meanings : dict of these four to lists of further labels (from a `dataset.toml`), or None
@@ -67,7 +70,9 @@ def role(label, meanings=None):
     return next((name for name, known in LABELS.items() if label in known), None)
 
 
-def positions(marks, wanted, labels=None, width=2):
+def positions(
+    marks: Iterable[Mark], wanted: str, labels: Mapping[str, Sequence[str]] | None = None, width: int = 2
+) -> np.ndarray:
     """(N, width) float32 px: the marks whose role is `wanted`; a second mark at the same place is dropped."""
     found = list(dict.fromkeys(mark.position for mark in marks if role(mark.label, labels) == wanted))
     return np.asarray(found, np.float32).reshape(-1, width)
@@ -76,14 +81,14 @@ def positions(marks, wanted, labels=None, width=2):
 class Reader:
     """Collects the problems of one annotation file."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.problems = []
+        self.problems: list[Problem] = []
 
-    def problem(self, kind, where, what, todo, severity="error"):
+    def problem(self, kind: str, where: str, what: str, todo: str, severity: str = "error") -> None:
         self.problems.append(Problem(kind, self.path.name, where, what, todo, severity))
 
-    def text(self):
+    def text(self) -> str | None:
         """The file's text, or None after reporting that it is not UTF-8."""
         raw = self.path.read_bytes()
         if not raw.strip():
@@ -100,7 +105,7 @@ class Reader:
             self.problem("encoding", f"line {line}", f"The byte {byte} is not UTF-8 text.", "Save it as UTF-8.")
             return None
 
-    def json(self):
+    def json(self) -> Any:
         """The parsed JSON, or None after reporting what is wrong with it."""
         text = self.text()
         if text is None:
@@ -114,7 +119,7 @@ class Reader:
             self.problem("json-broken", "", "The JSON is nested too deeply.", "Export the file again.")
         return None
 
-    def numbers(self, values, kind, where, names):
+    def numbers(self, values: Sequence[object], kind: str, where: str, names: Sequence[str]) -> list[float] | None:
         """The values as finite floats, or None after reporting the first that is not one."""
         for name, value in zip(names, values, strict=True):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):

@@ -5,23 +5,25 @@ corner, half a pixel before it.
 """
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from cellcount.data.annotations import Annotation, Mark, Reader
+from cellcount.data.problems import Problem
 
 
-def recognises(content):
+def recognises(content: object) -> bool:
     """Whether parsed JSON looks like COCO."""
     return isinstance(content, dict) and "annotations" in content and "images" in content
 
 
-def read(path):
+def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
     """Read COCO key points: (list of Annotation, one per listed image, (y, x) px; list of Problem)."""
     reader = Reader(Path(path))
     content = reader.json()
     return (parse(content, reader) if content is not None else []), reader.problems
 
 
-def parse(content, reader):
+def parse(content: dict[str, Any], reader: Reader) -> list[Annotation]:
     """The `Annotation`s of parsed JSON; problems go to `reader`.
 
     Every labelled key point (visibility 1 or 2) is a point of its annotation's category. An image listed without
@@ -58,7 +60,7 @@ def parse(content, reader):
     return list(images.values())
 
 
-def _add(entry, label, where, target, reader):
+def _add(entry: dict[str, Any], label: str, where: str, target: Annotation, reader: Reader) -> None:
     flat = entry["keypoints"]
     if not isinstance(flat, list) or len(flat) % 3:
         what, todo = "keypoints is not a list of triples x, y, visibility.", "Write three numbers for every key point."

@@ -1,14 +1,21 @@
 """Whether what the annotation files say of an image fits the image, and each other."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellcount.data.annotations import role
+from cellcount.data.annotations import Annotation, role
 from cellcount.data.settings import NAME as SETTINGS
 
+if TYPE_CHECKING:
+    from cellcount.data.survey import Survey
 
-def check_image(stem, found):
+
+def check_image(stem: str, found: Survey) -> None:
     """Check what was said of the image `stem`, and choose among annotators: changes the `Survey` `found`."""
     annotations = found.annotations.get(stem, [])
     name = found.images[stem].name
@@ -40,7 +47,7 @@ def check_image(stem, found):
     found.annotations[stem] = annotations
 
 
-def chosen(rivals, annotators):
+def chosen(rivals: list[Annotation], annotators: str | int) -> list[Annotation] | None:
     """The annotations that count among several of one image; None if `annotators` does not say.
 
     annotators : "union", "first", "last", or the name or number of a person; see `Settings`.
@@ -52,7 +59,7 @@ def chosen(rivals, annotators):
     return [a for a in rivals if a.annotator and a.annotator == str(annotators)][:1] or None
 
 
-def _several(rivals, name, found):
+def _several(rivals: list[Annotation], name: str, found: Survey) -> None:
     people = ", ".join(f"{a.annotator or '?'} ({a.where})" for a in rivals[:4])
     todo = (
         f'Say in {SETTINGS} which one counts: annotators = "union" (all marks together, cells marked by two '
@@ -62,7 +69,7 @@ def _several(rivals, name, found):
     found.problem("annotators", rivals[0].file, rivals[0].where, what, todo)
 
 
-def _labels(annotation, labels, found):
+def _labels(annotation: Annotation, labels: Mapping[str, Sequence[str]], found: Survey) -> None:
     unknown = {}
     for mark in [*annotation.points, *annotation.boxes]:
         if role(mark.label, labels) is None:
@@ -72,7 +79,7 @@ def _labels(annotation, labels, found):
         found.problem("label-unknown", annotation.file, where, f"The label {label!r} is unknown.", todo)
 
 
-def _geometry(annotation, name, size, found):
+def _geometry(annotation: Annotation, name: str, size: tuple[int, int] | None, found: Survey) -> None:
     """Compare positions with the image's size (height, width) px, which is None for an unreadable image."""
     if size is None:
         return
@@ -104,7 +111,7 @@ def _geometry(annotation, name, size, found):
     _duplicates(annotation, name, found)
 
 
-def _duplicates(annotation, name, found):
+def _duplicates(annotation: Annotation, name: str, found: Survey) -> None:
     first = {}
     for mark in annotation.points:
         key = (tuple(np.float32(mark.position)), mark.label)

@@ -3,10 +3,19 @@
 Each decoder is given `problem(kind, what, todo, severity="error")`, reports through it, and returns None on an error.
 """
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage, TiffPageSeries
+
 
 MAX_PIXELS = 2**28  # 16,384 x 16,384, 1 GiB as float32; beyond it the file is refused before it is decoded
 EXPORT = "Export it as PNG, TIFF or JPEG."
@@ -15,7 +24,7 @@ _FORMATS = {"JPEG": (".jpg", ".jpeg"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",
 _pil_limit = threading.Lock()
 
 
-def read_pillow(path, problem):
+def read_pillow(path: Path, problem: Callable[..., None]) -> np.ndarray | None:
     """Pixels of a JPEG, PNG or BMP file, its stored orientation applied; 16-bit colour comes as 8-bit."""
     from PIL import Image, ImageOps
 
@@ -56,7 +65,7 @@ def read_pillow(path, problem):
         return np.asarray(image.convert(target[image.mode]) if image.mode in target else image)
 
 
-def _transparent(problem):
+def _transparent(problem: Callable[..., None]) -> None:
     problem(
         "image-alpha",
         "The image is partly transparent; transparency is dropped.",
@@ -65,7 +74,7 @@ def _transparent(problem):
     )
 
 
-def read_tiff(path, problem):
+def read_tiff(path: Path, problem: Callable[..., None]) -> np.ndarray | None:
     """Pixels of a TIFF file of one plane (a pyramid's lower levels do not count), its stored orientation applied."""
     with opened(path) as tiff:
         page = plane(tiff, problem)
@@ -82,7 +91,7 @@ def read_tiff(path, problem):
 
 
 @contextmanager
-def opened(path):
+def opened(path: Path) -> Iterator[TiffFile]:
     """A tifffile.TiffFile, closed afterwards; damaged tags become our own problem, not a log line."""
     import tifffile
 
@@ -96,7 +105,7 @@ def opened(path):
         logger.setLevel(level)
 
 
-def plane(tiff, problem):
+def plane(tiff: TiffFile, problem: Callable[..., None]) -> TiffPage | None:
     """The TiffPage that holds the only plane of a file; None, with a problem, if its values are not gray or RGB."""
     import tifffile
 
@@ -116,7 +125,7 @@ def plane(tiff, problem):
     return None
 
 
-def plain(pixels, page, problem):
+def plain(pixels: np.ndarray, page: TiffPage, problem: Callable[..., None]) -> np.ndarray:
     """Values in which more is brighter, (h, w) or (h, w, 3), of values as they are stored, (h, w, samples)."""
     import tifffile
 
@@ -132,12 +141,12 @@ def plain(pixels, page, problem):
     return pixels
 
 
-def _with_samples(series, samples):
+def _with_samples(series: TiffPageSeries, samples: int) -> list[int]:
     """The shape without axes of length one, but with the samples' axis."""
     return [n for n, axis in zip(series.shape, series.axes, strict=True) if axis == "S" or n > 1 or axis in "YX"]
 
 
-def _drop_alpha(pixels, problem):
+def _drop_alpha(pixels: np.ndarray, problem: Callable[..., None]) -> np.ndarray:
     alpha = pixels[..., -1]
     full = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1
     if (alpha < full).any():
@@ -145,13 +154,13 @@ def _drop_alpha(pixels, problem):
     return pixels[..., :-1]
 
 
-def orientation(page):
+def orientation(page: TiffPage) -> int:
     """The orientation 1-8 (TIFF 6.0, section 8) that a TiffPage is stored in."""
     tag = page.tags.get("Orientation")
     return int(tag.value) if tag is not None else 1
 
 
-def _oriented(pixels, number):
+def _oriented(pixels: np.ndarray, number: int) -> np.ndarray:
     """Turn (H, W[, C]) pixels stored in the orientation `number`, 1-8, the right way up."""
     if number in (5, 6, 7, 8):
         pixels = np.swapaxes(pixels, 0, 1)
@@ -162,7 +171,7 @@ def _oriented(pixels, number):
     return pixels
 
 
-def _too_large(width, height, problem):
+def _too_large(width: int, height: int, problem: Callable[..., None]) -> bool:
     if width * height <= MAX_PIXELS:
         return False
     problem(
@@ -173,7 +182,7 @@ def _too_large(width, height, problem):
     return True
 
 
-def _pages(count, problem):
+def _pages(count: int, problem: Callable[..., None]) -> None:
     problem(
         "image-pages",
         f"The file holds {count} pages, channels or frames.",

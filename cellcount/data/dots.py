@@ -1,6 +1,7 @@
 """Dot images: black, with a coloured or white dot on every cell, beside the image (`a_dots.png` for `a.png`)."""
 
 import re
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -8,25 +9,26 @@ from scipy import ndimage
 
 from cellcount.data.annotations import Annotation, Mark, Reader
 from cellcount.data.images import SUFFIXES, decode
+from cellcount.data.problems import Problem
 
 DENSEST = 0.05  # share of pixels that are not black; more is a mask or a drawing on the image itself
 _NAME = re.compile(r"^(.+?)[-_ .]?dots$", re.IGNORECASE)
 
 
-def base(path):
+def base(path: Path | str) -> str | None:
     """The stem that the image of this dot image has ("a" for "a_dots.png", "001" for "001dots.png"); None if none."""
     path = Path(path)
     found = _NAME.match(path.stem)
     return found.group(1) if found and path.suffix.lower() in SUFFIXES else None
 
 
-def image_of(path, stems):
+def image_of(path: Path | str, stems: Container[str]) -> str | None:
     """The stem among `stems` that the dot image belongs to: "a" or, as in the VGG cells, "acell"; None if none."""
     stem = base(path)
     return next((name for name in (stem, f"{stem}cell", f"{stem}_cell") if name in stems), None)
 
 
-def centres(pixels):
+def centres(pixels: np.ndarray) -> np.ndarray:
     """Centres of the dots of an image (H, W) or (H, W, C): (N, 2) float32 (y, x) px.
 
     A dot is an 8-connected spot, unless half of the spots or more are single pixels: then every pixel is one, since
@@ -42,7 +44,7 @@ def centres(pixels):
     return np.asarray(ndimage.center_of_mass(marked, spots, range(1, count + 1)), np.float32)
 
 
-def read(path, image=""):
+def read(path: Path | str, image: str = "") -> tuple[list[Annotation], list[Problem]]:
     """Read a dot image: (list with one Annotation, its points (N, 2) in (y, x) px, of the image
     called `image`; list of Problem)."""
     reader = Reader(Path(path))

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from cellcount.data import images, settings, tables
-from cellcount.data.annotations import positions
-from cellcount.data.problems import errors, raise_errors
-from cellcount.data.survey import natural, survey
+from cellcount.data.annotations import Mark, positions
+from cellcount.data.problems import Problem, errors, raise_errors
+from cellcount.data.survey import Survey, natural, survey
 from cellcount.data.valid import valid_region
 from cellcount.errors import DataError
 from cellcount.files import sha256
@@ -24,12 +24,12 @@ from cellcount.nouns import Sample
 log = logging.getLogger(__name__)
 
 
-def check(folder):
+def check(folder: Path | str) -> list[Problem]:
     """Every problem of a folder, in one pass and before anything is computed: list of `Problem`."""
     return survey(folder).problems
 
 
-def load_folder(folder, channel=None):
+def load_folder(folder: Path | str, channel: str | None = None) -> list[Sample]:
     """The samples of a folder, in the natural order of their names.
 
     Parameters
@@ -54,7 +54,7 @@ def load_folder(folder, channel=None):
     return [_sample(stem, found, channel) for stem in sorted(found.images, key=natural)]
 
 
-def import_folder(source, target, link=False):
+def import_folder(source: Path | str, target: Path | str, link: bool = False) -> Path:
     """Write a folder in the project's own plain format: images/, points.csv, boxes.csv if any, dataset.toml.
 
     Parameters
@@ -99,7 +99,7 @@ def import_folder(source, target, link=False):
     return target
 
 
-def _clean(folder):
+def _clean(folder: Path | str) -> Survey:
     found = survey(folder)
     count = len(errors(found.problems))
     raise_errors(found.problems, f"{folder}: {count} problem{'s' if count > 1 else ''}, nothing was loaded:")
@@ -108,7 +108,7 @@ def _clean(folder):
     return found
 
 
-def _marks(stem, found):
+def _marks(stem: str, found: Survey) -> tuple[list[Mark], list[Mark], bool]:
     """(all points, all boxes) of one image, as lists of `Mark`; points are None if nobody looked for cells."""
     annotations = found.annotations.get(stem, [])
     labels = found.settings.labels
@@ -117,7 +117,7 @@ def _marks(stem, found):
     return points, [mark for annotation in annotations for mark in annotation.boxes], looked
 
 
-def _sample(stem, found, channel):
+def _sample(stem: str, found: Survey, channel: str | None) -> Sample:
     path, wanted, labels = found.images[stem], found.settings, found.settings.labels
     image = images.read_image(path, channel or wanted.channel)
     marks, boxed, looked = _marks(stem, found)
@@ -142,7 +142,7 @@ def _sample(stem, found, channel):
     )
 
 
-def _rows(found):
+def _rows(found: Survey) -> tuple[list[tables.Row], list[tables.Row]]:
     """Rows of points.csv and boxes.csv, under this project's own labels."""
     points, boxes = [], []
     for stem in sorted(found.images, key=natural):

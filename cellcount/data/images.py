@@ -1,5 +1,6 @@
 """Reading images: JPEG, PNG, TIFF and BMP; 8 or 16 bit, or float; gray, RGB, RGBA or palette."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ MIN_SIDE = 16  # px; nothing that holds a cell is smaller
 FLAT = 0.1  # a channel with less than this share of the strongest deviation holds noise (thesis: .6 up; VGG: .02)
 
 
-def read_image(path, channel="auto"):
+def read_image(path: Path | str, channel: str = "auto") -> np.ndarray:
     """Read one image as gray values.
 
     Parameters
@@ -48,14 +49,14 @@ def read_image(path, channel="auto"):
     return as_gray(pixels, channel)
 
 
-def known_channel(channel):
+def known_channel(channel: str) -> str:
     """The channel's name. Raises ParameterError with the known ones if it is none."""
     if channel not in CHANNELS:
         raise ParameterError(f"channel={channel!r} is unknown; use one of {', '.join(CHANNELS)}.")
     return channel
 
 
-def decode(path):
+def decode(path: Path | str) -> tuple[np.ndarray | None, list[Problem]]:
     """Decode a file without scaling: (pixels or None, list of `Problem`).
 
     pixels : (H, W) or (H, W, 3), any real dtype; None if one of the problems is an error.
@@ -63,7 +64,7 @@ def decode(path):
     path = Path(path)
     found = []
 
-    def problem(kind, what, todo, severity="error"):
+    def problem(kind: str, what: str, todo: str, severity: str = "error") -> None:
         found.append(Problem(kind, path.name, "", what, todo, severity))
 
     pixels = None
@@ -86,7 +87,7 @@ def decode(path):
     return pixels, found
 
 
-def as_gray(pixels, channel="auto", scale=None):
+def as_gray(pixels: np.ndarray, channel: str = "auto", scale: tuple[float, float] | None = None) -> np.ndarray:
     """Gray image (H, W) float32 in [0, 1] of decoded pixels (H, W) or (H, W, 3); see `read_image`.
 
     `scale`, the raw values (low, high) that become 0 and 1, is found from the pixels unless it is given.
@@ -96,7 +97,7 @@ def as_gray(pixels, channel="auto", scale=None):
     return np.clip(gray, 0, 1, out=gray)
 
 
-def one_channel(pixels, channel="auto"):
+def one_channel(pixels: np.ndarray, channel: str = "auto") -> np.ndarray:
     """The chosen channel (H, W) of decoded pixels (H, W) or (H, W, 3), not scaled; see `read_image`."""
     if pixels.ndim == 2:
         return pixels
@@ -105,7 +106,7 @@ def one_channel(pixels, channel="auto"):
     return pixels[..., {"red": 0, "auto": 1, "green": 1, "blue": 2}[channel]]
 
 
-def full_scale(dtype, low, high):
+def full_scale(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
     """(low, high): the raw values that become 0 and 1, in an image of this dtype, lowest and highest value."""
     if dtype == np.uint8:
         return 0, 255
@@ -119,7 +120,7 @@ def full_scale(dtype, low, high):
     return 0, next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if high <= 2**bits - 1)
 
 
-def _examine(pixels, problem):
+def _examine(pixels: np.ndarray, problem: Callable[..., None]) -> np.ndarray:
     """Report what is odd about decoded pixels."""
     low, high = pixels.min().item(), pixels.max().item()  # plain numbers: half floats overflow in comparisons
     unusable = 0
@@ -131,7 +132,7 @@ def _examine(pixels, problem):
     return pixels
 
 
-def examine_values(shape, low, high, unusable, problem):
+def examine_values(shape: Sequence[int], low: float, high: float, unusable: int, problem: Callable[..., None]) -> bool:
     """Report what the shape, the range, and the number of values that are not finite say; True if nothing is odd."""
     height, width = shape[:2]
     if min(height, width) < MIN_SIDE:
@@ -152,7 +153,7 @@ def examine_values(shape, low, high, unusable, problem):
     return False
 
 
-def flat_channel(pixels, channel="auto"):
+def flat_channel(pixels: np.ndarray, channel: str = "auto") -> str:
     """A sentence if the chosen channel of (H, W, 3) pixels is nearly constant beside another one, else ""."""
     if pixels.ndim == 2 or channel == "mean":
         return ""
@@ -164,7 +165,7 @@ def flat_channel(pixels, channel="auto"):
     return f"The {chosen} channel is nearly constant; the image is in the {best} one."
 
 
-def broken(path, error, problem):
+def broken(path: Path, error: Exception, problem: Callable[..., None]) -> None:
     """Report the error of a decoder: a damaged file, or no image at all."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     with open(path, "rb") as file:

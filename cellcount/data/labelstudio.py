@@ -7,25 +7,27 @@ of a width W lies at p / 100 * W - 0.5 px. (https://labelstud.io/guide/task_form
 import math
 import re
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from cellcount.data.annotations import Annotation, Mark, Reader
 from cellcount.data.images import SUFFIXES
+from cellcount.data.problems import Problem
 
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # Label Studio stores an uploaded 1.jpg as b07bc20f-1.jpg
 _SHAPES = ("polygonlabels", "brushlabels", "ellipselabels", "polygon", "brush", "ellipse", "bitmask", "bitmasklabels")
 
 
-def recognises(content):
+def recognises(content: object) -> bool:
     """Whether parsed JSON is a Label Studio export (of any of its JSON kinds)."""
     return isinstance(content, list) and any(isinstance(task, dict) and _is_task(task) for task in content)
 
 
-def _is_task(task):
+def _is_task(task: dict[str, Any]) -> bool:
     return "annotations" in task or "completions" in task or "annotation_id" in task or "data" in task
 
 
-def read(path):
+def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
     """Read a Label Studio JSON export.
 
     Returns
@@ -39,7 +41,7 @@ def read(path):
     return (parse(content, reader) if content is not None else []), reader.problems
 
 
-def parse(content, reader):
+def parse(content: list[Any], reader: Reader) -> list[Annotation]:
     """The `Annotation`s of parsed JSON; problems go to `reader`."""
     found, cancelled = [], 0
     for number, task in enumerate(content, 1):
@@ -75,7 +77,7 @@ def parse(content, reader):
     return found
 
 
-def image_name(task):
+def image_name(task: dict[str, Any]) -> str | None:
     """The image's file name, from the task's data (an address or path), else from the uploaded file; or None."""
     data = task.get("data") if isinstance(task.get("data"), dict) else {}
     for value in [*data.values(), task.get("file_upload")]:
@@ -89,7 +91,7 @@ def image_name(task):
     return None
 
 
-def _annotation(annotation, image, where, reader):
+def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Reader) -> Annotation:
     person = annotation.get("completed_by", "")
     person = person.get("email", person.get("id", "")) if isinstance(person, dict) else person
     found = Annotation(reader.path.name, f"{where}, annotation {annotation.get('id', '')}", image)
@@ -108,7 +110,7 @@ def _annotation(annotation, image, where, reader):
     return found
 
 
-def _mark(result, kind, place, found, reader):
+def _mark(result: dict[str, Any], kind: str, place: str, found: Annotation, reader: Reader) -> None:
     """Add one key point or rectangle to the annotation `found`."""
     value = result.get("value") if isinstance(result.get("value"), dict) else {}
     size = (result.get("original_height"), result.get("original_width"))
@@ -144,7 +146,9 @@ def _mark(result, kind, place, found, reader):
     return None
 
 
-def _corners(x, y, width, height, rotation, size):
+def _corners(
+    x: float, y: float, width: float, height: float, rotation: float, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
     """(y0, x0, y1, x1) px: bounds of a rectangle in percent, turned clockwise by degrees around its top left corner."""
     left, top = x / 100 * size[1] - 0.5, y / 100 * size[0] - 0.5
     width, height = width / 100 * size[1], height / 100 * size[0]

@@ -1,9 +1,13 @@
 """TIFF images larger than memory: read once to measure them, then window by window."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
@@ -12,6 +16,10 @@ from cellcount.data.decoders import opened, orientation, plain, plane
 from cellcount.data.images import as_gray, broken, examine_values, full_scale, known_channel, one_channel, read_image
 from cellcount.data.problems import Problem, raise_errors
 
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+
 LARGE = 2**26  # px; 8,192 x 8,192: from here on an image, its gray values and its maps would fill a gigabyte
 MAX_BLOCK = 2**29  # bytes; a compressed block has to be decoded as a whole
 OVERVIEW = 4096  # px, the longer side of the shrunken image
@@ -19,7 +27,7 @@ SAMPLE = 1e6  # px; quantiles of a million pixels are those of all of them
 BAND = 2**24  # px; read at once when the whole file is
 
 
-def open_image(path, channel="auto"):
+def open_image(path: Path | str, channel: str = "auto") -> np.ndarray | LargeImage:
     """An image to count cells in: in memory, or as a `LargeImage` if it is a TIFF of more than 67 million px.
 
     Parameters
@@ -41,7 +49,7 @@ def open_image(path, channel="auto"):
     return LargeImage(path, channel) if _is_large(path) else read_image(path, channel)
 
 
-def _is_large(path):
+def _is_large(path: Path) -> bool:
     if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
         return False
     try:
@@ -73,11 +81,11 @@ class LargeImage:
         If the channel is unknown.
     """
 
-    def __init__(self, path, channel="auto", progress=True):
+    def __init__(self, path: Path | str, channel: str = "auto", progress: bool = True) -> None:
         self.path, self._channel = Path(path), known_channel(channel)
         found = []
 
-        def problem(kind, what, todo, severity="error"):
+        def problem(kind: str, what: str, todo: str, severity: str = "error") -> None:
             found.append(Problem(kind, self.path.name, "", what, todo, severity))
 
         try:
@@ -93,18 +101,18 @@ class LargeImage:
         self._scale = full_scale(dtype, low, high)
         self.sample, self.overview = as_gray(sample, scale=self._scale), as_gray(overview, scale=self._scale)
 
-    def __getitem__(self, window):
+    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
         """(h, w) float32 of a pair of slices."""
         rows, columns = (part.indices(side) for part, side in zip(window, self.shape, strict=True))
         if rows[2] != 1 or columns[2] != 1:
             raise IndexError("A LargeImage is read in windows without steps.")
         return as_gray(self._stored(*rows[:2], *columns[:2]), self._channel, self._scale)
 
-    def _stored(self, y0, y1, x0, x1):
+    def _stored(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """(h, w) or (h, w, 3), values not scaled."""
         return plain(self._read(y0, y1, x0, x1), self._page, lambda *_: None)
 
-    def _survey(self, progress):
+    def _survey(self, progress: bool) -> tuple[np.dtype, float, float, int, np.ndarray, np.ndarray]:
         """Read everything once: dtype, lowest and highest value, number of values not finite, sample, overview."""
         height, width = self.shape
         step = max(1, int(np.sqrt(height * width / SAMPLE)))
@@ -124,7 +132,7 @@ class LargeImage:
         return pixels.dtype, low, high, unusable, np.concatenate(sample), np.concatenate(overview)
 
 
-def _shrink(gray, factor):
+def _shrink(gray: np.ndarray, factor: int) -> np.ndarray:
     """Means (ceil(h / factor), ceil(w / factor)) float32 of blocks of (h, w) values; the border is repeated."""
     gray = np.pad(gray, [(0, -side % factor) for side in gray.shape], mode="edge")
     height, width = gray.shape[0] // factor, gray.shape[1] // factor
@@ -132,7 +140,9 @@ def _shrink(gray, factor):
     return rows.reshape(height, width, factor).mean(axis=2)
 
 
-def _open(path, problem):
+def _open(
+    path: Path, problem: Callable[..., None]
+) -> tuple[TiffPage, Callable[[int, int, int, int], np.ndarray]] | tuple[None, None]:
     """(TiffPage, function of a window y0, y1, x0, x1 -> stored values (h, w, samples)), or two None and a problem."""
     with opened(path) as tiff:
         page = plane(tiff, problem)
@@ -155,7 +165,7 @@ def _open(path, problem):
         return page, blocks
 
 
-def _mapped(path, page, y0, y1, x0, x1):
+def _mapped(path: Path, page: TiffPage, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
     """A window of an uncompressed file; its map is let go, else every page ever read would count as our memory."""
     samples, shape = page.samplesperpixel, (page.imagelength, page.imagewidth)
     planar = samples > 1 and page.planarconfig == 2
@@ -169,7 +179,7 @@ def _mapped(path, page, y0, y1, x0, x1):
 class _Blocks:
     """Windows of a compressed or tiled file; the decoded tiles or strips of the rows last asked for are kept."""
 
-    def __init__(self, path, page):
+    def __init__(self, path: Path, page: TiffPage) -> None:
         self.path, self.kept = path, {}
         self.samples, self.dtype = page.samplesperpixel, page.dtype
         self.planes = self.samples if page.planarconfig == 2 else 1
@@ -181,7 +191,7 @@ class _Blocks:
         self.places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
         self.decode = partial(page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
 
-    def __call__(self, y0, y1, x0, x1):
+    def __call__(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         height, width = self.block
         rows, columns = range(y0 // height, -(-y1 // height)), range(x0 // width, -(-x1 // width))
         self.kept = {place: block for place, block in self.kept.items() if place[1] in rows}
@@ -194,7 +204,7 @@ class _Blocks:
                 _paste(target, self.kept[place], place[1] * height - y0, place[2] * width - x0)
         return window
 
-    def _decoded(self, file, plane, row, column):
+    def _decoded(self, file: BinaryIO, plane: int, row: int, column: int) -> np.ndarray:
         """(h, w, samples) of one tile or strip."""
         index = (plane * self.grid[0] + row) * self.grid[1] + column
         offset, size = self.places[index]
@@ -207,7 +217,7 @@ class _Blocks:
         return self.decode(data, index)[0][0]
 
 
-def _paste(target, block, top, left):
+def _paste(target: np.ndarray, block: np.ndarray, top: int, left: int) -> None:
     """Copy what of `block`, whose first pixel lies at (top, left) of `target`, lies inside."""
     part = block[max(0, -top) : len(target) - top, max(0, -left) : target.shape[1] - left]
     top, left = max(0, top), max(0, left)

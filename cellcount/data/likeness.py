@@ -7,6 +7,7 @@ shown or are not at hand.
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ import pandas as pd
 
 from cellcount.data import phantom, thesis
 from cellcount.files import replacing
+from cellcount.nouns import Sample
 
 # Thesis fields at 20x. Image 4 gives its pixels only: its points are held out.
 FIELDS = {"thesis, colonies": ("1", "2", "3", "4"), "thesis, sheets": ("5", "6", "10", "15")}
 BANDS = (256, 64, 32, 16, 8, 4, 2)  # px, periods between which the spectra are compared
 
 
-def measure(samples, group):
+def measure(samples: Iterable[Sample], group: str) -> pd.DataFrame:
     """Density, spacing, size, intensity, histogram and spectrum of samples.
 
     Parameters
@@ -44,14 +46,14 @@ def measure(samples, group):
     return pd.DataFrame(rows, columns=["group", "image", "quantity", "x", "value"])
 
 
-def summary(frame):
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """What `measure` describes, as the median over a group's images: DataFrame, quantities x groups, NaN if unknown."""
     described = frame[frame.x.isna()]
     table = described.groupby(["quantity", "group"], sort=False).value.median().unstack("group")
     return table.reindex(index=described.quantity.unique(), columns=frame.group.unique())
 
 
-def band_ratios(frame, pairs):
+def band_ratios(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """Power of simulated over that of real fields, by the period of the fluctuations.
 
     Parameters
@@ -68,7 +70,7 @@ def band_ratios(frame, pairs):
     spectrum = frame[frame.quantity == "spectrum"]
     bands = list(zip(BANDS[:-1], BANDS[1:], strict=True))
 
-    def level(group, band):
+    def level(group: str, band: tuple[int, int]) -> float:
         part = spectrum[(spectrum.group == group) & (spectrum.x >= 1 / band[0]) & (spectrum.x < 1 / band[1])]
         return np.log(part.value).mean()
 
@@ -76,7 +78,7 @@ def band_ratios(frame, pairs):
     return pd.DataFrame({"period (px)": [f"{low}–{high}" for low, high in bands], **ratios})
 
 
-def main(path):
+def main(path: Path | str) -> None:
     """Measure the thesis' fields `FIELDS`, fetched if need be, and write the tidy CSV to `path`."""
     frame = pd.concat([measure(thesis.iterate(names), group) for group, names in FIELDS.items()])
     with replacing(path) as temporary:

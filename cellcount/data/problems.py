@@ -1,5 +1,6 @@
 """What can be wrong with a user's data: found all at once, each with its place and its remedy."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cellcount.errors import DataError
@@ -33,17 +34,17 @@ class Problem:
     todo: str
     severity: str = "error"
 
-    def __str__(self):
+    def __str__(self) -> str:
         place = f"{self.file}, {self.where}" if self.where else self.file
         return f"{place}: {self.what} {self.todo}"
 
 
-def errors(problems):
+def errors(problems: Iterable[Problem]) -> list[Problem]:
     """The problems that stop loading."""
     return [problem for problem in problems if problem.severity == "error"]
 
 
-def raise_errors(problems, heading=""):
+def raise_errors(problems: Iterable[Problem], heading: str = "") -> None:
     """Raise one DataError that spells out the errors among `problems`; do nothing if there is none."""
     found = errors(problems)
     if not found:

@@ -14,7 +14,16 @@ VARIANTS = ("weighted", "watershed", "square")
 SEED_RADIUS = 3.0  # px: a click is meant for the cell around it, not for the one grain of texture that it hits
 
 
-def pseudo_masks(image, points, *, variant="weighted", radius=21.0, weight=0.75, sigma=1.5, side=36.0):
+def pseudo_masks(
+    image: np.ndarray,
+    points: np.ndarray,
+    *,
+    variant: str = "weighted",
+    radius: float = 21.0,
+    weight: float = 0.75,
+    sigma: float = 1.5,
+    side: float = 36.0,
+) -> np.ndarray:
     """One mask around each point.
 
     In phase contrast a cell is dark and its outline bright, so "watershed" floods the smoothed image from the points
@@ -73,7 +82,7 @@ def pseudo_masks(image, points, *, variant="weighted", radius=21.0, weight=0.75,
     return watershed(ground, seeds, mask=where).astype(np.int32)
 
 
-def _nearest(points, shape):
+def _nearest(points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """For each pixel, of the point nearest to it: distance (H, W) float px, row, column and number + 1 (H, W) int."""
     pixels = np.rint(points).astype(int).clip(0, np.array(shape) - 1)
     numbers = np.zeros(shape, np.int32)

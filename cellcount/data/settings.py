@@ -2,10 +2,14 @@
 
 import json
 import tomllib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from cellcount.data.annotations import LABELS, Reader
 from cellcount.data.images import CHANNELS
+from cellcount.data.problems import Problem
 
 NAME = "dataset.toml"
 SPLITS = ("train", "validation", "test")
@@ -32,11 +36,11 @@ class Settings:
     pixel_size_um: float | None = None
     annotation: str = COMPLETE
     annotators: str | int = "one"
-    split: dict = field(default_factory=dict)
-    labels: dict = field(default_factory=dict)
+    split: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, list[str]] = field(default_factory=dict)
 
 
-def read(path, stems):
+def read(path: Path, stems: Collection[str]) -> tuple[Settings, list[Problem]]:
     """The `Settings` of a folder whose images have these stems, and a list of `Problem`. No file: the defaults."""
     settings = Settings()
     if not path.is_file():
@@ -63,7 +67,7 @@ def read(path, stems):
     return settings, reader.problems
 
 
-def write(path, settings):
+def write(path: Path, settings: Settings) -> None:
     """Write `Settings` as TOML."""
     lines = [f"channel = {json.dumps(settings.channel)}", f"annotation = {json.dumps(settings.annotation)}"]
     if settings.pixel_size_um is not None:
@@ -75,11 +79,11 @@ def write(path, settings):
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def _positive(value):
+def _positive(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1000
 
 
-_CHECKS = {  # key -> (test of the value, what to write)
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {  # key -> (test of the value, what to write)
     "channel": (lambda value: value in CHANNELS, f"Use one of {', '.join(CHANNELS)}."),
     "pixel_size_um": (_positive, "Give the side of a pixel in micrometres, between 0 and 1000."),
     "annotation": (lambda value: value in (COMPLETE, SPARSE), 'Use "complete" or "sparse".'),
@@ -90,7 +94,7 @@ _CHECKS = {  # key -> (test of the value, what to write)
 }
 
 
-def _split(table, stems, settings, reader):
+def _split(table: Any, stems: Collection[str], settings: Settings, reader: Reader) -> None:
     if not isinstance(table, dict) or not all(isinstance(names, list) for names in table.values()):
         todo = 'Write a table [split] with lists: train = ["a", "b"], test = ["c"].'
         return reader.problem("toml-value", "key split", "This is not a table of lists.", todo)
@@ -112,7 +116,7 @@ def _split(table, stems, settings, reader):
     return None
 
 
-def _labels(table, settings, reader):
+def _labels(table: Any, settings: Settings, reader: Reader) -> None:
     good = isinstance(table, dict) and set(table) <= set(LABELS)
     if not good or not all(isinstance(v, list) and all(isinstance(x, str) for x in v) for v in table.values()):
         todo = f"Write a table [labels] with lists of text under {', '.join(LABELS)}."

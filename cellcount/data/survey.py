@@ -3,11 +3,12 @@
 import difflib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cellcount.data import coco, dots, labelstudio, settings, tables
-from cellcount.data.annotations import Reader
+from cellcount.data.annotations import Annotation, Reader
 from cellcount.data.crosschecks import check_image
 from cellcount.data.images import SUFFIXES, decode, flat_channel
 from cellcount.data.problems import Problem
@@ -28,17 +29,17 @@ class Survey:
     problems : list of `Problem`
     """
 
-    images: dict = field(default_factory=dict)
-    sizes: dict = field(default_factory=dict)
-    annotations: dict = field(default_factory=dict)
+    images: dict[str, Path] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    annotations: dict[str, list[Annotation]] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
-    problems: list = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
-    def problem(self, kind, file, where, what, todo, severity="error"):
+    def problem(self, kind: str, file: Path | str, where: str, what: str, todo: str, severity: str = "error") -> None:
         self.problems.append(Problem(kind, str(file), where, what, todo, severity))
 
 
-def survey(folder):
+def survey(folder: Path | str) -> Survey:
     """Look at everything in a folder, and collect every problem: a `Survey`."""
     folder, found = Path(folder), Survey()
     if not folder.exists():
@@ -66,19 +67,19 @@ def survey(folder):
     return found
 
 
-def _files(folder):
+def _files(folder: Path) -> list[Path]:
     """Visible files of the folder, of images/ and of annotations/."""
     places = [folder, folder / "images", folder / "annotations"]
     files = [path for place in places if place.is_dir() for path in place.iterdir()]
     return sorted((p for p in files if p.is_file() and not p.name.startswith(".")), key=natural)
 
 
-def natural(path):
+def natural(path: Path | str) -> list[int | str]:
     """Sort key of a path by its name, with the numbers in it as numbers: 2 comes before 10."""
     return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", Path(path).name))]
 
 
-def _images(folder, files, found):
+def _images(folder: Path, files: Sequence[Path], found: Survey) -> dict[Path, str]:
     """Fill `found.images`; return the dot images as {path: stem of the image}."""
     pictures = [p for p in files if p.suffix.lower() in SUFFIXES]
     dotted = [p for p in pictures if dots.base(p)]
@@ -115,7 +116,7 @@ def _images(folder, files, found):
     return owners
 
 
-def _look(stem, path, found):
+def _look(stem: str, path: Path, found: Survey) -> None:
     pixels, problems = decode(path)
     found.problems += problems
     if pixels is None:
@@ -127,7 +128,7 @@ def _look(stem, path, found):
         found.problem("channel-flat", path.name, "", sentence, todo, "warning")
 
 
-def _annotations(files, dotted, found):
+def _annotations(files: Sequence[Path], dotted: Mapping[Path, str], found: Survey) -> list[Annotation]:
     """Every `Annotation` of every annotation file."""
     result = []
     for path in files:
@@ -148,7 +149,7 @@ def _annotations(files, dotted, found):
     return result
 
 
-def _read_json(path):
+def _read_json(path: Path) -> tuple[list[Annotation], list[Problem]]:
     reader = Reader(path)
     content = reader.json()
     if content is None:
@@ -173,7 +174,7 @@ def _read_json(path):
     return [], reader.problems
 
 
-def _image(annotation, found):
+def _image(annotation: Annotation, found: Survey) -> str | None:
     """The stem of the image that an annotation means, or None after reporting that there is none."""
     named = Path(annotation.image.replace("\\", "/")).name
     bare = labelstudio.UPLOAD_PREFIX.sub("", named)

@@ -6,23 +6,26 @@ coordinates says that somebody looked at this image and found no cell.
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cellcount.data.annotations import Annotation, Mark, Reader
+from cellcount.data.problems import Problem
 
 POINTS = ("y", "x")
 BOXES = ("y0", "x0", "y1", "x1")
+Row = tuple[str, list[float], str]  # image, coordinates, label
 _TODO = "The first line must be image,y,x or image,y,x,label (boxes: image,y0,x0,y1,x1)."
 
 
-def read(path):
+def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
     """Read a CSV of points or boxes: (list of Annotation, one per image; list of Problem)."""
     reader = Reader(Path(path))
     text = reader.text()
     return (_parse(text, reader) if text is not None else []), reader.problems
 
 
-def write(path, kind, rows):
+def write(path: Path | str, kind: Sequence[str], rows: Iterable[Row]) -> None:
     """Write rows (image, coordinates..., label), coordinates in px as `kind` says: POINTS or BOXES.
 
     Nine digits keep a float32 exactly.
@@ -35,7 +38,7 @@ def write(path, kind, rows):
             writer.writerow([image, *cells, label])
 
 
-def _parse(text, reader):
+def _parse(text: str, reader: Reader) -> list[Annotation]:
     lines = csv.reader(io.StringIO(text, newline=""))
     try:
         header = [name.strip().lower() for name in next(lines)]
@@ -55,7 +58,7 @@ def _parse(text, reader):
     return _rows(lines, header, names, reader)
 
 
-def _rows(lines, header, names, reader):
+def _rows(lines: "csv.Reader", header: Sequence[str], names: Sequence[str], reader: Reader) -> list[Annotation]:
     found = {}
     try:
         for cells in lines:
@@ -82,7 +85,9 @@ def _rows(lines, header, names, reader):
     return list(found.values())
 
 
-def _add(annotation, values, names, label, where, reader):
+def _add(
+    annotation: Annotation, values: Sequence[str], names: Sequence[str], label: str, where: str, reader: Reader
+) -> None:
     numbers = reader.numbers([_number(value) for value in values], "csv-number", where, names)
     if numbers is None:
         return
@@ -96,7 +101,7 @@ def _add(annotation, values, names, label, where, reader):
         reader.problem("box-inverted", where, "The box has no area.", todo)
 
 
-def _number(text):
+def _number(text: str) -> float | str:
     """The float, or the text itself if it is none (for the message)."""
     try:
         return float(text)

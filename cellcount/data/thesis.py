@@ -8,13 +8,14 @@ average over the 34 fields, against .192 in red and .179 in blue, and is the lar
 """
 
 import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from cellcount import registry
 from cellcount.data import labelstudio
-from cellcount.data.annotations import positions
+from cellcount.data.annotations import Annotation, positions
 from cellcount.data.images import read_image
 from cellcount.data.problems import raise_errors
 from cellcount.data.valid import valid_region
@@ -31,12 +32,12 @@ POINTS_CUT = "annotations/points2-images-1-2.json"
 POINTS_OF = {POINTS: ("1", "2", "4"), POINTS_CUT: ("1", "2")}
 
 
-def names(annotated=True):
+def names(annotated: bool = True) -> Sequence[str]:
     """Names of the fields that `load` gives by default: the annotated ones, or all of those on this machine."""
     return POINTS_OF[_points_path()] if annotated else _present()
 
 
-def load(names=None, *, annotated=True, channel="auto"):
+def load(names: Iterable[str] | None = None, *, annotated: bool = True, channel: str = "auto") -> list[Sample]:
     """The thesis' fields.
 
     Parameters
@@ -66,7 +67,7 @@ def load(names=None, *, annotated=True, channel="auto"):
     return list(iterate(names, annotated=annotated, channel=channel))
 
 
-def iterate(names=None, *, annotated=True, channel="auto"):
+def iterate(names: Iterable[str] | None = None, *, annotated: bool = True, channel: str = "auto") -> Iterator[Sample]:
     """Like `load`, one Sample at a time."""
     wanted = _wanted(names, annotated)
     table = _table()
@@ -82,7 +83,7 @@ def iterate(names=None, *, annotated=True, channel="auto"):
         yield _sample(name, channel, table, points.get(name))
 
 
-def points_plus(channel="auto"):
+def points_plus(channel: str = "auto") -> Sample:
     """Image 1 with the points of a second pass by the same person (1921 live): a superset of the first, in fact.
 
     Raises as `load` does.
@@ -94,7 +95,7 @@ def points_plus(channel="auto"):
     return replace(first, name="1+", points=live, valid=valid, meta=first.meta | {"pass": 2})
 
 
-def missing():
+def missing() -> list[str]:
     """Sentences on what upstream has and this machine lacks; an empty list if nothing."""
     absent = {known.path: known for known in registry.missing(NAME)}
     sentences = []
@@ -112,7 +113,7 @@ def missing():
     return sentences
 
 
-def _wanted(names, annotated):
+def _wanted(names: Iterable[str] | None, annotated: bool) -> Sequence[str]:
     if names is not None:
         names = [str(name) for name in names]
         unknown = [name for name in names if name not in IMAGES]
@@ -138,35 +139,35 @@ def _wanted(names, annotated):
     return [name for name in paths if name in here]
 
 
-def _present():
+def _present() -> tuple[str, ...]:
     return tuple(name for name in IMAGES if registry.find(NAME, f"images/{name}.jpg") is not None)
 
 
-def _fetch_images():
+def _fetch_images() -> tuple[str, ...]:
     registry.fetch_all(NAME, [f"images/{name}.jpg" for name in IMAGES])
     return IMAGES
 
 
-def _points_path():
+def _points_path() -> str:
     """The file of points to be used: upstream's if it is on this machine, else the cut if that is, else upstream's."""
     here = [path for path in (POINTS, POINTS_CUT) if registry.find(NAME, path) is not None]
     return here[0] if here else POINTS
 
 
-def _marks(path):
+def _marks(path: str) -> dict[str, Annotation]:
     """{image name: Annotation} of one of the annotation files."""
     annotations, problems = labelstudio.read(registry.fetch(NAME, path))
     raise_errors(problems)
     return {labelstudio.UPLOAD_PREFIX.sub("", a.image).rsplit(".", 1)[0]: a for a in annotations}
 
 
-def _table():
+def _table() -> dict[str, dict[str, str]]:
     """{image name: row of data.csv}, which is a table in columns separated by blanks."""
     header, *rows = registry.fetch(NAME, "data.csv").read_text("utf-8").split("\n")
     return {row.split()[0]: dict(zip(header.split(), row.split(), strict=True)) for row in rows if row.split()}
 
 
-def _sample(name, channel, table, annotation):
+def _sample(name: str, channel: str, table: Mapping[str, Mapping[str, str]], annotation: Annotation | None) -> Sample:
     path = f"images/{name}.jpg"
     source = registry.fetch(NAME, path)
     image = read_image(source, channel)
@@ -191,7 +192,7 @@ def _sample(name, channel, table, annotation):
     return Sample(name=name, image=image, points=live, dead=dead, boxes=boxes, valid=valid, meta=meta)
 
 
-def _optional(path, take):
+def _optional(path: str, take: Callable[[Annotation], np.ndarray]) -> np.ndarray | None:
     """What `take` finds in an annotation file of image 1, or None if the file is not here and cannot be fetched."""
     try:
         return take(_marks(path)["1"])

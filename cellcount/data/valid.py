@@ -13,7 +13,7 @@ FLAT = 0.03  # deviation relative to the mean below which an even image is empty
 SMALLEST = 200  # px, a fifth of a cell's area: a smaller flat spot is the inside of a cell
 
 
-def background(image, sigma=SIGMA):
+def background(image: np.ndarray, sigma: float = SIGMA) -> np.ndarray:
     """Where no cell is.
 
     The local standard deviation (Gaussian window of `sigma` px) is small on background and large on cells, whatever
@@ -48,7 +48,7 @@ def background(image, sigma=SIGMA):
     return remove_small_objects(flat, max_size=SMALLEST)
 
 
-def near(points, shape, radius):
+def near(points: np.ndarray, shape: tuple[int, ...], radius: float) -> np.ndarray:
     """(H, W) bool: pixels within `radius` px of a point; points (N, 2) float32 (y, x) px, shape (H, W)."""
     points = as_points(points)
     mask = np.zeros(shape, bool)
@@ -63,7 +63,7 @@ def near(points, shape, radius):
     return mask
 
 
-def valid_region(image, points, radius=26):
+def valid_region(image: np.ndarray, points: np.ndarray, radius: float = 26) -> np.ndarray:
     """Where a sparse annotation can be trusted: within `radius` of an annotated point, or on background.
 
     Someone who marked a cell has looked at its surroundings, and background needs no mark; elsewhere a missing

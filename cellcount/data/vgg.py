@@ -4,6 +4,7 @@ Usual protocol: train on N of images 001-100, test on 101-200 (Lempitsky & Zisse
 """
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 from cellcount import registry
@@ -22,7 +23,9 @@ NAMES = tuple(f"{number:03d}" for number in range(1, 201))
 CHANNEL = "blue"  # the stain is blue: red and green hold noise below 10 of 255 gray levels
 
 
-def load(names=None, *, folder=None, channel=CHANNEL):
+def load(
+    names: Collection[str] | None = None, *, folder: Path | str | None = None, channel: str = CHANNEL
+) -> list[Sample]:
     """The images with their dots.
 
     Parameters
@@ -59,13 +62,13 @@ def load(names=None, *, folder=None, channel=CHANNEL):
     return [_sample(name, *pair, channel) for name, pair in zip(names, files, strict=True)]
 
 
-def _check(names):
+def _check(names: Collection[str]) -> None:
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise ParameterError(f"VGG cells has no image {', '.join(map(str, unknown))}; its images are 001 to 200.")
 
 
-def _from_folder(folder, names, channel):
+def _from_folder(folder: Path, names: Collection[str] | None, channel: str) -> list[Sample]:
     here = [name for name in NAMES if (folder / f"{name}cell.png").exists() and (folder / f"{name}dots.png").exists()]
     _check(names or [])
     lacking = sorted(set(names or []) - set(here))
@@ -78,7 +81,7 @@ def _from_folder(folder, names, channel):
     return [_sample(n, folder / f"{n}cell.png", folder / f"{n}dots.png", channel) for n in names or here]
 
 
-def missing():
+def missing() -> list[str]:
     """Sentences on what upstream has and this machine lacks; an empty list if nothing."""
     absent = sorted({known.path[:3] for known in registry.missing(NAME)})
     if not absent:
@@ -87,16 +90,16 @@ def missing():
     return [f"vgg-cells: {len(absent)} of {len(NAMES)} images are not on this machine (within {span})."]
 
 
-def _present():
+def _present() -> list[str]:
     return [n for n in NAMES if all(registry.find(NAME, f"{n}{kind}.png") is not None for kind in ("cell", "dots"))]
 
 
-def _fetch():
+def _fetch() -> tuple[str, ...]:
     registry.fetch_all(NAME)
     return NAMES
 
 
-def _sample(name, source, dots_file, channel):
+def _sample(name: str, source: Path, dots_file: Path, channel: str) -> Sample:
     annotations, problems = dots.read(dots_file, source.name)
     raise_errors(problems)
     return Sample(

@@ -1,12 +1,13 @@
 """How far counts are off."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cellcount.errors import ParameterError
 from cellcount.nouns import as_points
 
 
-def count_errors(true, predicted):
+def count_errors(true: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
     """Errors of counts over images.
 
     Parameters
@@ -40,7 +41,7 @@ def count_errors(true, predicted):
     }
 
 
-def game(true, predicted, shape, level):
+def game(true: ArrayLike, predicted: ArrayLike, shape: tuple[int, ...], level: int) -> float:
     """Grid average mean error of one image: summed absolute count errors over 4**level equal parts.
 
     Level 0 is the absolute count error; higher levels no longer let a cell too many here make up for one too few
@@ -60,7 +61,7 @@ def game(true, predicted, shape, level):
     parts = 2**level
     edges = [np.linspace(-0.5, side - 0.5, parts + 1) for side in shape]
 
-    def per_part(points):
+    def per_part(points: ArrayLike) -> np.ndarray:
         points = as_points(points)
         return np.histogram2d(points[:, 0], points[:, 1], bins=edges)[0]
 
@@ -73,7 +74,7 @@ def game(true, predicted, shape, level):
     return float(np.abs(counts - per_part(true)).sum())
 
 
-def coverage(true, intervals):
+def coverage(true: ArrayLike, intervals: ArrayLike) -> float:
     """Share of images whose true count lies in its interval, ends included.
 
     Parameters

@@ -2,15 +2,17 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
+from cellcount.metrics.matching import Matching
 from cellcount.metrics.scores import pooled
 from cellcount.nouns import as_points
 
 RADIUS_PX = 60.0  # some five spacings across: large against a cell, small against a colony
 
 
-def crowding(at, cells, radius=RADIUS_PX):
+def crowding(at: ArrayLike, cells: ArrayLike, radius: float = RADIUS_PX) -> np.ndarray:
     """Number of cells within `radius` of each place, itself not counted: (M,) int.
 
     Parameters
@@ -26,7 +28,9 @@ def crowding(at, cells, radius=RADIUS_PX):
     return within - (tree.query(at)[0] == 0)
 
 
-def by_crowding(true, predicted, matching, edges, radius=RADIUS_PX):
+def by_crowding(
+    true: ArrayLike, predicted: ArrayLike, matching: Matching, edges: ArrayLike, radius: float = RADIUS_PX
+) -> pd.DataFrame:
     """Counts of a matching apart for places of different crowding.
 
     A pair and a missed cell belong to the crowding at the true point, a false one to that at the predicted point; it

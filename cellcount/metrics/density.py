@@ -5,7 +5,9 @@ import numpy as np
 from cellcount.errors import ParameterError
 
 
-def windows(points, density, side, region=None):
+def windows(
+    points: np.ndarray, density: np.ndarray, side: int, region: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Counts in square windows.
 
     Parameters
@@ -32,7 +34,7 @@ def windows(points, density, side, region=None):
     if not rows * columns:
         raise ParameterError(f"No window of {side} px fits into an image of {density.shape} px.")
 
-    def total(image):
+    def total(image: np.ndarray) -> np.ndarray:
         cut = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
         return cut.sum(axis=(1, 3), dtype=float).ravel()
 
@@ -42,7 +44,9 @@ def windows(points, density, side, region=None):
     return true[kept], total(density)[kept]
 
 
-def by_density(density, true, predicted, groups=10):
+def by_density(
+    density: np.ndarray, true: np.ndarray, predicted: np.ndarray, groups: int = 10
+) -> list[dict[str, float]]:
     """Errors in groups of windows that are about equally large, from the sparsest to the densest.
 
     Parameters

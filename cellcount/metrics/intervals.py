@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from cellcount.errors import ParameterError
@@ -26,12 +27,12 @@ class IntervalRule(NamedTuple):
     level: float
     fields: int
 
-    def interval(self, count):
+    def interval(self, count: float) -> tuple[float, float]:
         """(low, high) cells for a count (float); not below 0."""
         return max(0.0, self.low * (count + 1) - 1), max(0.0, self.high * (count + 1) - 1)
 
 
-def calibrate(true, counts, level=0.9):
+def calibrate(true: ArrayLike, counts: ArrayLike, level: float = 0.9) -> IntervalRule:
     """Split conformal prediction on the ratio of true to counted cells (Vovk et al. 2005; Lei et al. 2018).
 
     Whatever the method and its errors, a new field's count falls outside of its interval with at most the chance
@@ -73,7 +74,7 @@ def calibrate(true, counts, level=0.9):
     return IntervalRule(float(ratios[rank - 1]), float(ratios[n - rank]), level, n)
 
 
-def flask_count(counts, *, fields_in_flask, level=0.95):
+def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.95) -> dict[str, float]:
     """A flask's number of cells from the counts of a few of its fields.
 
     The mean count has Student's t interval, as in a survey of a finite population (Cochran 1977): the spread between
@@ -122,7 +123,7 @@ def flask_count(counts, *, fields_in_flask, level=0.95):
     }
 
 
-def _fields_needed(spread, population, level, precision):
+def _fields_needed(spread: float, population: float, level: float, precision: float) -> float:
     """Least number of fields with a half interval of at most `precision` of the mean; nan if the spread is unknown."""
     if not np.isfinite(spread):
         return np.nan

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
@@ -33,31 +34,31 @@ class Matching(NamedTuple):
     distances: np.ndarray
 
     @property
-    def precision(self):
+    def precision(self) -> float:
         """tp / (tp + fp); without predictions 1 on an empty image, else 0."""
         return _ratio(self.tp, self.tp + self.fp, self.fn)
 
     @property
-    def recall(self):
+    def recall(self) -> float:
         """tp / (tp + fn); without true points 1 if nothing was predicted, else 0."""
         return _ratio(self.tp, self.tp + self.fn, self.fp)
 
     @property
-    def f1(self):
+    def f1(self) -> float:
         """2 tp / (2 tp + fp + fn); 1 if both sides are empty."""
         return f1(self.tp, self.fp, self.fn)
 
 
-def _ratio(part, whole, others):
+def _ratio(part: int, whole: int, others: int) -> float:
     return part / whole if whole else float(others == 0)
 
 
-def f1(tp, fp, fn):
+def f1(tp: int, fp: int, fn: int) -> float:
     """F1 from counts; 1 if there is nothing to find and nothing was found."""
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
 
 
-def match(true, predicted, tolerance):
+def match(true: ArrayLike, predicted: ArrayLike, tolerance: float) -> Matching:
     """Match each true point to at most one predicted point, no farther than `tolerance`.
 
     Among all such matchings, one with the largest number of pairs, and among these the smallest summed distance.
@@ -95,7 +96,7 @@ def match(true, predicted, tolerance):
     return Matching(len(pairs), m - len(pairs), n - len(pairs), pairs, distances)
 
 
-def _assign(true, predicted, tolerance):
+def _assign(true: np.ndarray, predicted: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (K, 2) and distances (K,) of the best gated assignment of two non-empty point sets, px."""
     n, m = len(true), len(predicted)
     reach = cKDTree(true).sparse_distance_matrix(cKDTree(predicted), tolerance * (1 + 1e-9), output_type="coo_matrix")
@@ -109,7 +110,7 @@ def _assign(true, predicted, tolerance):
     return pairs, np.linalg.norm(true[pairs[:, 0]] - predicted[pairs[:, 1]], axis=1)
 
 
-def default_tolerance(points):
+def default_tolerance(points: ArrayLike) -> float:
     """Half the median nearest-neighbour distance of the points, px (12 px on the thesis images).
 
     Parameters
@@ -127,7 +128,7 @@ def default_tolerance(points):
     return float(np.median(cKDTree(points).query(points, k=2)[0][:, 1])) / 2
 
 
-def near(predicted, annotated, radius=NEAR_PX):
+def near(predicted: ArrayLike, annotated: ArrayLike, radius: float = NEAR_PX) -> np.ndarray:
     """Which predictions lie within `radius` of an annotated point: the reading *near annotations*.
 
     Where nobody has clicked, a prediction may be a cell that the annotator skipped. This rule leaves those out
@@ -148,7 +149,7 @@ def near(predicted, annotated, radius=NEAR_PX):
     return cKDTree(annotated).query(predicted, distance_upper_bound=radius * (1 + 1e-6))[0] <= radius
 
 
-def inside(points, region):
+def inside(points: ArrayLike, region: np.ndarray) -> np.ndarray:
     """Which points lie where `region` is true; a point belongs to the pixel whose centre is nearest.
 
     Parameters

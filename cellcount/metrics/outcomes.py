@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cellcount.metrics.matching import match
+from cellcount.nouns import Prediction, Sample
 
 
 class Outcomes(NamedTuple):
@@ -22,7 +23,7 @@ class Outcomes(NamedTuple):
     missed: np.ndarray
 
 
-def mask_outcomes(sample, prediction, background, tolerance):
+def mask_outcomes(sample: Sample, prediction: Prediction, background: np.ndarray, tolerance: float) -> Outcomes:
     """Sort masks and annotated points into `Outcomes`.
 
     Parameters

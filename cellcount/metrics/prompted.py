@@ -1,11 +1,19 @@
 """What became of prompts: how many masks, how large, how much they overlap, and what they lie on."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from cellcount.metrics.segmentation import box_iou
 
+if TYPE_CHECKING:
+    from cellcount.methods.masks import Masks
 
-def assigned(masks, centres):
+
+def assigned(masks: Masks, centres: np.ndarray) -> Masks:
     """The masks of an automatic mode as if each cell had been asked for: `Masks`, one for each centre.
 
     A centre takes the smallest of the masks that contain it, or none; one mask may be taken by several.
@@ -23,7 +31,15 @@ def assigned(masks, centres):
     return masks.take(taken)
 
 
-def prompt_scores(masks, centres, *, found=None, labels=None, of=None, boxes=None):
+def prompt_scores(
+    masks: Masks,
+    centres: np.ndarray,
+    *,
+    found: int | None = None,
+    labels: np.ndarray | None = None,
+    of: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+) -> dict[str, float]:
     """Raw numbers on the masks of one image's prompts.
 
     Parameters
@@ -69,7 +85,7 @@ def prompt_scores(masks, centres, *, found=None, labels=None, of=None, boxes=Non
     return scores
 
 
-def prompt_summary(rows):
+def prompt_summary(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Scores pooled over images, from several dicts of `prompt_scores`.
 
     Returns
@@ -79,10 +95,10 @@ def prompt_summary(rows):
         px); own and others (shares of the masks); iou and half (mean, share of the cells) or nan; box_iou or nan.
     """
 
-    def total(name):
+    def total(name: str) -> float:
         return float(np.nansum([row.get(name, 0) for row in rows]))  # not every image has boxes
 
-    def share(part, whole):
+    def share(part: str, whole: str) -> float:
         return total(part) / total(whole) if total(whole) else np.nan
 
     return {

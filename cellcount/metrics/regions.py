@@ -1,11 +1,13 @@
 """How well two regions agree."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cellcount.errors import DataError, ParameterError
+from cellcount.nouns import Sample
 
 
-def overlap(true, predicted):
+def overlap(true: ArrayLike, predicted: ArrayLike) -> tuple[int, int]:
     """Intersection and union of two regions, px: their ratio is the IoU (Jaccard index), also when summed over images.
 
     Parameters
@@ -27,13 +29,13 @@ def overlap(true, predicted):
     return int((true & predicted).sum()), int((true | predicted).sum())
 
 
-def iou(true, predicted):
+def iou(true: ArrayLike, predicted: ArrayLike) -> float:
     """Intersection over union of two regions, (H, W) bool each; 1 if both are empty."""
     intersection, union = overlap(true, predicted)
     return intersection / union if union else 1.0
 
 
-def covered(sample):
+def covered(sample: Sample) -> np.ndarray:
     """Where the cells of a Sample with masks lie, (H, W) bool.
 
     Cells that reach in from outside have no mask, as nobody should find their nucleus, but they cover ground: the

@@ -1,14 +1,17 @@
 """From matchings of single images to one score with an interval."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cellcount.errors import ParameterError
-from cellcount.metrics.matching import f1
+from cellcount.metrics.matching import Matching, f1
 
 READINGS = ("whole", "near")
 
 
-def pooled(tp, fp, fn):
+def pooled(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> dict[str, float]:
     """Precision, recall and F1 from counts summed over images; each (K,) int. A dict of floats."""
     tp, fp, fn = (int(np.sum(counts)) for counts in (tp, fp, fn))
     return {
@@ -18,12 +21,21 @@ def pooled(tp, fp, fn):
     }
 
 
-def per_image(tp, fp, fn):
+def per_image(tp: Sequence[int], fp: Sequence[int], fn: Sequence[int]) -> np.ndarray:
     """F1 of each image, (K,) float, from counts (K,) int."""
     return np.array([f1(*counts) for counts in zip(tp, fp, fn, strict=True)])
 
 
-def bootstrap(tp, fp, fn, *, statistic="pooled", level=0.95, draws=2000, seed=0):
+def bootstrap(
+    tp: ArrayLike,
+    fp: ArrayLike,
+    fn: ArrayLike,
+    *,
+    statistic: str = "pooled",
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
     """Percentile bootstrap interval of F1 over the images, or parts of images, that the counts come from.
 
     Whole images are resampled, since the errors inside of one are not independent. With one or two images there is
@@ -56,13 +68,15 @@ def bootstrap(tp, fp, fn, *, statistic="pooled", level=0.95, draws=2000, seed=0)
     return float(low), float(high)
 
 
-def _f1(counts):
+def _f1(counts: np.ndarray) -> np.ndarray:
     tp, fp, fn = counts
     whole = 2 * tp + fp + fn
     return np.divide(2 * tp, whole, out=np.ones_like(whole), where=whole > 0)
 
 
-def parts_of(true, predicted, matching, shape, parts=4):
+def parts_of(
+    true: np.ndarray, predicted: np.ndarray, matching: Matching, shape: tuple[int, ...], parts: int = 4
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Counts of a matching in parts x parts equal pieces of the image.
 
     A pair and a missed cell belong to the piece of the true point, a false one to that of the predicted point.
@@ -79,11 +93,11 @@ def parts_of(true, predicted, matching, shape, parts=4):
     tp, fp, fn : (parts**2,) int each
     """
 
-    def piece(points):
+    def piece(points: np.ndarray) -> np.ndarray:
         index = ((points + 0.5) * parts / np.array(shape)).astype(int).clip(0, parts - 1)
         return index[:, 0] * parts + index[:, 1]
 
-    def count(points):
+    def count(points: np.ndarray) -> np.ndarray:
         return np.bincount(piece(points), minlength=parts**2)
 
     found, right = matching.pairs.T

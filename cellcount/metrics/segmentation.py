@@ -3,6 +3,8 @@
 The matching of masks is StarDist's (`stardist.matching`, Schmidt et al. 2018); importing it loads no TensorFlow.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
@@ -12,7 +14,13 @@ from cellcount.errors import DataError
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # .5 to .95, as in COCO
 
 
-def segmentation_counts(true, predicted, *, valid=None, thresholds=IOU_THRESHOLDS):
+def segmentation_counts(
+    true: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    valid: np.ndarray | None = None,
+    thresholds: Sequence[float] = IOU_THRESHOLDS,
+) -> list[dict[str, float]]:
     """Match predicted to true masks, one to one, at several thresholds of their intersection over union.
 
     Parameters
@@ -52,7 +60,7 @@ def segmentation_counts(true, predicted, *, valid=None, thresholds=IOU_THRESHOLD
     ]
 
 
-def segmentation_scores(counts):
+def segmentation_scores(counts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Scores of one image, or pooled over several.
 
     Parameters
@@ -72,7 +80,7 @@ def segmentation_scores(counts):
         total = sums.setdefault(row["iou_threshold"], np.zeros(4))
         total += [row["tp"], row["fp"], row["fn"], row["iou_sum"]]
 
-    def ap(threshold):
+    def ap(threshold: float) -> float:
         tp, fp, fn, _ = sums[threshold]
         return float(tp / (tp + fp + fn)) if tp + fp + fn else 1.0
 
@@ -85,7 +93,7 @@ def segmentation_scores(counts):
     return scores | {"pq": float(sq * rq), "sq": float(sq), "rq": float(rq)}
 
 
-def paired_iou(true, predicted, count):
+def paired_iou(true: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
     """Intersection over union of masks that belong together by their number, as pseudo-masks and true masks do.
 
     Parameters
@@ -105,7 +113,7 @@ def paired_iou(true, predicted, count):
     return shared / np.maximum(either, 1)
 
 
-def box_iou(boxes, labels):
+def box_iou(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How well masks agree with drawn boxes, by their bounding boxes.
 
     Each drawn box gets at most one mask, so that the sum over all is largest (Kuhn 1955). Masks left over say
@@ -141,7 +149,7 @@ def box_iou(boxes, labels):
     return agreement
 
 
-def without(labels, region):
+def without(labels: np.ndarray, region: np.ndarray) -> np.ndarray:
     """`labels` (H, W) int without the masks of which more than half lies in `region` (H, W) bool."""
     size = np.bincount(labels.ravel())
     outside = np.bincount(labels[region], minlength=len(size))

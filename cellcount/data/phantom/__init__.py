@@ -4,6 +4,8 @@
 `annotator` clicks on them as a person would, `statistics` compares the result with real images.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cellcount.data.phantom.annotator import annotate
@@ -29,7 +31,9 @@ FIELDS = {
 SEEDS = {"train": 1000, "validation": 2000, "test": 3000}
 
 
-def load(split=None, *, fields=None, size=(640, 640), seed=0):
+def load(
+    split: str | None = None, *, fields: int | None = None, size: tuple[int, int] = (640, 640), seed: int = 0
+) -> list[Sample]:
     """The default set of simulated fields: 4 to train, 2 to validate, 4 to test; the last of train and test confluent.
 
     Parameters
@@ -66,29 +70,29 @@ def load(split=None, *, fields=None, size=(640, 640), seed=0):
     ]
 
 
-def _look(confluence):
+def _look(confluence: float) -> dict[str, float]:
     """Parameters of a field: in a closed sheet the cells are flat, crowded, granular, and pile up."""
     sheet = {"spacing": 20.0, "thickness": 0.42, "granularity": 1.25, "cracks": 2.0, "haze": 0.1}
     return {"confluence": confluence, **(sheet if confluence == 1 else {})}
 
 
 def simulate(
-    seed,
-    size=(512, 512),
+    seed: int | Sequence[int],
+    size: tuple[int, int] = (512, 512),
     *,
-    confluence=0.62,
-    spacing=21.0,
-    rounded=0.06,
-    dead=8.0,
-    thickness=0.54,
-    granularity=1.0,
-    cracks=0.8,
-    haze=0.02,
-    quality=90,
-    noise=1.0,
-    name=None,
-    split="",
-):
+    confluence: float = 0.62,
+    spacing: float = 21.0,
+    rounded: float = 0.06,
+    dead: float = 8.0,
+    thickness: float = 0.54,
+    granularity: float = 1.0,
+    cracks: float = 0.8,
+    haze: float = 0.02,
+    quality: int = 90,
+    noise: float = 1.0,
+    name: str | None = None,
+    split: str = "",
+) -> Sample:
     """Simulate one field.
 
     Parameters
@@ -163,6 +167,6 @@ def simulate(
     )
 
 
-def _within(points, height, width):
+def _within(points: np.ndarray, height: int, width: int) -> np.ndarray:
     """(N,) bool: which canvas points lie on the pixels of the field."""
     return ((points >= MARGIN) & (points <= np.array([height - 1, width - 1]) + MARGIN)).all(axis=1)

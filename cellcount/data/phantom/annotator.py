@@ -6,9 +6,18 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cellcount.errors import ParameterError
+from cellcount.nouns import Sample
 
 
-def annotate(sample, seed, *, missed=0.08, missed_in_dense=0.2, position_noise_px=3.5, dead_as_live=0.1):
+def annotate(
+    sample: Sample,
+    seed: int,
+    *,
+    missed: float = 0.08,
+    missed_in_dense: float = 0.2,
+    position_noise_px: float = 3.5,
+    dead_as_live: float = 0.1,
+) -> Sample:
     """What a person would have clicked on a simulated field.
 
     The chance to overlook a cell grows linearly from `missed` to `missed_in_dense` with the rank of its local
@@ -69,7 +78,7 @@ def annotate(sample, seed, *, missed=0.08, missed_in_dense=0.2, position_noise_p
     )
 
 
-def _crowding(points, radius=60):
+def _crowding(points: np.ndarray, radius: float = 60) -> np.ndarray:
     """(N,) float64 in [0, 1]: rank of each point's number of neighbours within `radius` px."""
     if len(points) < 2:
         return np.zeros(len(points))

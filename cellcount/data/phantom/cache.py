@@ -5,9 +5,11 @@ import hashlib
 import json
 import logging
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,7 @@ ARRAYS = ("points", "valid", "labels", "dead")
 MADE_WITH = ("numpy", "scipy", "scikit-image", "pillow")  # other releases may give other bytes
 
 
-def cached(simulate, seed, size, **params):
+def cached(simulate: Callable[..., Sample], seed: int | Sequence[int], size: tuple[int, int], **params: Any) -> Sample:
     """`simulate(seed, size, **params)`, from the cache folder if it was made before by the same code.
 
     Parameters
@@ -50,13 +52,13 @@ def cached(simulate, seed, size, **params):
 
 
 @functools.cache
-def _code():
+def _code() -> list[str]:
     """What decides the bytes besides the arguments: the simulation's source, and the libraries under it."""
     source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     return [hashlib.sha256(source).hexdigest(), *(f"{name} {version(name)}" for name in MADE_WITH)]
 
 
-def _write(sample, path):
+def _write(sample: Sample, path: Path) -> None:
     about = {
         "name": sample.name, "split": sample.split, "pixel_size_um": sample.pixel_size_um,
         "meta": {key: value for key, value in sample.meta.items() if key != "rounded"},
@@ -67,7 +69,7 @@ def _write(sample, path):
         np.savez_compressed(temporary, gray=gray, rounded=sample.meta["rounded"], about=json.dumps(about), **arrays)
 
 
-def _read(path):
+def _read(path: Path) -> Sample:
     with np.load(path, allow_pickle=False) as stored:
         about = json.loads(str(stored["about"]))
         image = stored["gray"].astype(np.float32) / 255

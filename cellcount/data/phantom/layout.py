@@ -44,7 +44,7 @@ class Layout:
     labels: np.ndarray
 
 
-def smooth_noise(rng, shape, sigma):
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
     """Gaussian random field (H, W) float64 of mean 0 and standard deviation 1, correlated over `sigma` px."""
     spectrum = fft.rfft2(rng.standard_normal(shape))
     fy, fx = fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None]
@@ -52,7 +52,9 @@ def smooth_noise(rng, shape, sigma):
     return (field - field.mean()) / field.std()
 
 
-def lay_out(rng, shape, *, confluence, spacing, rounded_fraction):
+def lay_out(
+    rng: np.random.Generator, shape: tuple[int, ...], *, confluence: float, spacing: float, rounded_fraction: float
+) -> Layout:
     """Place and shape the cells of one field.
 
     Parameters
@@ -83,7 +85,7 @@ def lay_out(rng, shape, *, confluence, spacing, rounded_fraction):
     return Layout(centres[owned], axes[owned], angle[owned], rounded[owned], renumber[labels])
 
 
-def _scatter(rng, ground, spacing):
+def _scatter(rng: np.random.Generator, ground: np.ndarray, spacing: float) -> np.ndarray:
     """Poisson-disk sampling of the ground, each cell with its own exclusion distance; few cells lie outside."""
     height, width = ground.shape
     trials = int(TRIALS * ground.size / spacing**2)
@@ -102,7 +104,9 @@ def _scatter(rng, ground, spacing):
     return chosen
 
 
-def _choose_rounded(rng, shape, centres, fraction):
+def _choose_rounded(
+    rng: np.random.Generator, shape: tuple[int, ...], centres: np.ndarray, fraction: float
+) -> np.ndarray:
     """(N,) bool: rounded cells sit in groups, so they are drawn from the highest places of a smooth field."""
     height = smooth_noise(rng, shape, 30)[tuple(np.rint(centres).astype(int).T)]
     height = height + 0.7 * rng.standard_normal(len(centres))
@@ -112,7 +116,9 @@ def _choose_rounded(rng, shape, centres, fraction):
     return rounded
 
 
-def _divide(rng, centres, rounded, share=0.2):
+def _divide(
+    rng: np.random.Generator, centres: np.ndarray, rounded: np.ndarray, share: float = 0.2
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Replace a share of the rounded cells by a pair that has just divided; returns centres, rounded, radius px."""
     radius = np.where(rounded, rng.uniform(11.0, 15.5, len(centres)), 0.0)
     pairs = rounded & (rng.random(len(centres)) < share)
@@ -127,7 +133,14 @@ def _divide(rng, centres, rounded, share=0.2):
     )
 
 
-def _shapes(rng, shape, at, lonely, rounded, radius):
+def _shapes(
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    at: tuple[np.ndarray, ...],
+    lonely: np.ndarray,
+    rounded: np.ndarray,
+    radius: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Half axes (N, 2) px and direction (N,) rad: neighbours tend to lie parallel, lonely cells are longer."""
     order = [smooth_noise(rng, shape, 45)[at] for _ in range(2)]
     angle = 0.5 * np.arctan2(*order) + rng.normal(0, 0.35, len(lonely))  # half: a nematic direction has no head
@@ -138,7 +151,7 @@ def _shapes(rng, shape, at, lonely, rounded, radius):
     return axes, angle
 
 
-def _outline(rng, centre, axes, angle, lonely):
+def _outline(rng: np.random.Generator, centre: np.ndarray, axes: np.ndarray, angle: float, lonely: bool) -> np.ndarray:
     """(8 K, 2) (y, x) px: a star with K = 2 to 5 pointed tips on which concave sides hang.
 
     Every eighth point is a tip, every fourth between two of them a waist.
@@ -149,7 +162,7 @@ def _outline(rng, centre, axes, angle, lonely):
     longest = 1.05 + (1.3 if lonely else 0.8) * rng.beta(1.2, 2.2, tips) + (0.4 if tips == 2 else 0)
     middle = turn + np.diff(np.append(turn, turn[0] + 2 * np.pi)) / 2
 
-    def place(direction, factor):
+    def place(direction: np.ndarray, factor: np.ndarray) -> np.ndarray:
         radius = factor / np.hypot(np.cos(direction) / axes[0], np.sin(direction) / axes[1])
         return radius[:, None] * np.stack([np.sin(direction), np.cos(direction)], 1)
 
@@ -163,7 +176,15 @@ def _outline(rng, centre, axes, angle, lonely):
     return np.stack([y * cosine + x * sine, x * cosine - y * sine], 1) + centre
 
 
-def _tessellate(rng, shape, centres, axes, angle, rounded, lonely):
+def _tessellate(
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    centres: np.ndarray,
+    axes: np.ndarray,
+    angle: np.ndarray,
+    rounded: np.ndarray,
+    lonely: np.ndarray,
+) -> np.ndarray:
     """Divide the covered ground among the cells; (H, W) int32."""
     covered = np.zeros(shape, bool)
     distance = np.full(shape, 9.0)
@@ -198,7 +219,7 @@ def _tessellate(rng, shape, centres, axes, angle, rounded, lonely):
     return watershed(distance, markers, mask=covered).astype(np.int32)
 
 
-def _span(covered, points, radius):
+def _span(covered: np.ndarray, points: np.ndarray, radius: float) -> None:
     """Fill, in place, the triangles between `points` (K, 2) px whose circumcircle is smaller than `radius` px.
 
     This is the alpha shape of the points (Edelsbrunner, Kirkpatrick and Seidel 1983): neighbours close up to a

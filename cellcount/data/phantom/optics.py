@@ -17,6 +17,7 @@ normalised by its sum), and the field is not linearised, because thick cells del
 """
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -29,7 +30,13 @@ RING_BLUR = ((4.8, 0.9), (18.0, 0.1))  # (sigma px, share): width and tail of th
 APERTURE = 1.1  # px; Gaussian that stands for the objective's aperture, about 0.6 of its resolution
 
 
-def phase_contrast(phase, *, zeta=RING_TRANSMISSION, blur=RING_BLUR, aperture=APERTURE):
+def phase_contrast(
+    phase: np.ndarray,
+    *,
+    zeta: float = RING_TRANSMISSION,
+    blur: Sequence[tuple[float, float]] = RING_BLUR,
+    aperture: float = APERTURE,
+) -> np.ndarray:
     """Intensity behind a positive phase-contrast objective, relative to the empty field.
 
     Parameters
@@ -60,7 +67,9 @@ def phase_contrast(phase, *, zeta=RING_TRANSMISSION, blur=RING_BLUR, aperture=AP
     return np.abs(beside - 1j * zeta * caught) ** 2 / zeta**2
 
 
-def split_light(phase, *, blur=RING_BLUR, aperture=APERTURE):
+def split_light(
+    phase: np.ndarray, *, blur: Sequence[tuple[float, float]] = RING_BLUR, aperture: float = APERTURE
+) -> tuple[np.ndarray, np.ndarray]:
     """The two parts of the light behind a specimen, before the phase ring acts on one of them.
 
     Arguments as in `phase_contrast`.
@@ -84,7 +93,18 @@ def split_light(phase, *, blur=RING_BLUR, aperture=APERTURE):
     return field - caught, caught
 
 
-def photograph(rng, intensity, *, level=166.0, blur=0.6, gradient=0.03, shade=0.012, tone=0.35, noise=1.0, quality=90):
+def photograph(
+    rng: np.random.Generator,
+    intensity: np.ndarray,
+    *,
+    level: float = 166.0,
+    blur: float = 0.6,
+    gradient: float = 0.03,
+    shade: float = 0.012,
+    tone: float = 0.35,
+    noise: float = 1.0,
+    quality: int = 90,
+) -> np.ndarray:
     """What the camera stores of an intensity, as 8 bit and after JPEG compression.
 
     Parameters

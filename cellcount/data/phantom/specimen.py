@@ -10,13 +10,15 @@ from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
 from skimage.segmentation import find_boundaries
 
-from cellcount.data.phantom.layout import smooth_noise
+from cellcount.data.phantom.layout import Layout, smooth_noise
 
 GROUP = 4  # cells that stick together; wide bright cracks run between such groups
 CLEAR = 14.0  # px, a dead cell's radius and a nucleolus' more
 
 
-def cell_phase(rng, layout, *, thickness=0.62, granularity=1.0, cracks=1.0):
+def cell_phase(
+    rng: np.random.Generator, layout: Layout, *, thickness: float = 0.62, granularity: float = 1.0, cracks: float = 1.0
+) -> np.ndarray:
     """Phase of all live cells.
 
     Parameters
@@ -42,12 +44,14 @@ def cell_phase(rng, layout, *, thickness=0.62, granularity=1.0, cracks=1.0):
     return phase
 
 
-def _per_cell(layout, values):
+def _per_cell(layout: Layout, values: np.ndarray) -> np.ndarray:
     """(H, W): the value of the cell that owns a pixel, 0 on the background."""
     return np.concatenate([[0.0], values])[layout.labels]
 
 
-def _spread(rng, layout, thickness, granularity, cracks):
+def _spread(
+    rng: np.random.Generator, layout: Layout, thickness: float, granularity: float, cracks: float
+) -> np.ndarray:
     """Bodies of the spread cells: a plateau with a steep free edge, lower at the shared borders."""
     labels, shape, number = layout.labels, layout.labels.shape, len(layout.centres)
     flat = np.append(True, layout.rounded)[labels]
@@ -73,7 +77,7 @@ def _spread(rng, layout, thickness, granularity, cracks):
     return np.where(flat, 0.0, np.maximum(phase, 0.0))
 
 
-def _between_groups(rng, layout):
+def _between_groups(rng: np.random.Generator, layout: Layout) -> np.ndarray:
     """(H, W) px: distance from the nearest border between two groups of about `GROUP` cells."""
     number = len(layout.centres)
     if number < 2:
@@ -83,7 +87,9 @@ def _between_groups(rng, layout):
     return ndi.distance_transform_edt(~find_boundaries(group, mode="inner"))
 
 
-def _around(shape, centre, reach):
+def _around(
+    shape: tuple[int, ...], centre: np.ndarray, reach: int
+) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
     """Slices of `reach` px around a centre, clipped to the canvas, and the open grids y, x px from the centre."""
     low = np.clip(np.floor(centre).astype(int) - reach, 0, shape)
     high = np.clip(np.floor(centre).astype(int) + reach + 1, 0, shape)
@@ -91,14 +97,14 @@ def _around(shape, centre, reach):
     return (slice(low[0], high[0]), slice(low[1], high[1])), y - centre[0], x - centre[1]
 
 
-def _window(layout, index, reach=20):
+def _window(layout: Layout, index: int, reach: int = 20) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
     """Slices around a cell's centre, with the coordinates (along, across) px in the cell's own frame."""
     turn = layout.angle[index]
     window, y, x = _around(layout.labels.shape, layout.centres[index], reach)
     return window, x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
 
 
-def _nucleus(rng, phase, layout, index):
+def _nucleus(rng: np.random.Generator, phase: np.ndarray, layout: Layout, index: int) -> None:
     """A paler disk with a fine rim and one to four dense nucleoli, kept inside of its cell."""
     window, along, across = _window(layout, index)
     own = layout.labels[window] == index + 1
@@ -117,7 +123,7 @@ def _nucleus(rng, phase, layout, index):
         patch += own * rng.uniform(0.16, 0.34) * np.exp(-((np.maximum(spot, 0) / rng.uniform(1.9, 3.4)) ** 4))
 
 
-def _sphere(rng, phase, layout, index):
+def _sphere(rng: np.random.Generator, phase: np.ndarray, layout: Layout, index: int) -> None:
     """A rounded live cell: a ball, sometimes with the bar of a metaphase plate."""
     window, along, across = _window(layout, index)
     half = layout.axes[index]
@@ -128,7 +134,7 @@ def _sphere(rng, phase, layout, index):
     phase[window] = phase[window] * (1 - cover) + ball
 
 
-def _ball(rng, depth, *, lumps):
+def _ball(rng: np.random.Generator, depth: np.ndarray, *, lumps: float) -> tuple[np.ndarray, np.ndarray]:
     """Phase (H, W) rad of a ball, given the depth in px inside of its edge, and how far it covers what lies below.
 
     A ball delays the light by about one wave, and its side is steeper than the objective can resolve. Whole waves
@@ -144,7 +150,7 @@ def _ball(rng, depth, *, lumps):
     return ndi.gaussian_filter(ball * (depth > 0), soft), ndi.gaussian_filter((depth > 0).astype(float), soft)
 
 
-def add_debris(rng, phase, *, dead, nuclei):
+def add_debris(rng: np.random.Generator, phase: np.ndarray, *, dead: float, nuclei: np.ndarray) -> np.ndarray:
     """Add dead cells and crumbs to a specimen, in place.
 
     Parameters
@@ -173,13 +179,13 @@ def add_debris(rng, phase, *, dead, nuclei):
     return centres
 
 
-def _blob(phase, centre, sigma, height):
+def _blob(phase: np.ndarray, centre: np.ndarray, sigma: float, height: float) -> None:
     """Add one Gaussian of `sigma` px and `height` rad in place."""
     window, y, x = _around(phase.shape, centre, int(np.ceil(4 * sigma)))
     phase[window] += height * np.exp(-(y**2 + x**2) / (2 * sigma**2))
 
 
-def out_of_focus(rng, covered, haze):
+def out_of_focus(rng: np.random.Generator, covered: np.ndarray, haze: float) -> np.ndarray:
     """Light (H, W) float64, relative to the empty field, of cells that lie on others, too far up to be seen sharply.
 
     `covered` (H, W) bool is where there are cells, `haze` the median of the light over a closed sheet.
@@ -188,7 +194,7 @@ def out_of_focus(rng, covered, haze):
     return haze * piles * ndi.gaussian_filter(covered.astype(float), 14)
 
 
-def disc(radius, phase, side):
+def disc(radius: float, phase: float, side: int) -> np.ndarray:
     """A round, flat cell: (side, side) float64, rad. `radius` px, `phase` rad; the border pixels are partly covered."""
     y, x = np.indices((side, side)) - side // 2
     return phase * np.clip(radius + 0.5 - np.hypot(y, x), 0, 1)

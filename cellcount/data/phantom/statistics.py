@@ -6,11 +6,12 @@ from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
 
 from cellcount.data.valid import background
+from cellcount.nouns import Sample
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
-def intensity_histogram(image, bins=64):
+def intensity_histogram(image: np.ndarray, bins: int = 64) -> tuple[np.ndarray, np.ndarray]:
     """Relative frequency of the intensities.
 
     Parameters
@@ -29,7 +30,7 @@ def intensity_histogram(image, bins=64):
     return (edges[:-1] + edges[1:]) / 2, counts / counts.sum()
 
 
-def radial_power_spectrum(image, tile=256):
+def radial_power_spectrum(image: np.ndarray, tile: int = 256) -> tuple[np.ndarray, np.ndarray]:
     """Power of the intensity's fluctuations over spatial frequency, averaged over directions and tiles.
 
     Half-overlapping tiles (Welch 1967), each minus its mean and under a Hann window, so that images of different
@@ -65,7 +66,7 @@ def radial_power_spectrum(image, tile=256):
     return radii / tile, mean[radii]
 
 
-def describe(sample):
+def describe(sample: Sample) -> dict[str, float]:
     """Density, spacing, size and intensity of a sample.
 
     Parameters
@@ -101,7 +102,7 @@ def describe(sample):
     return {name: float(value) for name, value in found.items()}
 
 
-def _box_sides(sample):
+def _box_sides(sample: Sample) -> np.ndarray:
     """(K, 2) height and width px of the cells' bounding boxes."""
     if sample.boxes is not None:
         return sample.boxes[:, 2:] - sample.boxes[:, :2]
