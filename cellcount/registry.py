@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")  # of no use on the first line of a chapter
@@ -196,8 +197,8 @@ def fetch(name: str, path: str, progress: bool = False) -> Path:
     if found is not None:
         return found
     known = known_file(name, path)
-    _demand(known.url, f"{name}/{path}", known.bytes, _ways(name, path))
-    return _download(known.url, known.sha256, cache_root() / name / path, progress, _ways(name, path))
+    url = _demand(known.url, f"{name}/{path}", known.bytes, _ways(name, path))
+    return _download(url, known.sha256, cache_root() / name / path, progress, _ways(name, path))
 
 
 def fetch_all(name: str, paths: Iterable[str] | None = None, progress: bool = True) -> dict[str, Path]:
@@ -224,9 +225,9 @@ def unreachable(url: str) -> str:
     """Why the host of `url` does not answer, as a short phrase; "" if it does. Asked once per process, under 5 s."""
     import requests
 
-    host = requests.utils.urlparse(url).netloc
+    host = urlsplit(url).netloc
     if host not in _probed:
-        answer = []
+        answer: list[str] = []
 
         def ask() -> None:
             try:
@@ -281,8 +282,8 @@ def find_weights(name: str) -> Path | None:
         If a file lies at one of these places but is not the registered one, or nobody has vouched for it (`pin`).
     """
     entry = weights(name)
-    caches = (entry.cache,) if isinstance(entry.cache, str) else entry.cache or ()
-    caches = [_expanded(cache) for cache in caches]
+    named = (entry.cache,) if isinstance(entry.cache, str) else entry.cache or ()
+    caches = [_expanded(cache) for cache in named]
     ours = [folder / entry.filename for folder in _weights_folders()]
     for place in [*ours[:-1], *caches, ours[-1]]:
         if place.is_file():
@@ -319,8 +320,8 @@ def fetch_weights(name: str, progress: bool = True) -> Path:
     ways = ways_to_weights(name)
     if digest is None:
         raise NotAvailableError(f"Not on this machine: weights {name} ({megabytes(entry.bytes)}). To get them, {ways}.")
-    _demand(entry.url, f"weights {name}", entry.bytes, ways)
-    return _download(entry.url, digest, cache_root() / "weights" / entry.filename, progress, ways)
+    url = _demand(entry.url, f"weights {name}", entry.bytes, ways)
+    return _download(url, digest, cache_root() / "weights" / entry.filename, progress, ways)
 
 
 def ways_to_weights(name: str) -> str:
@@ -346,16 +347,17 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3))} kB"
 
 
-def _ways(name: str, path: Path | str = "") -> str:
+def _ways(name: str, path: str = "") -> str:
     place = f"it at {name}/{path}" if path else f"the files at {name}/..."
     return f"run `cellcount data fetch {name}` with a network, or put {place} in the folder named by CELLCOUNT_DATA"
 
 
-def _demand(url: str | None, what: str, size: int, ways: str) -> None:
-    """Raise NotAvailableError unless `url` is an address whose host answers."""
+def _demand(url: str | None, what: str, size: int, ways: str) -> str:
+    """The `url`, if it is an address whose host answers; else raise NotAvailableError."""
     reason = _refusal(url)
-    if reason:
+    if reason or url is None:
         raise NotAvailableError(f"Not on this machine: {what} ({megabytes(size)}); {reason}. To get it, {ways}.")
+    return url
 
 
 def _refusal(url: str | None) -> str:
@@ -383,7 +385,7 @@ def _download(url: str, digest: str, target: Path, progress: bool, ways: str) ->
 
 
 def _verify(path: Path, known: KnownFile | Weights) -> None:
-    algorithm, _, expected = known.sha256.rpartition(":")
+    algorithm, _, expected = (known.sha256 or "").rpartition(":")
     found = _digest(path, algorithm or "sha256")
     if found != expected:
         name = algorithm.upper() or "SHA-256"
@@ -401,8 +403,8 @@ def digest(path: Path) -> str:
 def _digest(path: Path, algorithm: str = "sha256") -> str:
     stat = path.stat()
     key = (path.resolve(), algorithm)
-    size, modified, digest = _verified.get(key, (None, None, None))
-    if (size, modified) != (stat.st_size, stat.st_mtime_ns):
+    known = _verified.get(key)
+    if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
         digest = sha256(path) if algorithm == "sha256" else pooch.file_hash(path, alg=algorithm)
-        _verified[key] = (stat.st_size, stat.st_mtime_ns, digest)
-    return digest
+        known = _verified[key] = (stat.st_size, stat.st_mtime_ns, digest)
+    return known[2]

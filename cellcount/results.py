@@ -149,7 +149,14 @@ def mask_rows(
         sum of the pairs' intersections over unions. "boxes", where the sample has drawn ones: one row, whose tp are
         the boxes that agree with a mask by half (`box_iou`), and whose sum is that over all boxes; a mask without a
         box is no error, so fp is missing. "nothing": one row that has the number of masks only.
+
+    Raises
+    ------
+    DataError
+        If the prediction has no masks.
     """
+    if prediction.labels is None:
+        raise DataError(f"{sample.name}: the prediction has no masks that could be scored.")
     common = _provenance(sample, prediction, parameters, dataset=dataset, chapter=chapter, seed=seed, profile=profile)
     common["n_masks"] = len(prediction.points)
     found = []

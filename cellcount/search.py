@@ -1,6 +1,8 @@
 """Settings of a foreground: the best of a grid, on training fields (of a method: `cellcount.metrics.tuned`)."""
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,9 +11,12 @@ from tqdm import tqdm
 from cellcount.errors import ParameterError
 from cellcount.metrics import covered, overlap
 from cellcount.metrics.tuning import combinations
+from cellcount.nouns import Sample
 
 
-def choose_foreground(name, samples, choices, *, progress=True):
+def choose_foreground(
+    name: str, samples: Sequence[Sample], choices: Mapping[str, Sequence[Any]], *, progress: bool = True
+) -> tuple[dict[str, Any], pd.DataFrame]:
     """The settings of a foreground that overlap most with the true one.
 
     Parameters

@@ -19,7 +19,7 @@ from cellcount.data import labelstudio, thesis
 from cellcount.data.annotations import positions
 from cellcount.data.problems import raise_errors
 from cellcount.data.valid import background
-from cellcount.errors import CellcountError
+from cellcount.errors import CellcountError, DataError, NotAvailableError
 from cellcount.files import replacing
 from cellcount.nouns import Sample
 
@@ -40,15 +40,23 @@ def of_sample(sample: Sample) -> dict[str, float]:
     dict of str to float
         live, dead : cells; cells_per_megapixel; neighbour_p25, neighbour_median, neighbour_p75 : distance to the
         nearest other live cell, px (nan below two cells); trusted_share : of the image's area; background_share.
+
+    Raises
+    ------
+    DataError
+        If the sample has no points.
     """
+    points = sample.points
+    if points is None:
+        raise DataError(f"{sample.name}: there are no numbers about points that nobody has made.")
     distances = np.full(1, np.nan)
-    if len(sample.points) > 1:
-        distances = cKDTree(sample.points).query(sample.points, k=2)[0][:, 1]
+    if len(points) > 1:
+        distances = cKDTree(points).query(points, k=2)[0][:, 1]
     low, middle, high = np.quantile(distances, [0.25, 0.5, 0.75])
     return {
-        "live": len(sample.points),
+        "live": len(points),
         "dead": len(sample.dead),
-        "cells_per_megapixel": len(sample.points) / (sample.image.size / 1e6),
+        "cells_per_megapixel": len(points) / (sample.image.size / 1e6),
         "neighbour_p25": low,
         "neighbour_median": middle,
         "neighbour_p75": high,
@@ -133,7 +141,7 @@ def thesis_statistics() -> pd.DataFrame:
     NotAvailableError
         If the data is not on this machine and cannot be fetched.
     """
-    lines = []
+    lines: list[tuple[str, str, str, float]] = []
 
     def add(image: str, numbers: Mapping[str, float]) -> None:
         lines.extend(("", image, quantity, round(float(value), 4)) for quantity, value in numbers.items())
@@ -141,9 +149,11 @@ def thesis_statistics() -> pd.DataFrame:
     samples = {sample.name: sample for sample in thesis.load(["1", "2"])}
     for name, sample in samples.items():
         add(name, of_sample(sample))
-    first = samples["1"]
+    first, again = samples["1"], thesis.points_plus().points
+    if first.points is None or first.boxes is None or again is None or "background" not in first.meta:
+        raise NotAvailableError("Boxes or background of image 1 are not here: run `cellcount data fetch thesis`.")
     add("1", points_and_boxes(first.points, first.boxes))
-    add("1", second_pass(np.concatenate([first.points, first.dead]), thesis.points_plus().points))
+    add("1", second_pass(np.concatenate([first.points, first.dead]), again))
     marked = np.rint(first.meta["background"]).astype(int)
     add("1", {"background_points": len(marked), "background_found": background(first.image)[tuple(marked.T)].sum()})
     return pd.concat(

@@ -121,9 +121,11 @@ class Reader:
 
     def numbers(self, values: Sequence[object], kind: str, where: str, names: Sequence[str]) -> list[float] | None:
         """The values as finite floats, or None after reporting the first that is not one."""
+        found = []
         for name, value in zip(names, values, strict=True):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
                 shown = json.dumps(value)[:40]
                 self.problem(kind, where, f"{name} is {shown}, not a finite number.", "Correct or delete this mark.")
                 return None
-        return [float(value) for value in values]
+            found.append(float(value))
+        return found

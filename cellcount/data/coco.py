@@ -36,8 +36,8 @@ def parse(content: dict[str, Any], reader: Reader) -> list[Annotation]:
             reader.problem("coco-image", f"image {number}", what, todo)
             continue
         name = PurePosixPath(image["file_name"].replace("\\", "/")).name
-        size = (image.get("height"), image.get("width"))
-        size = size if all(isinstance(side, int) for side in size) else None
+        height, width = image.get("height"), image.get("width")
+        size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         images[image["id"]] = Annotation(reader.path.name, f"image {image['id']}", name, size)
     categories = {c.get("id"): str(c.get("name", "")) for c in content.get("categories") or [] if isinstance(c, dict)}
     bare = 0

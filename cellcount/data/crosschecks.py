@@ -70,7 +70,7 @@ def _several(rivals: list[Annotation], name: str, found: Survey) -> None:
 
 
 def _labels(annotation: Annotation, labels: Mapping[str, Sequence[str]], found: Survey) -> None:
-    unknown = {}
+    unknown: dict[str, str] = {}
     for mark in [*annotation.points, *annotation.boxes]:
         if role(mark.label, labels) is None:
             unknown.setdefault(mark.label, mark.where)
@@ -112,9 +112,9 @@ def _geometry(annotation: Annotation, name: str, size: tuple[int, int] | None, f
 
 
 def _duplicates(annotation: Annotation, name: str, found: Survey) -> None:
-    first = {}
+    first: dict[tuple, str] = {}
     for mark in annotation.points:
-        key = (tuple(np.float32(mark.position)), mark.label)
+        key = (tuple(np.asarray(mark.position, np.float32)), mark.label)
         if key in first:
             what = f"The point is at the same place of {name} as the one in {first[key]}, and counts once."
             found.problem("points-duplicate", annotation.file, mark.where, what, "Delete one of them.", "warning")

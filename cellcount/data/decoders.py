@@ -16,7 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
-
 MAX_PIXELS = 2**28  # 16,384 x 16,384, 1 GiB as float32; beyond it the file is refused before it is decoded
 EXPORT = "Export it as PNG, TIFF or JPEG."
 
@@ -31,11 +30,11 @@ def read_pillow(path: Path, problem: Callable[..., None]) -> np.ndarray | None:
     with _pil_limit:  # Pillow's own limit is global, lower than ours, and warns before it refuses
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(path)
+            image: Image.Image = Image.open(path)
         finally:
             Image.MAX_IMAGE_PIXELS = before
     with image:
-        suffixes = _FORMATS.get(image.format)
+        suffixes = _FORMATS.get(image.format or "")
         if suffixes is None:
             problem("image-format", f"The content is {image.format}, whatever the name says.", EXPORT)
             return None
@@ -44,8 +43,9 @@ def read_pillow(path: Path, problem: Callable[..., None]) -> np.ndarray | None:
             problem("image-suffix", f"The content is {image.format}, not what the name says.", todo, "warning")
         if _too_large(*image.size, problem):
             return None
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-            _pages(image.n_frames, problem)
+        frames = getattr(image, "n_frames", 1)
+        if image.format != "MPO" and frames > 1:
+            _pages(frames, problem)
             return None
         image.load()
         if image.mode in ("CMYK", "LAB", "HSV"):
@@ -109,13 +109,17 @@ def plane(tiff: TiffFile, problem: Callable[..., None]) -> TiffPage | None:
     """The TiffPage that holds the only plane of a file; None, with a problem, if its values are not gray or RGB."""
     import tifffile
 
-    page = tiff.pages[0]
+    page = tiff.pages.first
     samples = page.samplesperpixel
     planes = sum(int(np.prod(s.shape)) // (page.imagewidth * page.imagelength * samples or 1) for s in tiff.series)
     if planes > 1:
         _pages(planes, problem)
     elif page.photometric in (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.CIELAB):
-        problem("image-colour", f"The image is stored as {page.photometric.name}.", "Convert it to RGB or gray.")
+        problem(
+            "image-colour",
+            f"The image is stored as {tifffile.PHOTOMETRIC(page.photometric).name}.",
+            "Convert it to RGB or gray.",
+        )
     elif samples not in (1, 2, 3, 4):
         problem("image-channels", f"The image has {samples} channels.", "Save one channel, or RGB.")
     elif page.dtype is None or page.dtype.kind not in "uifb":
@@ -131,6 +135,8 @@ def plain(pixels: np.ndarray, page: TiffPage, problem: Callable[..., None]) -> n
 
     samples = page.samplesperpixel
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        if page.colormap is None:
+            raise ValueError("its palette is missing")
         return np.moveaxis(page.colormap[:, pixels[..., 0]], 0, -1)
     if samples in (2, 4):
         pixels = _drop_alpha(pixels, problem)

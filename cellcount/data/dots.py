@@ -62,5 +62,6 @@ def read(path: Path | str, image: str = "") -> tuple[list[Annotation], list[Prob
         reader.problem("dots-dense", "", what, "Draw dots on a black picture, save it as PNG and not as JPEG.")
         return [], reader.problems
     points = [Mark(tuple(point), "", f"dot at y {point[0]:g}, x {point[1]:g}") for point in centres(pixels).tolist()]
-    annotation = Annotation(reader.path.name, "", image or Path(path).stem, pixels.shape[:2], points=points)
+    height, width = pixels.shape[:2]
+    annotation = Annotation(reader.path.name, "", image or Path(path).stem, (height, width), points=points)
     return [annotation], reader.problems

@@ -128,7 +128,7 @@ def _sample(stem: str, found: Survey, channel: str | None) -> Sample:
         name=stem,
         image=image,
         points=live if looked else None,
-        valid=valid_region(image, np.concatenate([live, dead])) if sparse else None,
+        valid=valid_region(image, np.concatenate([live, dead])) if sparse else np.ones(image.shape, bool),
         pixel_size_um=wanted.pixel_size_um,
         boxes=boxes if len(boxes) else None,
         dead=dead,
@@ -144,7 +144,8 @@ def _sample(stem: str, found: Survey, channel: str | None) -> Sample:
 
 def _rows(found: Survey) -> tuple[list[tables.Row], list[tables.Row]]:
     """Rows of points.csv and boxes.csv, under this project's own labels."""
-    points, boxes = [], []
+    points: list[tables.Row] = []
+    boxes: list[tables.Row] = []
     for stem in sorted(found.images, key=natural):
         name, labels = found.images[stem].name, found.settings.labels
         marks, boxed, looked = _marks(stem, found)

@@ -46,6 +46,7 @@ def read_image(path: Path | str, channel: str = "auto") -> np.ndarray:
     known_channel(channel)
     pixels, problems = decode(path)
     raise_errors(problems)
+    assert pixels is not None  # `decode` gives None only beside an error
     return as_gray(pixels, channel)
 
 
@@ -159,7 +160,7 @@ def flat_channel(pixels: np.ndarray, channel: str = "auto") -> str:
         return ""
     deviations = dict(zip(("red", "green", "blue"), pixels.std(axis=(0, 1), dtype=np.float64), strict=True))
     chosen = "green" if channel == "auto" else channel
-    best = max(deviations, key=deviations.get)
+    best = max(deviations, key=lambda name: deviations[name])
     if deviations[chosen] >= FLAT * deviations[best]:
         return ""
     return f"The {chosen} channel is nearly constant; the image is in the {best} one."

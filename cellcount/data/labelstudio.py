@@ -43,7 +43,8 @@ def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
 
 def parse(content: list[Any], reader: Reader) -> list[Annotation]:
     """The `Annotation`s of parsed JSON; problems go to `reader`."""
-    found, cancelled = [], 0
+    found: list[Annotation] = []
+    cancelled = 0
     for number, task in enumerate(content, 1):
         if not isinstance(task, dict):
             todo = "Export the project again as JSON."
@@ -79,8 +80,8 @@ def parse(content: list[Any], reader: Reader) -> list[Annotation]:
 
 def image_name(task: dict[str, Any]) -> str | None:
     """The image's file name, from the task's data (an address or path), else from the uploaded file; or None."""
-    data = task.get("data") if isinstance(task.get("data"), dict) else {}
-    for value in [*data.values(), task.get("file_upload")]:
+    data = task.get("data")
+    for value in [*(data.values() if isinstance(data, dict) else ()), task.get("file_upload")]:
         if not isinstance(value, str):
             continue
         address = urlparse(value)
@@ -112,8 +113,9 @@ def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Read
 
 def _mark(result: dict[str, Any], kind: str, place: str, found: Annotation, reader: Reader) -> None:
     """Add one key point or rectangle to the annotation `found`."""
-    value = result.get("value") if isinstance(result.get("value"), dict) else {}
-    size = (result.get("original_height"), result.get("original_width"))
+    value: Any = result.get("value")
+    value = value if isinstance(value, dict) else {}
+    size: tuple[Any, Any] = (result.get("original_height"), result.get("original_width"))
     if not all(isinstance(side, int) and side > 0 for side in size):
         what, todo = f"The size of the image is given as {size[1]} x {size[0]}.", "Export the project again."
         return reader.problem("ls-no-size", place, what, todo)
@@ -135,7 +137,8 @@ def _mark(result: dict[str, Any], kind: str, place: str, found: Annotation, read
     labels = value.get("keypointlabels") or value.get("rectanglelabels") or value.get("labels") or [""]
     label = str(labels[0])
     if box:
-        corners = _corners(*numbers, value.get("rotation") or 0, size)
+        x, y, width, height = numbers
+        corners = _corners(x, y, width, height, value.get("rotation") or 0, size)
         if value.get("rotation"):
             what = f"The rectangle is rotated by {value['rotation']:g} degrees; its upright bounds are used."
             reader.problem("ls-box-rotated", place, what, "Draw upright rectangles for tighter boxes.", "warning")

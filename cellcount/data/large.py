@@ -13,12 +13,20 @@ import numpy as np
 from tqdm import tqdm
 
 from cellcount.data.decoders import opened, orientation, plain, plane
-from cellcount.data.images import as_gray, broken, examine_values, full_scale, known_channel, one_channel, read_image
+from cellcount.data.images import (
+    as_gray,
+    broken,
+    decode,
+    examine_values,
+    flat_channel,
+    full_scale,
+    known_channel,
+    one_channel,
+)
 from cellcount.data.problems import Problem, raise_errors
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
-
 
 LARGE = 2**26  # px; 8,192 x 8,192: from here on an image, its gray values and its maps would fill a gigabyte
 MAX_BLOCK = 2**29  # bytes; a compressed block has to be decoded as a whole
@@ -27,7 +35,7 @@ SAMPLE = 1e6  # px; quantiles of a million pixels are those of all of them
 BAND = 2**24  # px; read at once when the whole file is
 
 
-def open_image(path: Path | str, channel: str = "auto") -> np.ndarray | LargeImage:
+def open_image(path: Path | str, channel: str = "auto") -> tuple[np.ndarray | LargeImage, list[str]]:
     """An image to count cells in: in memory, or as a `LargeImage` if it is a TIFF of more than 67 million px.
 
     Parameters
@@ -38,7 +46,9 @@ def open_image(path: Path | str, channel: str = "auto") -> np.ndarray | LargeIma
 
     Returns
     -------
-    (H, W) float32 in [0, 1], or LargeImage
+    image : (H, W) float32 in [0, 1], or LargeImage
+    warnings : list of str
+        What is odd about it.
 
     Raises
     ------
@@ -46,7 +56,13 @@ def open_image(path: Path | str, channel: str = "auto") -> np.ndarray | LargeIma
         As `read_image`.
     """
     path = Path(path)
-    return LargeImage(path, channel) if _is_large(path) else read_image(path, channel)
+    if _is_large(path):
+        return LargeImage(path, channel), []
+    pixels, problems = decode(path)
+    raise_errors(problems)
+    assert pixels is not None  # `decode` gives None only beside an error
+    flat = flat_channel(pixels, known_channel(channel))
+    return as_gray(pixels, channel), [str(problem) for problem in problems] + [flat] * bool(flat)
 
 
 def _is_large(path: Path) -> bool:
@@ -54,7 +70,7 @@ def _is_large(path: Path) -> bool:
         return False
     try:
         with opened(path) as tiff:
-            return tiff.pages[0].imagewidth * tiff.pages[0].imagelength > LARGE
+            return tiff.pages.first.imagewidth * tiff.pages.first.imagelength > LARGE
     except Exception:  # whatever is wrong with it, `read_image` says it better
         return False
 
@@ -89,8 +105,9 @@ class LargeImage:
             found.append(Problem(kind, self.path.name, "", what, todo, severity))
 
         try:
-            self._page, self._read = _open(self.path, problem)
-            if self._read is not None:
+            page, read = _open(self.path, problem)
+            if page is not None and read is not None:
+                self._page, self._read = page, read
                 self.shape = self._page.imagelength, self._page.imagewidth
                 self.factor = -(-max(self.shape) // OVERVIEW)
                 dtype, low, high, unusable, sample, overview = self._survey(progress)
@@ -167,10 +184,11 @@ def _open(
 
 def _mapped(path: Path, page: TiffPage, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
     """A window of an uncompressed file; its map is let go, else every page ever read would count as our memory."""
-    samples, shape = page.samplesperpixel, (page.imagelength, page.imagewidth)
+    samples, size = page.samplesperpixel, (page.imagelength, page.imagewidth)
     planar = samples > 1 and page.planarconfig == 2
-    shape = (samples, *shape) if planar else (*shape, samples)
-    stored = np.memmap(path, page.parent.byteorder + page.dtype.char, "r", page.dataoffsets[0], shape)
+    shape = (samples, *size) if planar else (*size, samples)
+    assert page.dtype is not None  # `plane` has seen to it
+    stored: np.ndarray = np.memmap(path, page.parent.byteorder + page.dtype.char, "r", page.dataoffsets[0], shape)
     if planar:
         stored = np.moveaxis(stored, 0, -1)
     return np.array(stored[y0:y1, x0:x1], page.dtype)
@@ -180,8 +198,9 @@ class _Blocks:
     """Windows of a compressed or tiled file; the decoded tiles or strips of the rows last asked for are kept."""
 
     def __init__(self, path: Path, page: TiffPage) -> None:
-        self.path, self.kept = path, {}
-        self.samples, self.dtype = page.samplesperpixel, page.dtype
+        assert page.dtype is not None  # `plane` has seen to it
+        self.path, self.samples, self.dtype = path, page.samplesperpixel, page.dtype
+        self.kept: dict[tuple[int, int, int], np.ndarray] = {}
         self.planes = self.samples if page.planarconfig == 2 else 1
         shape = page.imagelength, page.imagewidth
         strip = (min(page.rowsperstrip, shape[0]), shape[1])
@@ -212,9 +231,10 @@ class _Blocks:
             return np.zeros((0, 0, 1), self.dtype)  # a sparse file leaves out the blocks that are empty
         file.seek(offset)
         data = file.read(size)
-        if len(data) < size:
+        block = self.decode(data, index)[0] if len(data) == size else None
+        if block is None:
             raise ValueError(f"block {index} is incomplete")
-        return self.decode(data, index)[0][0]
+        return block[0]
 
 
 def _paste(target: np.ndarray, block: np.ndarray, top: int, left: int) -> None:

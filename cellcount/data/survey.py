@@ -59,9 +59,9 @@ def survey(folder: Path | str) -> Survey:
     for stem, path in found.images.items():
         _look(stem, path, found)
     for annotation in _annotations(files, dotted, found):
-        stem = _image(annotation, found)
-        if stem is not None:
-            found.annotations.setdefault(stem, []).append(annotation)
+        meant = _image(annotation, found)
+        if meant is not None:
+            found.annotations.setdefault(meant, []).append(annotation)
     for stem in found.images:
         check_image(stem, found)
     return found
@@ -121,7 +121,8 @@ def _look(stem: str, path: Path, found: Survey) -> None:
     found.problems += problems
     if pixels is None:
         return
-    found.sizes[stem] = pixels.shape[:2]
+    height, width = pixels.shape[:2]
+    found.sizes[stem] = (height, width)
     sentence = flat_channel(pixels, found.settings.channel)
     if sentence:
         todo = f"Choose another one with channel in {settings.NAME}."

@@ -8,9 +8,13 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cellcount.data.annotations import Annotation, Mark, Reader
 from cellcount.data.problems import Problem
+
+if TYPE_CHECKING:
+    import _csv
 
 POINTS = ("y", "x")
 BOXES = ("y0", "x0", "y1", "x1")
@@ -58,8 +62,8 @@ def _parse(text: str, reader: Reader) -> list[Annotation]:
     return _rows(lines, header, names, reader)
 
 
-def _rows(lines: "csv.Reader", header: Sequence[str], names: Sequence[str], reader: Reader) -> list[Annotation]:
-    found = {}
+def _rows(lines: "_csv.Reader", header: Sequence[str], names: Sequence[str], reader: Reader) -> list[Annotation]:
+    found: dict[str, Annotation] = {}
     try:
         for cells in lines:
             where = f"line {lines.line_num}"

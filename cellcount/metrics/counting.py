@@ -62,8 +62,7 @@ def game(true: ArrayLike, predicted: ArrayLike, shape: tuple[int, ...], level: i
     edges = [np.linspace(-0.5, side - 0.5, parts + 1) for side in shape]
 
     def per_part(points: ArrayLike) -> np.ndarray:
-        points = as_points(points)
-        return np.histogram2d(points[:, 0], points[:, 1], bins=edges)[0]
+        return np.histogramdd(as_points(points), bins=edges)[0]
 
     predicted = np.asarray(predicted)
     if predicted.shape == tuple(shape) and predicted.shape != (len(predicted), 2):

@@ -39,7 +39,7 @@ def windows(
         return cut.sum(axis=(1, 3), dtype=float).ravel()
 
     edges = [np.arange(n + 1) * side - 0.5 for n in (rows, columns)]
-    true = np.histogram2d(points[:, 0], points[:, 1], bins=edges)[0].ravel()
+    true = np.histogramdd(points, bins=edges)[0].ravel()
     kept = np.ones(len(true), bool) if region is None else total(region) >= side**2 / 2
     return true[kept], total(density)[kept]
 

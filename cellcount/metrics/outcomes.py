@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellcount.errors import DataError
 from cellcount.metrics.matching import match
 from cellcount.nouns import Prediction, Sample
 
@@ -37,7 +38,14 @@ def mask_outcomes(sample: Sample, prediction: Prediction, background: np.ndarray
     Returns
     -------
     Outcomes
+
+    Raises
+    ------
+    DataError
+        If there is no annotation, or the prediction has no masks.
     """
+    if sample.points is None or prediction.labels is None:
+        raise DataError(f"{sample.name}: it takes annotated points and predicted masks to sort them.")
     count = len(prediction.points)
     at = np.rint(sample.points).astype(int).clip(0, np.array(sample.image.shape) - 1)
     under = prediction.labels[tuple(at.T)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def prompt_scores(
     return scores
 
 
-def prompt_summary(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def prompt_summary(rows: Sequence[Mapping[Any, float]]) -> dict[str, float]:
     """Scores pooled over images, from several dicts of `prompt_scores`.
 
     Returns

@@ -1,6 +1,6 @@
 """From matchings of single images to one score with an interval."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +21,7 @@ def pooled(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> dict[str, float]:
     }
 
 
-def per_image(tp: Sequence[int], fp: Sequence[int], fn: Sequence[int]) -> np.ndarray:
+def per_image(tp: Iterable[int], fp: Iterable[int], fn: Iterable[int]) -> np.ndarray:
     """F1 of each image, (K,) float, from counts (K,) int."""
     return np.array([f1(*counts) for counts in zip(tp, fp, fn, strict=True)])
 

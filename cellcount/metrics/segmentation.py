@@ -4,6 +4,7 @@ The matching of masks is StarDist's (`stardist.matching`, Schmidt et al. 2018); 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -60,7 +61,7 @@ def segmentation_counts(
     ]
 
 
-def segmentation_scores(counts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def segmentation_scores(counts: Iterable[Mapping[Any, float]]) -> dict[str, float]:
     """Scores of one image, or pooled over several.
 
     Parameters
@@ -75,7 +76,7 @@ def segmentation_scores(counts: Iterable[Mapping[str, float]]) -> dict[str, floa
         "pq", "sq", "rq" : panoptic quality at .5, the product of the pairs' mean intersection over union and of the
         F1 of the masks (Kirillov et al. 2019, doi:10.1109/CVPR.2019.00963). An image without any mask scores 1.
     """
-    sums = {}
+    sums: dict[float, np.ndarray] = {}
     for row in counts:
         total = sums.setdefault(row["iou_threshold"], np.zeros(4))
         total += [row["tp"], row["fp"], row["fn"], row["iou_sum"]]
@@ -138,11 +139,11 @@ def box_iou(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     agreement = np.zeros(len(boxes))
     if not found or not len(boxes):
         return agreement
-    found = np.array(found)
-    low = np.maximum(boxes[:, None, :2], found[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], found[None, :, 2:])
+    bounds = np.array(found)
+    low = np.maximum(boxes[:, None, :2], bounds[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], bounds[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (boxes, found)]
+    areas = [np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (boxes, bounds)]
     iou = shared / (areas[0][:, None] + areas[1][None] - shared)
     drawn, taken = linear_sum_assignment(iou, maximize=True)
     agreement[drawn] = iou[drawn, taken]
