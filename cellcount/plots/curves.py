@@ -1,18 +1,24 @@
 """Plots of numbers."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from cellcount.data.phantom.statistics import intensity_histogram, radial_power_spectrum
 from cellcount.metrics import pooled
+from cellcount.nouns import Sample
 from cellcount.plots.style import CYCLE, DASHES, GRAY, LIGHT, MARKERS, WIDTH, log_labels, new_figure, styled
 
 READING_LABELS = {"whole": "whole image", "near": "near annotations"}
 
 
 @styled
-def tolerance_curve(rows, *, tolerance=None):
+def tolerance_curve(rows: pd.DataFrame, *, tolerance: float | None = None) -> Figure:
     """F1 pooled over images, over the tolerance; one line for each method and reading.
 
     Parameters
@@ -44,7 +50,12 @@ def tolerance_curve(rows, *, tolerance=None):
 
 
 @styled
-def loss_curve(losses, *, ylabel="loss", xlabel="training step"):
+def loss_curve(
+    losses: Mapping[str, Sequence[float] | tuple[Sequence[float], Sequence[float]]],
+    *,
+    ylabel: str = "loss",
+    xlabel: str = "training step",
+) -> Figure:
     """Loss over training, on a logarithmic scale.
 
     Parameters
@@ -69,7 +80,7 @@ def loss_curve(losses, *, ylabel="loss", xlabel="training step"):
 
 
 @styled
-def score_dots(summary):
+def score_dots(summary: pd.DataFrame) -> Figure:
     """Precision, recall, and F1 with its 95 % interval: one line for each method, one mark for each reading.
 
     Dots and not bars: a bar asks to be read from zero, and hides the interval's lower half.
@@ -106,7 +117,13 @@ def score_dots(summary):
 
 
 @styled
-def counts(true, predicted, *, xlabel="annotated cells", ylabel="counted cells"):
+def counts(
+    true: ArrayLike,
+    predicted: "ArrayLike | dict[str, ArrayLike]",
+    *,
+    xlabel: str = "annotated cells",
+    ylabel: str = "counted cells",
+) -> Figure:
     """Counted against true cells, with the line of equality and a band of 10 % around it.
 
     Parameters
@@ -136,7 +153,7 @@ def counts(true, predicted, *, xlabel="annotated cells", ylabel="counted cells")
 
 
 @styled
-def nearest_neighbours(samples):
+def nearest_neighbours(samples: Sequence[Sample]) -> Figure:
     """How far each annotated cell is from the next: one line for each sample, its median marked below.
 
     Parameters
@@ -170,7 +187,7 @@ def nearest_neighbours(samples):
 
 
 @styled
-def intensity_and_spectrum(groups):
+def intensity_and_spectrum(groups: Mapping[str, Sequence[Sample]]) -> Figure:
     """Histogram of the intensities and radial power spectrum of groups of samples, the middle line of each group bold.
 
     Parameters

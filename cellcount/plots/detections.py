@@ -1,12 +1,16 @@
 """Boxes of detectors: on the image, at the borders of tiles, and how sure they are."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cellcount.methods.detection.boxes import clip, filled, squares
+from cellcount.nouns import Prediction, Sample
 from cellcount.plots.style import (
     CYCLE,
     DASHES,
@@ -37,7 +41,7 @@ PARTS = {
 
 
 @styled
-def training_graph(curves):
+def training_graph(curves: Mapping[str, Sequence[float]]) -> Figure:
     """The loss of a detector and its parts over the steps of training, as running means.
 
     Parameters
@@ -66,7 +70,7 @@ def training_graph(curves):
 
 
 @styled
-def confidence_ranks(groups, *, surest=100, shares=()):
+def confidence_ranks(groups: Mapping[str, np.ndarray], *, surest: int = 100, shares: Iterable[float] = ()) -> Figure:
     """Confidence of each detection of an image, the surest first: one line for each network.
 
     Parameters
@@ -97,7 +101,15 @@ def confidence_ranks(groups, *, surest=100, shares=()):
 
 
 @styled
-def tiled_boxes(sample, prediction, *, side, cuts=(), window=None, width=WIDTH):
+def tiled_boxes(
+    sample: Sample,
+    prediction: Prediction,
+    *,
+    side: float,
+    cuts: Iterable[tuple[int, int, int, int]] = (),
+    window: tuple[int, int, int, int] | None = None,
+    width: float = WIDTH,
+) -> Figure:
     """A square of the size that was learned around each prediction, coloured by confidence, and the tiles' borders.
 
     Parameters
@@ -133,7 +145,7 @@ def tiled_boxes(sample, prediction, *, side, cuts=(), window=None, width=WIDTH):
 
 
 @styled
-def border_boxes(sample, *, side, tile):
+def border_boxes(sample: Sample, *, side: float, tile: int) -> Figure:
     """What becomes of the boxes of one tile: by plain slices, and clipped.
 
     Parameters

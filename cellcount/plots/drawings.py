@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon, Rectangle
 from skimage.measure import approximate_polygon, find_contours
 
@@ -23,7 +24,7 @@ RULES = {
 
 
 @styled
-def label_types(seed=7):
+def label_types(seed: int = 7) -> Figure:
     """Box, mask and centre of the same simulated cells, with every click that each kind of label takes.
 
     A mask is drawn as the polygon with the fewest corners that stays within 1 px of the outline (Douglas and Peucker
@@ -80,7 +81,7 @@ def _whole_cells(sample):
 
 
 @styled
-def matching_example():
+def matching_example() -> Figure:
     """One scene of points, paired by the project's rule and by three others, with the scores that each gives.
 
     Returns

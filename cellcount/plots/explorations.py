@@ -1,7 +1,14 @@
 """Figures of the chapters on classical filters and on the foreground."""
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cellcount.nouns import Prediction, Sample
 from cellcount.plots.style import (
     BLACK,
     CYCLE,
@@ -20,11 +27,20 @@ from cellcount.plots.style import (
     styled,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 COLUMNS = 4
 
 
 @styled
-def answers(sample, maps, predictions, *, window):
+def answers(
+    sample: Sample,
+    maps: Mapping[str, np.ndarray],
+    predictions: Mapping[str, Prediction],
+    *,
+    window: tuple[int, int, int, int],
+) -> Figure:
     """What steps of a filter, or several filters, answer to one part of a field, and the cells that are made of that.
 
     Parameters
@@ -69,7 +85,14 @@ def _inside(points, window):
 
 
 @styled
-def foregrounds(sample, maps, masks, truth, *, window):
+def foregrounds(
+    sample: Sample,
+    maps: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    truth: np.ndarray | None,
+    *,
+    window: tuple[int, int, int, int],
+) -> Figure:
     """Maps above, and below what is right and wrong with the masks made of them.
 
     Parameters
@@ -121,7 +144,12 @@ def _parts(axes, image, mask, truth, window, title):
 
 
 @styled
-def error_by_density(lines, *, unit="relative", xlabel="cells per 10,000 px, by tenth of the windows"):
+def error_by_density(
+    lines: Mapping[str, Sequence[Mapping[str, float]]],
+    *,
+    unit: str = "relative",
+    xlabel: str = "cells per 10,000 px, by tenth of the windows",
+) -> Figure:
     """Error of a count in windows from sparse to dense.
 
     Parameters
@@ -158,7 +186,7 @@ def error_by_density(lines, *, unit="relative", xlabel="cells per 10,000 px, by 
 
 
 @styled
-def area_against_device(fields):
+def area_against_device(fields: pd.DataFrame) -> Figure:
     """The share of each field that cells cover, over what the counting device says of its flask.
 
     Parameters

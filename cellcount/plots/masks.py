@@ -1,10 +1,17 @@
 """Images with outlines of masks on them."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cellcount.nouns import Prediction, Sample
 from cellcount.plots.style import (
     MARKS,
     ORANGE,
@@ -19,6 +26,9 @@ from cellcount.plots.style import (
     styled,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    from cellcount.metrics import Outcomes
+
 # What an outline means. Where two colours could be mixed up, the figure's rows or legend tell them apart, too.
 KINDS = {"found": SKY, "merged": ORANGE, "holes": VERMILLION, "unexplained": PURPLE}
 NAMES = {"holes": "in a hole", "unexplained": "no click", "missed": "missed"}
@@ -26,7 +36,14 @@ INSET = 0.3  # px: the outlines of two masks that touch lie side by side
 
 
 @styled
-def mask_panels(sample, masks, *, window=None, columns=2, points=True):
+def mask_panels(
+    sample: Sample,
+    masks: Mapping[str, np.ndarray],
+    *,
+    window: tuple[int, int, int, int] | None = None,
+    columns: int = 2,
+    points: bool = True,
+) -> Figure:
     """The same part of an image once for each set of masks, with their outlines.
 
     Parameters
@@ -56,7 +73,14 @@ def mask_panels(sample, masks, *, window=None, columns=2, points=True):
 
 
 @styled
-def mask_outcome(sample, prediction, outcomes, *, window=None, width=WIDTH):
+def mask_outcome(
+    sample: Sample,
+    prediction: Prediction,
+    outcomes: Outcomes,
+    *,
+    window: tuple[int, int, int, int] | None = None,
+    width: float = WIDTH,
+) -> Figure:
     """Every mask of a part of an image in the colour of what became of it, and the missed points.
 
     Parameters
@@ -84,7 +108,9 @@ def mask_outcome(sample, prediction, outcomes, *, window=None, width=WIDTH):
 
 
 @styled
-def mask_gallery(sample, prediction, outcomes, *, number=6, side=96):
+def mask_gallery(
+    sample: Sample, prediction: Prediction, outcomes: Outcomes, *, number: int = 6, side: int = 96
+) -> Figure:
     """Crops of each kind of outcome, chosen by rule, one row a kind; a row without any is left out.
 
     Found: the surest. Merged: those over most points. In a hole, and without a click: the largest. Missed: the

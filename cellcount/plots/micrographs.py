@@ -1,16 +1,28 @@
 """Images with marks on them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.spatial import cKDTree
 
 from cellcount.metrics import match, near
+from cellcount.nouns import Prediction, Sample
 from cellcount.plots.style import GREEN, SKY, VERMILLION, WIDTH, mark, new_figure, scale_bar, show, styled
 
 
 @styled
-def field(sample, prediction=None, *, window=None, boxes=False, valid=False, width=WIDTH):
+def field(
+    sample: Sample,
+    prediction: Prediction | None = None,
+    *,
+    window: tuple[int, int, int, int] | None = None,
+    boxes: bool = False,
+    valid: bool = False,
+    width: float = WIDTH,
+) -> Figure:
     """One micrograph with what is known of it.
 
     Parameters
@@ -53,7 +65,14 @@ def field(sample, prediction=None, *, window=None, boxes=False, valid=False, wid
 
 
 @styled
-def gallery(samples, *, columns=4, side=None, titles=None, points=False):
+def gallery(
+    samples: Sequence[Sample],
+    *,
+    columns: int = 4,
+    side: int | None = None,
+    titles: Sequence[str] | None = None,
+    points: bool = False,
+) -> Figure:
     """Several fields side by side, all with the same gray values from black to white.
 
     Parameters
@@ -85,7 +104,14 @@ def gallery(samples, *, columns=4, side=None, titles=None, points=False):
 
 
 @styled
-def outcome(sample, prediction, tolerance, *, window=None, width=WIDTH):
+def outcome(
+    sample: Sample,
+    prediction: Prediction,
+    tolerance: float,
+    *,
+    window: tuple[int, int, int, int] | None = None,
+    width: float = WIDTH,
+) -> Figure:
     """How the metric judges each point: found, missed, false near the annotation, false away from it.
 
     A thin line joins a found cell's annotated point to the prediction that found it.
@@ -136,7 +162,7 @@ def _judged(sample, prediction, tolerance):
 
 
 @styled
-def worst(sample, prediction, tolerance, *, number=6, side=72):
+def worst(sample: Sample, prediction: Prediction, tolerance: float, *, number: int = 6, side: int = 72) -> Figure:
     """The worst errors of a field, chosen by rule.
 
     Above: false points, the surest first. Below: missed cells, those farthest from any prediction first.

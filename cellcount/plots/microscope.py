@@ -1,6 +1,7 @@
 """The phase-contrast microscope, drawn by tracing rays through thin lenses."""
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 
 from cellcount.plots.style import BLACK, BLUE, GRAY, LIGHT, ORANGE, SKY, WIDTH, new_figure, styled
@@ -20,7 +21,7 @@ FAN = 0.55  # steepest slope of the diffracted light that the objective catches
 
 
 @styled
-def phase_contrast_microscope(phase=0.35, transmission=0.75):
+def phase_contrast_microscope(phase: float = 0.35, transmission: float = 0.75) -> Figure:
     """Where direct and diffracted light go in a phase-contrast microscope, and what the ring does to their sum.
 
     Parameters

@@ -1,6 +1,12 @@
 """Figures of the chapter on phase contrast."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import gmean
 
@@ -18,9 +24,20 @@ from cellcount.plots.style import (
     styled,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @styled
-def stages(labels, phase, beside, caught, intensity, photograph, pixel_size_um=None):
+def stages(
+    labels: np.ndarray,
+    phase: np.ndarray,
+    beside: np.ndarray,
+    caught: np.ndarray,
+    intensity: np.ndarray,
+    photograph: np.ndarray,
+    pixel_size_um: float | None = None,
+) -> Figure:
     """From cells to a photograph in six panels.
 
     Parameters
@@ -63,7 +80,7 @@ def stages(labels, phase, beside, caught, intensity, photograph, pixel_size_um=N
 
 
 @styled
-def disc_profiles(profiles):
+def disc_profiles(profiles: Sequence[tuple[str, np.ndarray, float, np.ndarray, np.ndarray]]) -> Figure:
     """Phase and intensity along a line through discs, with the halo and the shade-off marked.
 
     Parameters
@@ -102,7 +119,15 @@ def _point(axes, x, y, index, text, offset):
 
 
 @styled
-def brightness(phases, middle, rim, linear, *, spread, rounded):
+def brightness(
+    phases: np.ndarray,
+    middle: np.ndarray,
+    rim: np.ndarray,
+    linear: np.ndarray,
+    *,
+    spread: tuple[float, float],
+    rounded: tuple[float, float],
+) -> Figure:
     """How bright the middle of a disc and the ground beside it are, over the phase of the disc.
 
     Parameters
@@ -132,7 +157,7 @@ def brightness(phases, middle, rim, linear, *, spread, rounded):
 
 
 @styled
-def likeness(frame):
+def likeness(frame: pd.DataFrame) -> Figure:
     """Histogram and radial power spectrum of groups of fields: thin lines single fields, bold ones the group.
 
     Parameters

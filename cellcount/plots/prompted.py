@@ -1,13 +1,21 @@
 """Prompts, and the masks that come of them."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from skimage.segmentation import find_boundaries
 
 from cellcount.data import phantom
 from cellcount.methods import prompts
+from cellcount.methods.masks import Masks
 from cellcount.methods.prompts import UNWANTED, WANTED
+from cellcount.nouns import Sample
 from cellcount.plots.style import (
     BLACK,
     BLUE,
@@ -28,6 +36,9 @@ from cellcount.plots.style import (
     styled,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 OUTLINES = (YELLOW, SKY, ORANGE, GREEN)  # of neighbouring masks; all light enough for a dark cell
 TITLES = {
     "grid": "automatic grid", "point": "point", "cross": "point and X", "box": "box",
@@ -36,7 +47,9 @@ TITLES = {
 
 
 @styled
-def prompt_types(seed=7, *, radius=prompts.CROSS_RADIUS, half=prompts.HALF_SIDE, spacing=32.0):
+def prompt_types(
+    seed: int = 7, *, radius: float = prompts.CROSS_RADIUS, half: float = prompts.HALF_SIDE, spacing: float = 32.0
+) -> Figure:
     """Each type of prompt drawn on the same simulated cells.
 
     Parameters
@@ -94,7 +107,13 @@ def _draw(axes, made):
 
 
 @styled
-def mask_grid(rows, *, window=None, note="not run", points=True):
+def mask_grid(
+    rows: Mapping[str, Sequence[tuple[Sample, Masks | None]]],
+    *,
+    window: tuple[int, int, int, int] | None = None,
+    note: str = "not run",
+    points: bool = True,
+) -> Figure:
     """Outlines of masks: rows of methods or prompts, columns of fields.
 
     Parameters
@@ -150,7 +169,7 @@ def _tint(axes, region, colour, alpha):
 
 
 @styled
-def prompt_sweep(rows, *, defaults=None):
+def prompt_sweep(rows: pd.DataFrame, *, defaults: Mapping[str, float] | None = None) -> Figure:
     """Scores over the sizes of prompts: mean IoU above, masks on another cell's centre below.
 
     Parameters
@@ -190,7 +209,9 @@ def prompt_sweep(rows, *, defaults=None):
 
 
 @styled
-def foreground_masks(sample, prompt, answers, *, truth=None):
+def foreground_masks(
+    sample: Sample, prompt: prompts.Prompts, answers: Mapping[str, np.ndarray], *, truth: np.ndarray | None = None
+) -> Figure:
     """What a foreground prompt was, and the masks that came of it.
 
     Parameters

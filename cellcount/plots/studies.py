@@ -1,9 +1,21 @@
 """Plots of the controlled experiments."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
 
 from cellcount.plots.style import BLACK, BLUE, CYCLE, DASHES, GRAY, LIGHT, MARKERS, WIDTH, new_figure, styled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cellcount.metrics import IntervalRule
 
 FAULT_AXES = {
     "missing": "share of cells without a click",
@@ -14,7 +26,7 @@ FAULT_AXES = {
 
 
 @styled
-def design_dots(table, *, base):
+def design_dots(table: pd.DataFrame, *, base: str) -> Figure:
     """F1 near annotations of each variant of a design, beside the base: a dot at its own threshold, a ring at the best.
 
     Parameters
@@ -46,7 +58,7 @@ def design_dots(table, *, base):
 
 
 @styled
-def seconds_bars(table):
+def seconds_bars(table: pd.DataFrame) -> Figure:
     """Seconds of each part of the benchmark on one field, as bars on a logarithmic axis, the fastest first.
 
     Parameters
@@ -69,7 +81,7 @@ def seconds_bars(table):
 
 
 @styled
-def fault_curves(table, *, value="f1"):
+def fault_curves(table: pd.DataFrame, *, value: str = "f1") -> Figure:
     """F1, or the relative error of the count, over the level of each fault of the annotation; one panel a fault.
 
     Parameters
@@ -114,7 +126,7 @@ def fault_curves(table, *, value="f1"):
 
 
 @styled
-def coverage(table):
+def coverage(table: pd.DataFrame) -> Figure:
     """Coverage of intervals over what they promise, with 95 % intervals; one mark a group of fields.
 
     Parameters
@@ -144,7 +156,7 @@ def coverage(table):
 
 
 @styled
-def interval_ladder(true, counts, rule, *, most=60):
+def interval_ladder(true: ArrayLike, counts: ArrayLike, rule: IntervalRule, *, most: int = 60) -> Figure:
     """Intervals of single fields beside their true counts, in the order of the true count.
 
     Parameters
@@ -177,7 +189,7 @@ def interval_ladder(true, counts, rule, *, most=60):
 
 
 @styled
-def crowding_curve(tables):
+def crowding_curve(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Precision and recall over the number of neighbours.
 
     Parameters
@@ -201,7 +213,7 @@ def crowding_curve(tables):
 
 
 @styled
-def draws(frame, published):
+def draws(frame: pd.DataFrame, published: Sequence[tuple[str, int, float]]) -> Figure:
     """Mean absolute error of each draw of a counting benchmark, with what others have published.
 
     Parameters

@@ -6,9 +6,14 @@ labels on a transparent ground, the alternative, are pale on both.
 """
 
 import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -61,25 +66,27 @@ MARKS = {
     "false, near": {"marker": "x", "color": VERMILLION},
     "false, away": {"marker": "^", "color": PURPLE},
 }
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def styled(draw):
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Decorator: the function draws with this module's settings, and leaves those of the caller alone."""
 
     @functools.wraps(draw)
-    def drawn(*args, **kwargs):
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
         with matplotlib.rc_context(RC):
             return draw(*args, **kwargs)
 
     return drawn
 
 
-def new_figure(width=WIDTH, height=3.0):
+def new_figure(width: float = WIDTH, height: float = 3.0) -> Figure:
     """An empty Figure of `width` x `height` inch; pyplot does not know of it, so it needs no closing."""
     return Figure(figsize=(width, height))
 
 
-def log_labels(axis):
+def log_labels(axis: Axis) -> None:
     """Label a logarithmic axis with plain numbers: every tick within a decade, at 1, 2, 5 within three, else at 1."""
 
     def label(value, _):
@@ -91,12 +98,20 @@ def log_labels(axis):
     axis.set_minor_formatter(FuncFormatter(label))
 
 
-def halo(width):
+def halo(width: float) -> list[patheffects.AbstractPathEffect]:
     """Path effects that set a line of `width` pt off from any gray below it."""
     return [patheffects.withStroke(linewidth=width + 1.4, foreground="#00000099")]
 
 
-def mark(axes, points, kind, *, size=5.0, width=1.1, label=None):
+def mark(
+    axes: Axes,
+    points: np.ndarray,
+    kind: str,
+    *,
+    size: float = 5.0,
+    width: float = 1.1,
+    label: str | None = None,
+) -> None:
     """Put the marks of one kind on a micrograph.
 
     Parameters
@@ -115,7 +130,14 @@ def mark(axes, points, kind, *, size=5.0, width=1.1, label=None):
     )  # fmt: skip
 
 
-def show(axes, image, *, value_range=(0.0, 1.0), title=None, window=None):
+def show(
+    axes: Axes,
+    image: np.ndarray,
+    *,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    title: str | None = None,
+    window: tuple[int, int, int, int] | None = None,
+) -> None:
     """Draw a micrograph without ticks; pixel (y, x) lies at x, y of the axes.
 
     Parameters
@@ -133,7 +155,7 @@ def show(axes, image, *, value_range=(0.0, 1.0), title=None, window=None):
     axes.spines[:].set_visible(False)
 
 
-def scale_bar(axes, pixel_size_um=None):
+def scale_bar(axes: Axes, pixel_size_um: float | None = None) -> None:
     """A bar of a round length, about a fifth of the shown width: in um where the pixel's size is known, else in px."""
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()

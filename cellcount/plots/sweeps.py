@@ -1,13 +1,32 @@
 """Plots of sweeps: scores against a method's parameters."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from cellcount.plots.style import CYCLE, DASHES, GRAY, LIGHT, MARKERS, WIDTH, new_figure, styled
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @styled
-def sweep_lines(frame, *, x, lines, panels, xlabel, marks=None, logarithmic=True, columns=3):
+def sweep_lines(
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    lines: str,
+    panels: Mapping[str, str],
+    xlabel: str,
+    marks: Mapping[str, float] | None = None,
+    logarithmic: bool = True,
+    columns: int = 3,
+) -> Figure:
     """Small multiples: one panel a quantity, one line a value of another parameter.
 
     Parameters
@@ -64,7 +83,9 @@ def _few_ticks(axes, values):
 
 
 @styled
-def heatmap(frame, *, x, y, value, xlabel, ylabel, label, width=WIDTH):
+def heatmap(
+    frame: pd.DataFrame, *, x: str, y: str, value: str, xlabel: str, ylabel: str, label: str, width: float = WIDTH
+) -> Figure:
     """A table of one score over two parameters, with its numbers; the best is framed.
 
     Parameters
@@ -103,7 +124,7 @@ def heatmap(frame, *, x, y, value, xlabel, ylabel, label, width=WIDTH):
 
 
 @styled
-def iou_curve(scores, *, ylabel="average precision"):
+def iou_curve(scores: Mapping[str, tuple[np.ndarray, np.ndarray]], *, ylabel: str = "average precision") -> Figure:
     """Average precision over the overlap that counts as found; one line for each method.
 
     Parameters

@@ -1,13 +1,15 @@
 """What CellNet is shown: clicks, where they are trusted, and the heatmap made from them."""
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from cellcount.methods.cellnet.targets import heatmap
+from cellcount.nouns import Sample
 from cellcount.plots.style import WIDTH, mark, new_figure, scale_bar, show, styled
 
 
 @styled
-def target(sample, *, sigma, window):
+def target(sample: Sample, *, sigma: float, window: tuple[int, int, int, int]) -> Figure:
     """Three views of one part of a field: its clicks, the trusted region, and the heatmap to be learned.
 
     Parameters

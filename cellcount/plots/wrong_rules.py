@@ -1,6 +1,7 @@
 """Ways to pair points that are in use and mislead. No score of the project uses them: they stand beside `match`."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
@@ -8,7 +9,7 @@ from cellcount.metrics import Matching
 from cellcount.nouns import as_points
 
 
-def greedy(true, predicted, tolerance):
+def greedy(true: ArrayLike, predicted: ArrayLike, tolerance: float) -> Matching:
     """Nearest pair first, then the nearest of what is left: an early pair can take away a later one's only partner.
 
     Parameters
@@ -33,7 +34,7 @@ def greedy(true, predicted, tolerance):
     return _matching(true, predicted, pairs)
 
 
-def ungated(true, predicted, tolerance):
+def ungated(true: ArrayLike, predicted: ArrayLike, tolerance: float) -> Matching:
     """Smallest summed distance over all points, and only then a look at the tolerance.
 
     One far point can push its neighbours' pairs apart. Points are (N, 2) and (M, 2) (y, x) px; answer as `greedy`.
@@ -44,7 +45,7 @@ def ungated(true, predicted, tolerance):
     return _matching(true, predicted, pairs)
 
 
-def padded(true, predicted, tolerance):
+def padded(true: ArrayLike, predicted: ArrayLike, tolerance: float) -> Matching:
     """Fill the shorter list with dummies until both are equally long, and count the dummies as points.
 
     The pairs are those of `ungated`, but every true or predicted point without a partner, dummies included, is both a

@@ -5,8 +5,10 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from cellcount.errors import CellcountError, ParameterError
 from cellcount.files import replacing
@@ -15,7 +17,14 @@ from cellcount.runner.sources import dataset, defaults, find, overrides, read, r
 KERNEL_START_SECONDS = 120  # a busy machine takes its time
 
 
-def run_chapter(chapter, *, parameters=None, data="phantom", profile="smoke", out=None):
+def run_chapter(
+    chapter: Path | str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    data: str = "phantom",
+    profile: str = "smoke",
+    out: Path | str | None = None,
+) -> Path:
     """Execute a chapter and install the notebook; two runs give the same bytes.
 
     Parameters
@@ -67,7 +76,9 @@ def run_chapter(chapter, *, parameters=None, data="phantom", profile="smoke", ou
     return out
 
 
-def keep(chapter, *, data, profile="laptop", parameters=None):
+def keep(
+    chapter: Path | str, *, data: str, profile: str = "laptop", parameters: Mapping[str, Any] | None = None
+) -> list[Path]:
     """Run a chapter in build/results, and copy the tables (CSV) that it leaves to results/, by one rule for all.
 
     `rows.csv` of chapter 09-cellpose on the thesis' images becomes `cellpose-thesis.csv`, and any other file, as

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from cellcount.errors import CellcountError
@@ -9,7 +10,7 @@ from cellcount.runner import keep, run_chapter
 from cellcount.runner.sources import chapters, dataset, find, site
 
 
-def add_arguments(parser, out=True):
+def add_arguments(parser: argparse.ArgumentParser, out: Path | str = True) -> None:
     """The arguments of `cellcount run`; `keep` has no `out`."""
     parser.add_argument("chapter", help="cellnet, 04-cellnet, or a path to the source")
     parser.add_argument(
@@ -22,7 +23,7 @@ def add_arguments(parser, out=True):
         parser.add_argument("--out", type=Path, help="notebook to write (default: build/runs/adhoc/CHAPTER.ipynb)")
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> None:
     """Do what the parsed arguments of `cellcount run` say, and print where the notebook lies."""
     name = _announce(arguments.data)
     parameters = dict(arguments.parameters)
@@ -74,7 +75,7 @@ def _parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit code (int) of `python -m cellcount.runner`."""
     arguments = _parser().parse_args(argv)
     try:

@@ -1,8 +1,11 @@
 """An executed notebook without what changes from run to run: committed notebooks change only with their content."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import nbformat
+from nbformat import NotebookNode
 
 VOLATILE = {"papermill", "execution", "collapsed", "ExecuteTime", "scrolled", "trusted"}  # cell metadata
 ERROR_MARKER = "papermill-error-cell-tag"
@@ -11,7 +14,7 @@ KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python", "pygments_lexer": "ipython3"}
 
 
-def clean(notebook, about):
+def clean(notebook: NotebookNode, about: Mapping[str, Any]) -> NotebookNode:
     """A copy (nbformat node) without times, random ids, kernel details, stderr and memory addresses.
 
     `about` (dict) becomes the notebook's metadata `cellcount`.
@@ -45,14 +48,14 @@ def _outputs(outputs):
     return kept
 
 
-def stderr_lines(notebook):
+def stderr_lines(notebook: NotebookNode) -> list[str]:
     """What the cells wrote to stderr: list of str, each line once."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     texts = [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
     return list(dict.fromkeys(line for text in texts for line in re.split(r"[\r\n]+", text) if line.strip()))
 
 
-def failure(notebook):
+def failure(notebook: NotebookNode) -> str:
     """Which cell failed, and why (str); empty if none did."""
     for number, cell in enumerate(notebook.cells, 1):
         for output in cell.get("outputs", []):

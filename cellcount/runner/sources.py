@@ -1,17 +1,24 @@
 """The sources of the book: which chapters there are, what parameters they have, and which values a run gives them."""
 
+from __future__ import annotations
+
 import ast
 import hashlib
 import os
 import re
+from collections.abc import Container, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from cellcount.errors import NotAvailableError, ParameterError
 
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
-def root():
+
+def root() -> Path:
     """The folder with _toc.yml: the working directory or a parent of it, else the one that holds the package.
 
     Raises
@@ -26,7 +33,7 @@ def root():
     raise NotAvailableError(f"No book here: neither {here} nor a parent of it holds _toc.yml. Run this in a clone.")
 
 
-def chapters():
+def chapters() -> list[Path]:
     """Sources of all pages (list of Path), in the order of _toc.yml."""
     toc = yaml.safe_load((root() / "_toc.yml").read_text())
 
@@ -41,7 +48,7 @@ def chapters():
     return [root() / f"{page}.md" for page in pages(toc)]
 
 
-def find(chapter):
+def find(chapter: Path | str) -> Path:
     """The source (Path) of a chapter given as `cellnet`, `04-cellnet` or a path.
 
     Raises
@@ -63,7 +70,7 @@ def find(chapter):
     raise ParameterError(f"There is no chapter {str(chapter)!r}. Chapters: {names}.")
 
 
-def read(source):
+def read(source: Path) -> NotebookNode:
     """The notebook (nbformat node) that a MyST source stands for."""
     try:
         import jupytext
@@ -72,7 +79,7 @@ def read(source):
     return jupytext.reads(source.read_text(encoding="utf-8"), fmt="md:myst")
 
 
-def defaults(notebook, name="chapter"):
+def defaults(notebook: NotebookNode, name: str = "chapter") -> dict[str, Any]:
     """The parameters (dict, name -> value) in the cell tagged `parameters`; they must be plain literals."""
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) > 1:
@@ -90,7 +97,7 @@ def defaults(notebook, name="chapter"):
     return found
 
 
-def profile_parameters(source, profile, known):
+def profile_parameters(source: Path, profile: str, known: Container[str]) -> dict[str, Any]:
     """What a profile (name of a file in book/profiles) sets for a chapter: dict, name -> value.
 
     `defaults:` reach every chapter that has such a parameter, `chapters: {04-cellnet: ...}` that chapter alone.
@@ -106,7 +113,7 @@ def profile_parameters(source, profile, known):
     return common | own
 
 
-def checked(name, value, default):
+def checked(name: str, value: Any, default: Any) -> Any:
     """`value` in the type of the parameter's default; text (from a command line) is read as YAML.
 
     Raises
@@ -137,7 +144,9 @@ def checked(name, value, default):
     return value
 
 
-def overrides(source, known, *, parameters, data, profile):
+def overrides(
+    source: Path, known: Mapping[str, Any], *, parameters: Mapping[str, Any], data: str, profile: str
+) -> dict[str, Any]:
     """The values (dict) that differ from the chapter's own: the profile's, then `data`, then `parameters`."""
     chosen = profile_parameters(source, profile, known) | ({"dataset": data} if "dataset" in known else {}) | parameters
     unknown = sorted(set(chosen) - set(known))
@@ -149,7 +158,7 @@ def overrides(source, known, *, parameters, data, profile):
     return {name: value for name, value in values.items() if value != known[name]}
 
 
-def dataset(data):
+def dataset(data: Path | str) -> tuple[str, str]:
     """(name, reason): what `data` stands for; a folder's name is its absolute path, as kernels run elsewhere."""
     from cellcount.data import resolve
 
@@ -157,18 +166,18 @@ def dataset(data):
     return (str(Path(name).resolve()) if Path(name).is_dir() else str(name)), reason
 
 
-def slug(data):
+def slug(data: str) -> str:
     """Name of the folder in build/runs for a dataset; two user folders of one name stay apart."""
     if not os.path.isabs(data):
         return data
     return re.sub(r"[^\w.-]", "_", Path(data).name) + "-" + hashlib.sha256(data.encode()).hexdigest()[:6]
 
 
-def site(data, profile):
+def site(data: str, profile: str) -> Path:
     """Where `make book` puts the first page (Path) for a dataset and a profile."""
     return root() / "build" / "site" / slug(data) / profile / "_build" / "html" / "index.html"
 
 
-def source_hash(source):
+def source_hash(source: Path | str) -> str:
     """Hex SHA-256 of a chapter's source."""
     return hashlib.sha256(Path(source).read_bytes()).hexdigest()

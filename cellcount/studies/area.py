@@ -6,7 +6,9 @@ measures thesis images 1 and 2. The file holds cells and areas per window; every
 """
 
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,13 +17,20 @@ from cellcount import data
 from cellcount.files import replacing
 from cellcount.methods.foreground import FOREGROUNDS, foreground
 from cellcount.metrics import by_density, covered, windows
+from cellcount.nouns import Sample
 
 SIDE = 128  # px of a window: about 20 cells where they are dense
 FIELDS = ("1", "2")  # of the thesis, all that is annotated on every machine
 TRUE = "true foreground"
 
 
-def measure(samples, names, *, side=SIDE, parameters=None):
+def measure(
+    samples: Sequence[Sample],
+    names: Iterable[str],
+    *,
+    side: int = SIDE,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+) -> pd.DataFrame:
     """Cells and foreground in square windows.
 
     Parameters
@@ -59,17 +68,17 @@ def measure(samples, names, *, side=SIDE, parameters=None):
     return pd.concat(frames, ignore_index=True)
 
 
-def trusted(frame, least=0.5):
+def trusted(frame: pd.DataFrame, least: float = 0.5) -> pd.DataFrame:
     """Lines of `measure` for windows of which at least such a share is annotated."""
     return frame[frame.valid >= least]
 
 
-def constant(frame):
+def constant(frame: pd.DataFrame) -> float:
     """Cells per px of foreground, over all lines."""
     return frame.cells.sum() / frame.area.sum()
 
 
-def estimated(fitted, scored):
+def estimated(fitted: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
     """`scored` with a column `estimate`, the cells by the constant of `fitted`.
 
     Parameters
@@ -84,7 +93,7 @@ def estimated(fitted, scored):
     return scored.assign(estimate=constant(fitted) * scored.area)
 
 
-def deciles(frame, *, side=SIDE, groups=10):
+def deciles(frame: pd.DataFrame, *, side: int = SIDE, groups: int = 10) -> list[dict[str, float]]:
     """Errors of the count from the sparsest to the densest tenth of the windows.
 
     Parameters
@@ -102,7 +111,7 @@ def deciles(frame, *, side=SIDE, groups=10):
     return by_density(cells / side**2, cells, frame.estimate.to_numpy(float), groups)
 
 
-def merged(frame, rows, columns):
+def merged(frame: pd.DataFrame, rows: int, columns: int) -> pd.DataFrame:
     """Lines of `measure` with `rows` x `columns` windows made one; those that do not fill one are left out.
 
     The valid share is that of the merged window.
@@ -113,7 +122,7 @@ def merged(frame, rows, columns):
     return lines[lines.windows == rows * columns].drop(columns="windows").reset_index()
 
 
-def mean_error(fitted, scored):
+def mean_error(fitted: pd.DataFrame, scored: pd.DataFrame) -> float:
     """Mean over windows of |estimate - cells| / cells, the constant being the mean of the fitted windows' densities.
 
     That is how the thesis' script computed both.
@@ -123,7 +132,7 @@ def mean_error(fitted, scored):
     return float((abs(density * scored.area - scored.cells) / scored.cells).mean())
 
 
-def main(path):
+def main(path: Path | str) -> None:
     """Measure the thesis' images `FIELDS`, fetched if need be, and write the CSV to `path`."""
     frame = measure(data.load("thesis", names=FIELDS), FOREGROUNDS)
     with replacing(path) as temporary:

@@ -1,8 +1,10 @@
 """CellNet's design, one choice changed at a time under the same budget of training."""
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +52,17 @@ SHARES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the network's own threshold
 AVERAGING = (1, 2, 4, 8)
 
 
-def ablation(*, out, dataset="phantom", variants=None, seed=0, device="auto", fields=None, progress=True, **params):
+def ablation(
+    *,
+    out: Path | str,
+    dataset: str = "phantom",
+    variants: Iterable[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    fields: int | None = None,
+    progress: bool = True,
+    **params: Any,
+) -> pd.DataFrame:
     """Train every variant on every fold of a data set, and test it.
 
     On the phantom the network is trained on what a simulated annotator clicked, with all of his faults, and tested on
@@ -144,7 +156,7 @@ def _above(prediction, threshold):
     return replace(prediction, points=prediction.points[kept], scores=prediction.scores[kept], count=float(kept.sum()))
 
 
-def table(frame):
+def table(frame: pd.DataFrame) -> pd.DataFrame:
     """One line for each variant, at its own threshold and without averaging.
 
     Parameters
@@ -174,7 +186,7 @@ def table(frame):
     return pd.DataFrame(lines)
 
 
-def averaging_table(frame):
+def averaging_table(frame: pd.DataFrame) -> pd.DataFrame:
     """F1 near annotations (pooled, own threshold) and median seconds for each number of symmetries averaged over.
 
     frame : DataFrame of `ablation` -> DataFrame with averaging, f1_near, f1_whole, seconds

@@ -11,13 +11,13 @@ DRAFT = {  # the five diameters that the thesis' draft tried: label to (factor o
 }  # fmt: skip
 
 
-def disc(labels):
+def disc(labels: np.ndarray) -> float:
     """Diameter (px) of a disc with the median area of the masks of labels (H, W) int; nan if there is none."""
     areas = np.bincount(labels.ravel())[1:]
     return float(2 * np.sqrt(np.median(areas[areas > 0]) / np.pi)) if areas.any() else np.nan
 
 
-def table(rows):
+def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Scores of a sweep, pooled over its fields, in the reading of the whole image.
 
     Parameters
@@ -37,7 +37,7 @@ def table(rows):
     return pd.concat([sums, scores], axis=1).assign(relative=sums["count"] / (sums.tp + sums.fn))
 
 
-def known(rows):
+def known(rows: pd.DataFrame) -> dict[str, float]:
     """The fields' mean automatic and, where it is known, true diameter (px): a dict with "automatic" and "true".
 
     `rows` have the columns image, automatic_px and true_px.
@@ -47,7 +47,7 @@ def known(rows):
     return {label: value for label, value in found.items() if np.isfinite(value)}
 
 
-def draft(swept, automatic, flow_threshold):
+def draft(swept: pd.DataFrame, automatic: float, flow_threshold: float) -> pd.DataFrame:
     """The lines of a sweep's `table` that are nearest to the draft's five diameters.
 
     Parameters
@@ -68,7 +68,7 @@ def draft(swept, automatic, flow_threshold):
     return lines.assign(asked=list(DRAFT))
 
 
-def steepest(swept, automatic, reach=4.0):
+def steepest(swept: pd.DataFrame, automatic: float, reach: float = 4.0) -> pd.DataFrame:
     """How suddenly the number of masks changes near the automatic diameter, at each limit.
 
     Parameters

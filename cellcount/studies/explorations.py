@@ -6,14 +6,17 @@ chooses on thesis image 1 and scores on image 2. Rows of image 1 are kept too, t
 """
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from cellcount import data, results
 from cellcount.methods import METHODS
 from cellcount.metrics import tuned
+from cellcount.nouns import Sample
 from cellcount.studies.jobs import run_jobs
 
 CHAPTER = "17-explorations"
@@ -81,7 +84,16 @@ QUICK = {
 }
 
 
-def explore(train, test, choices, *, tolerances, dataset, seed=0, profile=""):
+def explore(
+    train: Sequence[Sample],
+    test: Sequence[Sample],
+    choices: Mapping[str, Mapping[str, Sequence[Any]]],
+    *,
+    tolerances: Sequence[float],
+    dataset: str,
+    seed: int = 0,
+    profile: str = "",
+) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
     """Choose each method's parameters on some samples, and score it on these and on others.
 
     Parameters
@@ -112,7 +124,7 @@ def explore(train, test, choices, *, tolerances, dataset, seed=0, profile=""):
     return pd.concat(frames, ignore_index=True), best
 
 
-def main(path):
+def main(path: Path | str) -> None:
     """Explore the thesis' images 1 and 2, fetched if need be, and write the rows to `path`; goes on with it."""
     train, test = (data.load("thesis", names=[name]) for name in (TRAIN, TEST))
 

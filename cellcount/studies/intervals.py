@@ -1,6 +1,8 @@
 """Do intervals on counts keep their promise? On simulated fields, which can be made in any number."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ from tqdm import tqdm
 from cellcount import results
 from cellcount.data import phantom
 from cellcount.methods import cellnet
-from cellcount.metrics import calibrate
+from cellcount.metrics import IntervalRule, calibrate
+from cellcount.nouns import Sample
 from cellcount.studies.jobs import run_jobs, seed_of, spread
 
 # Kinds of fields: like those trained on, from loose to nearly closed; and closed sheets, which are another thing.
@@ -23,7 +26,7 @@ SETTINGS = {"crop": 128, "steps": 250}  # of CellNet
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
-def fields(kind, number, seed, size):
+def fields(kind: str, number: int, seed: int, size: tuple[int, int]) -> Iterator[Sample]:
     """Simulated fields of one kind, made one by one, each with a confluence of its own.
 
     Yields
@@ -38,7 +41,17 @@ def fields(kind, number, seed, size):
         yield phantom.simulate((seed, index), size, confluence=confluence, name=f"{kind}-{index}", **look)
 
 
-def counted(weights, *, out, calibration=400, test=200, size=(256, 256), seed=0, device="auto", progress=True):
+def counted(
+    weights: Path | str,
+    *,
+    out: Path | str,
+    calibration: int = 400,
+    test: int = 200,
+    size: tuple[int, int] = (256, 256),
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+) -> pd.DataFrame:
     """Count fields to calibrate on, held-out fields of the same kind, and fields of another kind.
 
     Parameters
@@ -81,7 +94,7 @@ def counted(weights, *, out, calibration=400, test=200, size=(256, 256), seed=0,
     return spread(run_jobs(jobs, work, out=out, progress=False))
 
 
-def run(*, out, seed=0, device="auto", progress=True, **params):
+def run(*, out: Path | str, seed: int = 0, device: str = "auto", progress: bool = True, **params: Any) -> pd.DataFrame:
     """Train on the default fields, then `counted` with its defaults; the weights are kept beside `out`.
 
     Parameters
@@ -106,13 +119,13 @@ def run(*, out, seed=0, device="auto", progress=True, **params):
     return counted(weights, out=out, seed=seed, device=device, progress=progress)
 
 
-def rule_of(frame, level):
+def rule_of(frame: pd.DataFrame, level: float) -> IntervalRule:
     """The `IntervalRule` calibrated on the fields of the group "calibration" of `counted`."""
     group = frame[frame.group == "calibration"]
     return calibrate(group.n_true, group["count"], level)
 
 
-def table(frame, levels=LEVELS):
+def table(frame: pd.DataFrame, levels: Iterable[float] = LEVELS) -> pd.DataFrame:
     """Coverage and width of the intervals.
 
     Parameters

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -11,7 +13,9 @@ from cellcount import results
 from cellcount.errors import DataError
 
 
-def run_jobs(jobs, work, *, out, progress=True):
+def run_jobs(
+    jobs: Sequence[Mapping[str, Any]], work: Callable[..., pd.DataFrame], *, out: Path | str, progress: bool = True
+) -> pd.DataFrame:
     """Run what `out` does not have yet, and return all rows.
 
     Parameters
@@ -56,12 +60,12 @@ def _read(path):
     return frame
 
 
-def spread(frame):
+def spread(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns of the jobs' arguments beside the rows: a copy of the frame with one column for each argument."""
     arguments = pd.DataFrame([json.loads(job) for job in frame.job], index=frame.index)
     return pd.concat([frame.drop(columns=[name for name in arguments if name in frame]), arguments], axis=1)
 
 
-def seed_of(**job):
+def seed_of(**job: Any) -> int:
     """A seed below 2^31 that only this job has, the same on every machine."""
     return int.from_bytes(hashlib.sha256(json.dumps(job, sort_keys=True).encode()).digest()[:4], "big") >> 1

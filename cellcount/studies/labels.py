@@ -1,8 +1,10 @@
 """What sparse and noisy clicks cost, and what the remedies win back: on simulated fields, where the truth is known."""
 
 import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +13,7 @@ from cellcount.data import phantom
 from cellcount.data.valid import valid_region
 from cellcount.errors import ParameterError
 from cellcount.methods import cellnet
+from cellcount.nouns import Sample
 from cellcount.studies.jobs import run_jobs, spread
 
 PERFECT = {"missed": 0.0, "missed_in_dense": 0.0, "position_noise_px": 0.0, "dead_as_live": 0.0}
@@ -35,7 +38,7 @@ PLAIN_THRESHOLD = 0.4  # of a full hill: what is right where no click is missing
 TOLERANCE = 10.0  # px; half of the phantom's median distance of neighbours
 
 
-def faulty(sample, fault, level, seed):
+def faulty(sample: Sample, fault: str, level: float, seed: int) -> Sample:
     """A simulated field with the clicks of an annotator who makes one fault.
 
     Parameters
@@ -62,9 +65,17 @@ def faulty(sample, fault, level, seed):
 
 
 def sweep(
-    *, out, levels=LEVELS, remedies=("none", "mended"), fields=4, test_sets=3, seed=0, device="auto", progress=True,
-    **params,
-):  # fmt: skip
+    *,
+    out: Path | str,
+    levels: Mapping[str, Iterable[float]] = LEVELS,
+    remedies: Iterable[str] = ("none", "mended"),
+    fields: int = 4,
+    test_sets: int = 3,
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+    **params: Any,
+) -> pd.DataFrame:
     """Train with each fault at each level, with and without remedies, and test on true cells.
 
     Parameters
@@ -130,7 +141,7 @@ def _train_and_test(train, test, remedy, seed, settings, device):
     return pd.concat(frames, ignore_index=True)
 
 
-def table(frame):
+def table(frame: pd.DataFrame) -> pd.DataFrame:
     """F1 and count error for each fault, level, remedy and rule; its loss against full clicks with the same remedy.
 
     Parameters

@@ -1,5 +1,8 @@
 """Does a network that saw an annotator's first pass find the cells that the second pass added?"""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
@@ -11,7 +14,7 @@ from cellcount.metrics import match
 TOLERANCE = 12.0  # px
 
 
-def added(first, second, reach=1.0):
+def added(first: np.ndarray, second: np.ndarray, reach: float = 1.0) -> np.ndarray:
     """Points of the second pass on which the first has none: not those that it had, but took for dead.
 
     Parameters
@@ -27,7 +30,15 @@ def added(first, second, reach=1.0):
     return second[cKDTree(first).query(second)[0] > reach]
 
 
-def found(first, new, predicted, shape, *, shifts=200, seed=0):
+def found(
+    first: np.ndarray,
+    new: np.ndarray,
+    predicted: np.ndarray,
+    shape: tuple[int, ...],
+    *,
+    shifts: int = 200,
+    seed: int = 0,
+) -> dict[str, float]:
     """How many of the added cells were predicted, and how many would be by chance.
 
     Parameters
@@ -62,7 +73,7 @@ def found(first, new, predicted, shape, *, shifts=200, seed=0):
     }  # fmt: skip
 
 
-def table(weights, *, device="auto"):
+def table(weights: Mapping[str, Path | str], *, device: str = "auto") -> pd.DataFrame:
     """`found` for each weights file trained on the first pass over thesis image 1.
 
     Parameters

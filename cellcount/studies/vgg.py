@@ -1,7 +1,9 @@
 """The counting benchmark of the literature, VGG cells, in its usual protocol."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from cellcount import results
 from cellcount.data import vgg
 from cellcount.errors import DataError
 from cellcount.methods import cellnet
+from cellcount.nouns import Sample
 from cellcount.studies.jobs import run_jobs, spread
 
 SETTINGS = {  # of CellNet: small cells, overlapping, all of them annotated, counted by their density
@@ -18,7 +21,7 @@ SETTINGS = {  # of CellNet: small cells, overlapping, all of them annotated, cou
 TOLERANCE = 4.0  # px; half of the median distance of neighbours. Recorded only: the benchmark is about counts
 
 
-def draws(samples, train, seed):
+def draws(samples: Sequence[Sample], train: int, seed: int) -> tuple[list[Sample], list[Sample]]:
     """One draw of the protocol: `train` of images 001-100 at random, tested on 101-200.
 
     Without images above 100 it is tested on those of 001-100 that were not drawn: cross-validation.
@@ -51,7 +54,17 @@ def draws(samples, train, seed):
     return drawn, test or [sample for i, sample in enumerate(pool) if i not in chosen]
 
 
-def bench(samples, *, train, draws_n, out, dataset=vgg.NAME, device="auto", progress=True, **params):
+def bench(
+    samples: Sequence[Sample],
+    *,
+    train: int,
+    draws_n: int,
+    out: Path | str,
+    dataset: str = vgg.NAME,
+    device: str = "auto",
+    progress: bool = True,
+    **params: Any,
+) -> pd.DataFrame:
     """Train on several draws, and count.
 
     Parameters
@@ -102,7 +115,7 @@ def _draw(samples, train, draw, settings, dataset, device, progress):
     return pd.concat(frames, ignore_index=True)
 
 
-def table(frame):
+def table(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean absolute error of each draw, and their mean and spread.
 
     Parameters
