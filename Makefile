@@ -65,6 +65,7 @@ picture: env  ## draw the README's picture, from a simulated field
 weights: env  ## train the shipped weights anew: on simulated fields, then on thesis images 1 and 2
 	$(PYTHON) workflow/train_start.py
 	$(PYTHON) -m cellcount train thesis --images 1 2 --out cellcount/weights/cellnet-thesis.safetensors
+	$(PYTHON) -m cellcount export
 
 bench: env  ## time and memory of what the project promises, beside other methods; wants a quiet machine (BENCH="--only cellnet")
 	$(PYTHON) workflow/bench.py $(BENCH)

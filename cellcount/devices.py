@@ -1,22 +1,32 @@
 """Where to compute, and how to compute the same twice."""
 
+import ctypes
+import functools
+import importlib.util
 import os
+import platform
+import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from cellcount.errors import NotAvailableError
+from cellcount.errors import NotAvailableError, needing
+
+if TYPE_CHECKING:
+    import torch
 
 
-def choose_device(device="auto"):
+def choose_device(device: "str | torch.device" = "auto") -> "torch.device":
     """A torch device: "auto" takes CUDA, then Apple's MPS, then the CPU.
 
     Raises
     ------
     NotAvailableError
-        If a named device is not there.
+        If a named device, or torch, is not there.
     """
-    import torch
-
+    with needing("train", f"device={device!r}"):
+        import torch
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -30,14 +40,42 @@ def choose_device(device="auto"):
     return chosen
 
 
-def cpu_threads():
+def is_cpu(device: "str | torch.device" = "auto") -> bool:
+    """Whether a device is the CPU; torch is imported only if "auto" may be something else.
+
+    Raises
+    ------
+    NotAvailableError
+        As `choose_device`.
+    """
+    if device == "auto" and not (importlib.util.find_spec("torch") and may_have_accelerator()):
+        return True
+    return str(device) == "cpu" or (device == "auto" and choose_device(device).type == "cpu")
+
+
+@functools.cache
+def may_have_accelerator() -> bool:
+    """Whether something that torch may compute on is here besides the CPU, asked of the system and not of torch."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    if os.path.exists("/dev/kfd"):  # AMD's
+        return True
+    try:
+        cuda = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def cpu_threads() -> int:
     """How many threads numerical libraries take here: the first number of OMP_NUM_THREADS, or one for each core."""
     allowed = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(allowed) if allowed.isdigit() and int(allowed) else os.cpu_count()
+    return int(allowed) if allowed.isdigit() and int(allowed) else os.cpu_count() or 1
 
 
 @contextmanager
-def deterministic(seed):
+def deterministic(seed: int) -> Iterator[None]:
     """Seed torch, and make it choose algorithms that give the same numbers twice; restored afterwards."""
     import torch
 

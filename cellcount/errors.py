@@ -1,5 +1,10 @@
 """The errors a user can meet. Each message says what is wrong, where, and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+DISTRIBUTION = "cellcount-points"  # what to ask pip for
+
 
 class CellcountError(Exception):
     """Base of every error that this package raises on purpose; the command line prints it without a traceback."""
@@ -23,3 +28,21 @@ class ParameterError(CellcountError):
     """A parameter is unknown or outside of its range."""
 
     exit_code = 2
+
+
+@contextmanager
+def needing(extra: str | None, what: str) -> Iterator[None]:
+    """Turn the import error of a package that is not installed into a NotAvailableError that says how to get it.
+
+    Parameters
+    ----------
+    extra : str or None
+        The extra of this distribution that brings the package; None if every install should have it.
+    what : str
+        What needs it: the start of the sentence.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        wanted = DISTRIBUTION + (f"[{extra}]" if extra else "")
+        raise NotAvailableError(f"{what} needs {error.name}, which is not here: pip install '{wanted}'.") from error

@@ -10,7 +10,7 @@ from torch import nn
 
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import cellnet
-from cellcount.methods.cellnet import inference, pixels
+from cellcount.methods.cellnet import pixels, torch_engine
 from cellcount.methods.cellnet.crops import Crops
 from cellcount.methods.cellnet.network import build, fused
 from cellcount.methods.cellnet.settings import Settings
@@ -106,7 +106,7 @@ def test_a_trained_network_finds_the_cells_of_a_new_scene(weights):
 def test_tiled_finds_the_same_cells(weights):
     new = scene(8, shape=(300, 330), n=70)
     whole = cellnet.predict(new.image, weights=weights, device="cpu")
-    parts = tiled(cellnet.predict, tile=192, overlap=48, measure=cellnet.measure)(
+    parts = tiled(cellnet.predict, tile=192, overlap=48, context=cellnet.context)(
         new.image, weights=weights, device="cpu"
     )
     matching = match(whole.points, parts.points, 0.5)
@@ -116,7 +116,7 @@ def test_tiled_finds_the_same_cells(weights):
 
 def test_a_batch_of_tiles_is_answered_as_one_by_one(weights):
     new = scene(8, shape=(300, 330), n=70)
-    options = {"tile": 144, "overlap": 48, "measure": cellnet.measure}
+    options = {"tile": 144, "overlap": 48, "context": cellnet.context}
     one_by_one = tiled(cellnet.predict, **options)(new.image, weights=weights, device="cpu")
     together = tiled(cellnet.predict, **options, together=cellnet.predict_batch, batch=4)
     batches = together(new.image, weights=weights, device="cpu")
@@ -129,7 +129,7 @@ def test_half_precision_finds_the_same_cells(weights, monkeypatch):
     """What a GPU computes in; here on the CPU."""
     new = scene(9)
     full = cellnet.predict(new.image, weights=weights, device="cpu")
-    monkeypatch.setattr(inference, "half_precision", lambda device: torch.autocast("cpu", torch.float16))
+    monkeypatch.setattr(torch_engine, "half_precision", lambda device: torch.autocast("cpu", torch.float16))
     half = cellnet.predict(new.image, weights=weights, device="cpu")
     matching = match(full.points, half.points, 0.3)
     assert (matching.fp, matching.fn) == (0, 0)

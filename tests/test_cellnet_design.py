@@ -9,7 +9,8 @@ from scenes import scene
 
 from cellcount.errors import ParameterError
 from cellcount.methods import cellnet
-from cellcount.methods.cellnet import inference, losses, training
+from cellcount.methods.cellnet import losses, torch_engine, training
+from cellcount.methods.cellnet.checkpoint import PHANTOM
 from cellcount.methods.cellnet.mending import mend, typical_height
 from cellcount.methods.cellnet.network import ResidualUNet
 from cellcount.methods.cellnet.settings import FOLLOWING, FRESH, Settings
@@ -217,8 +218,8 @@ def test_volume_of_a_hill():
 def test_training_starts_from_simulated_cells_where_the_network_is_theirs():
     settings = Settings().filled(scenes())
     network, start = training._network(replace(settings, factor=2, detail=2), "auto")
-    known = inference.read_weights(inference.PHANTOM)[1]
-    assert start == inference.PHANTOM
+    known = torch_engine.read_weights(PHANTOM)[1]
+    assert start == PHANTOM
     assert all(torch.equal(value, known[name].to(value)) for name, value in network.state_dict().items())
     other = replace(settings, detail=1, widths=(8, 8, 8))
     assert training._network(other, "auto")[1] is None

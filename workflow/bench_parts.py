@@ -79,11 +79,12 @@ def cellnet(field, repeats):
     import torch
 
     from cellcount.methods import cellnet
-    from cellcount.methods.cellnet import inference
+    from cellcount.methods.cellnet.checkpoint import SHIPPED
     from cellcount.methods.cellnet.pixels import prepared
+    from cellcount.methods.cellnet.torch_engine import load_weights
 
     image, device = field["image"], torch.device("cpu")
-    network, settings, _ = inference.load_weights(inference.SHIPPED, 0, device)
+    network, settings, _ = load_weights(SHIPPED, 0, device)
     x = torch.from_numpy(prepared(image, settings))[None, None]
     x = x[..., : x.shape[2] // 32 * 32, : x.shape[3] // 32 * 32].contiguous(memory_format=torch.channels_last)
     cellnet.predict(image, device="cpu")

@@ -1,29 +1,25 @@
-"""From an image to a heatmap, to points, and to a count."""
+"""From an image to a heatmap, to points, and to a count.
 
-import functools
-import json
-from importlib.resources import files
+On a CPU, ONNX Runtime computes the heatmap where an ONNX file belongs to the weights, and torch is not imported.
+"""
+
+import importlib.util
 from pathlib import Path
 
 import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
 
-from cellcount.devices import choose_device
-from cellcount.errors import DataError, ParameterError
-from cellcount.files import sha256
-from cellcount.methods.cellnet.losses import heat as heat_of
-from cellcount.methods.cellnet.network import build, fused, stride
-from cellcount.methods.cellnet.pixels import brightness_and_contrast, prepared, to_full
-from cellcount.methods.cellnet.settings import FORMAT, Settings
+from cellcount.devices import choose_device, is_cpu
+from cellcount.errors import DataError, ParameterError, needing
+from cellcount.methods.cellnet.checkpoint import PHANTOM, SHIPPED, about, digest, existing, modified
+from cellcount.methods.cellnet.pixels import brightness_and_contrast, to_full
+from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import peaks, volume
 from cellcount.nouns import Prediction
 
-SHIPPED = files("cellcount") / "weights" / "cellnet-thesis.safetensors"
-PHANTOM = files("cellcount") / "weights" / "cellnet-phantom.safetensors"  # to start training from
+__all__ = ["PHANTOM", "SHIPPED", "about", "measure", "predict", "predict_batch"]
 
 
-def measure(image):
+def measure(image: np.ndarray) -> dict[str, tuple[float, float]]:
     """What `predict` must know of the whole image when it sees only a tile of it.
 
     Parameters
@@ -38,17 +34,17 @@ def measure(image):
 
 
 def predict(
-    image,
+    image: np.ndarray,
     *,
-    prompts=None,
-    device="auto",
-    weights=None,
-    threshold=None,
-    averaging=1,
-    count="peaks",
-    exposure=None,
-    density=True,
-):
+    prompts: None = None,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    threshold: float | None = None,
+    averaging: int = 1,
+    count: str = "peaks",
+    exposure: tuple[float, float] | None = None,
+    density: bool = True,
+) -> Prediction:
     """Find the cells of one image.
 
     Parameters
@@ -58,7 +54,9 @@ def predict(
         CellNet takes no prompts; the argument is part of every method's call.
     device : str
     weights : path or None
-        A file written by `fit`; None takes the weights shipped with the package (trained on thesis images 1 and 2).
+        A safetensors file written by `fit`, or an ONNX file written by `export`; None takes the weights shipped with
+        the package (trained on thesis images 1 and 2). On a CPU, and without averaging, the ONNX file beside a
+        safetensors file computes, if it was made of it, and torch elsewhere.
     threshold : float or None
         Lowest height of a peak, as a share of a full one; None takes the weights' own.
     averaging : int
@@ -81,7 +79,9 @@ def predict(
     DataError
         If the image is not (H, W) float32, or the weights file is not one of CellNet's.
     ParameterError
-        If a parameter is out of range.
+        If a parameter is out of range, or an ONNX file is to average or to run on a GPU.
+    NotAvailableError
+        If torch or the device is needed and not there.
     """
     if prompts is not None:
         raise ParameterError("CellNet takes no prompts.")
@@ -92,8 +92,16 @@ def predict(
 
 
 def predict_batch(
-    images, *, device="auto", weights=None, threshold=None, averaging=1, count="peaks", exposure=None, density=True
-):
+    images: list[np.ndarray],
+    *,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    threshold: float | None = None,
+    averaging: int = 1,
+    count: str = "peaks",
+    exposure: tuple[float, float] | None = None,
+    density: bool = True,
+) -> list[Prediction]:
     """`predict` for several images or tiles of one shape in one pass, which fills a GPU as a single one does not.
 
     Parameters
@@ -108,7 +116,7 @@ def predict_batch(
 
     Raises
     ------
-    DataError, ParameterError
+    DataError, ParameterError, NotAvailableError
         As `predict`.
     """
     for image in images:
@@ -118,20 +126,24 @@ def predict_batch(
         raise ParameterError(f"averaging={averaging!r}: give a whole number from 1 to 8.")
     if count not in ("peaks", "density"):
         raise ParameterError(f"count={count!r}: choose 'peaks' or 'density'.")
-    device = choose_device(device)
-    path = Path(weights or SHIPPED)
-    network, settings, digest = load_weights(path, path.stat().st_mtime_ns if path.exists() else 0, device)
+    path = existing(weights or SHIPPED)
+    engine = _engine(path, device, averaging)
+    settings = engine.settings
     threshold = settings.threshold if threshold is None else threshold
     if not threshold > 0:
         raise ParameterError(f"threshold={threshold!r} must be positive.")
     has_density = settings.target == "gaussian"
     if count == "density" and not has_density:
         raise ParameterError(f"{path}: trained with target {settings.target!r}, which has no density; count='peaks'.")
-    heats = run(
-        network, np.stack([prepared(image, settings, exposure) for image in images]), settings, device, averaging
-    )
+    about_run = {
+        "method": "cellnet",
+        "weights_sha256": engine.weights_sha256,
+        "device": engine.device,
+        "engine": engine.name,
+        "threshold": threshold,
+    }
     predictions = []
-    for image, heat in zip(images, heats, strict=True):
+    for image, heat in zip(images, engine.heats(images, exposure), strict=True):
         points, scores = peaks(heat, threshold=threshold, distance=settings.peak_distance)
         points = to_full(points, settings.factor)
         inside = (points > -0.5).all(axis=1) & (points < np.array(image.shape) - 0.5).all(axis=1)  # not on the padding
@@ -141,92 +153,51 @@ def predict_batch(
                 scores[inside],
                 count=_total(heat, settings) if count == "density" else float(inside.sum()),
                 density=_density(heat, settings, image.shape) if density and has_density else None,
-                meta={"method": "cellnet", "weights_sha256": digest, "device": str(device), "threshold": threshold},
+                meta=dict(about_run),
             )
         )
     return predictions
 
 
-def about(path):
-    """What a weights file says of itself: a dict with its settings, samples, number of points, losses and versions.
+def _engine(path, device, averaging):
+    """What computes the heatmaps of these weights: an `OnnxEngine` if it can, else a `TorchEngine`."""
+    cpu = is_cpu(device)
+    if path.suffix == ".onnx":
+        if averaging != 1 or not (cpu or device == "auto"):
+            raise ParameterError(
+                f"{path}: an ONNX file runs on a CPU and without averaging only; give its safetensors file, "
+                "or device='cpu', averaging=1."
+            )
+        with needing(None, "Counting with an ONNX file"):
+            from cellcount.methods.cellnet import onnx_engine
+        return onnx_engine.load(path, modified(path))
+    if not cpu or averaging != 1:
+        reason = f"device={device!r}, averaging={averaging}"
+    elif importlib.util.find_spec("onnxruntime") is None:
+        reason = "CellNet without onnxruntime"
+    else:
+        from cellcount.methods.cellnet import onnx_engine
 
-    Raises
-    ------
-    DataError
-        If the file is missing, torn, or not one of CellNet's.
-    """
-    return read_weights(path)[0]
+        beside = path.with_suffix(".onnx")
+        if not beside.exists():
+            reason = f"{path.name} without {beside.name} beside it (see `cellcount export`)"
+        elif (engine := onnx_engine.load(beside, modified(beside))).weights_sha256 == digest(path, modified(path)):
+            return engine
+        else:
+            reason = f"{path.name} (the {beside.name} beside it was made of other weights)"
+    about(path)  # a file that nothing can use is named first
+    with needing("train", reason):
+        from cellcount.methods.cellnet.torch_engine import TorchEngine
 
-
-def read_weights(path):
-    """(about, tensors by name) of a weights file; raises DataError as `about` does."""
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"No weights file at {path}; train one with `cellcount train`, or leave `weights` out.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            described = json.loads((file.metadata() or {}).get("cellcount", "{}"))
-            state = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise DataError(f"{path}: not a safetensors file, or cut short ({error}); write it anew.") from error
-    if described.get("format") != FORMAT:
-        raise DataError(f"{path}: a safetensors file, but not one of CellNet's (its metadata has no {FORMAT}).")
-    return described, state
-
-
-@functools.lru_cache(maxsize=4)
-def load_weights(path, mtime, device):
-    """Network, settings and SHA-256 of a weights file; `mtime` makes a rewritten file a new one to the cache."""
-    described, state = read_weights(path)
-    settings = Settings(**described["settings"])
-    network = build(encoder=settings.encoder, decoder=settings.decoder, widths=settings.widths, detail=settings.detail)
-    network.load_state_dict(state)
-    network = fused(network.float().eval()).to(device, memory_format=torch.channels_last)
-    return network, settings, sha256(path)
+        return TorchEngine(path, choose_device(device), averaging)
 
 
-@torch.inference_mode()
-def run(network, images, settings, device, averaging=1):
-    """The heatmap of an image that was `prepared`, or of a stack of them; on a GPU in half precision.
-
-    (detail H, detail W) float32 -> (H, W) float32, or (N, detail H, detail W) -> (N, H, W); 1 is a full peak.
-    """
-    *stack, height, width = images.shape
-    step = stride(settings.widths) * settings.detail
-    padded = np.pad(
-        images.reshape(-1, 1, height, width),
-        [(0, 0), (0, 0), (0, -height % step), (0, -width % step)],
-        mode="symmetric",
-    )
-    x = torch.from_numpy(padded).contiguous(memory_format=torch.channels_last).to(device)
-    with half_precision(device):
-        total = sum(_turned_back(network(_turned(x, k)), k).float() for k in range(averaging))
-    heat = heat_of(total / averaging, settings.loss)
-    height, width = height // settings.detail, width // settings.detail
-    return heat[:, 0, :height, :width].cpu().numpy().reshape(*stack, height, width)
-
-
-def half_precision(device):
-    """Convolutions in float16 on a GPU: three more bits than bfloat16, and no activation comes near its 65504."""
-    return torch.autocast(device.type, torch.float16, enabled=device.type == "cuda")
-
-
-def _turned(x, k):
-    x = torch.rot90(x, k % 4, (2, 3))
-    return x.flip(3) if k >= 4 else x
-
-
-def _turned_back(x, k):
-    x = x.flip(3) if k >= 4 else x
-    return torch.rot90(x, -(k % 4), (2, 3))
-
-
-def _total(heat, settings):
+def _total(heat: np.ndarray, settings: Settings) -> float:
     """The number of cells that the whole heatmap holds."""
     return float(heat.sum(dtype=float) * settings.density_scale / volume(settings.sigma))
 
 
-def _density(heat, settings, shape):
+def _density(heat: np.ndarray, settings: Settings, shape: tuple[int, ...]) -> np.ndarray:
     """Cells per px of the full image, (H, W) float32."""
     small = heat * np.float32(settings.density_scale / (volume(settings.sigma) * settings.factor**2))
     return small.repeat(settings.factor, axis=0).repeat(settings.factor, axis=1)[: shape[0], : shape[1]]

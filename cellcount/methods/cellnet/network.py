@@ -4,6 +4,7 @@ The default is written out here in plain torch. Any encoder of segmentation_mode
 library and timm take longer to import than a whole image takes to count, so they are imported only when asked for.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -13,15 +14,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cellcount import registry
 from cellcount.errors import ParameterError
+from cellcount.methods.cellnet.settings import OWN
 
-OWN = "residual"
 IMAGENET = {"tu-efficientnet_lite0": "efficientnet-lite0"}  # encoder -> name in `registry.WEIGHTS`
 
 
-def build(*, encoder, decoder, widths, detail=1):
+def build(*, encoder: str, decoder: str, widths: Sequence[int], detail: int = 1) -> nn.Module:
     """A network with fresh weights: image (N, 1, H detail, W detail) -> heatmap (N, 1, H, W).
 
-    H and W must be multiples of `stride(widths)`.
+    H and W must be multiples of `settings.stride(widths)`.
 
     Parameters
     ----------
@@ -56,11 +57,6 @@ def build(*, encoder, decoder, widths, detail=1):
     return network.to(memory_format=torch.channels_last)
 
 
-def stride(widths):
-    """How many px of the heatmap one pixel of the coarsest resolution spans."""
-    return 2 ** len(widths)
-
-
 def _from_library(encoder, decoder, widths):
     import segmentation_models_pytorch as smp
     import timm
@@ -84,7 +80,7 @@ def _from_library(encoder, decoder, widths):
     )
 
 
-def load_imagenet(network, encoder):
+def load_imagenet(network: nn.Module, encoder: str) -> None:
     """Fill the encoder of a network of `build` with weights learned on ImageNet (Deng et al. 2009), in place.
 
     Three colours become one by summing the first filters over them.
@@ -108,7 +104,7 @@ def load_imagenet(network, encoder):
     network.encoder.load_state_dict(renamed)
 
 
-def fused(network):
+def fused(network: nn.Module) -> nn.Module:
     """The network, in place, with each batch normalisation that follows a convolution folded into it: not to train on.
 
     The result is the same but for rounding, and a tenth of the time is saved.
@@ -137,7 +133,7 @@ class ResidualUNet(nn.Module):
         the price of one small convolution.
     """
 
-    def __init__(self, widths, detail=1):
+    def __init__(self, widths: Sequence[int], detail: int = 1) -> None:
         super().__init__()
         fold, first = 2 * detail, widths[0]
         self.stem = nn.Sequential(nn.PixelUnshuffle(fold), _convolution(fold**2, first), _convolution(first, first))
@@ -149,7 +145,7 @@ class ResidualUNet(nn.Module):
         self.up = nn.ModuleList(nn.Sequential(_convolution(fine, fine), _convolution(fine, fine)) for fine, _ in pairs)
         self.head = nn.Conv2d(first, 4, 3, padding=1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 1, H detail, W detail) float -> (N, 1, H, W) float."""
         features = [self.stem(x)]
         for down in self.down:
@@ -163,7 +159,7 @@ class ResidualUNet(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""
 
-    def __init__(self, before, after, step=1):
+    def __init__(self, before: int, after: int, step: int = 1) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(before, after, 3, step, 1, bias=False),
@@ -175,7 +171,7 @@ class ResidualBlock(nn.Module):
         same = before == after and step == 1
         self.shortcut = nn.Identity() if same else nn.Conv2d(before, after, 1, step, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, before, H, W) float -> (N, after, H / step, W / step) float."""
         return F.relu_(self.body(x).add_(self.shortcut(x)))  # in place: fresh memory takes as long as the sum
 

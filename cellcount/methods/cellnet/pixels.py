@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from cellcount.methods.cellnet.settings import Settings
 
-def brightness_and_contrast(image):
+
+def brightness_and_contrast(image: np.ndarray) -> tuple[float, float]:
     """Median, and a robust standard deviation (half the range from the 16th to the 84th percentile), of an image.
 
     They are measured once on the whole image, never on a tile: tiles normalised one by one differ in brightness,
@@ -22,7 +24,7 @@ def brightness_and_contrast(image):
     return float(middle), float((high - low) / 2) or 1.0
 
 
-def prepared(image, settings, exposure=None):
+def prepared(image: np.ndarray, settings: Settings, exposure: tuple[float, float] | None = None) -> np.ndarray:
     """What the network is shown: brightness and contrast taken out, shrunken by what `factor` exceeds `detail`.
 
     Parameters
@@ -41,7 +43,7 @@ def prepared(image, settings, exposure=None):
     return shrink((padded - middle) / contrast, settings.factor // settings.detail)
 
 
-def shrink(image, factor):
+def shrink(image: np.ndarray, factor: int) -> np.ndarray:
     """Mean over blocks of `factor` x `factor` px; the last blocks are filled by repeating the border.
 
     Parameters
@@ -61,11 +63,11 @@ def shrink(image, factor):
     return blocks.mean(axis=(2, 3), dtype=np.float32)  # scikit-image does the same, but takes half a second to import
 
 
-def to_small(points, factor):
+def to_small(points: np.ndarray, factor: int) -> np.ndarray:
     """(N, 2) (y, x) px of the image -> px of the shrunken image; a block's centre lies between pixels."""
     return (points + 0.5) / factor - 0.5
 
 
-def to_full(points, factor):
+def to_full(points: np.ndarray, factor: int) -> np.ndarray:
     """The inverse of `to_small`: (N, 2) (y, x) px of the shrunken image -> px of the image."""
     return (points + 0.5) * factor - 0.5

@@ -1,16 +1,20 @@
 """What a training run of CellNet can be told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from cellcount.errors import ParameterError
-from cellcount.methods.cellnet.losses import LOSSES
-from cellcount.methods.cellnet.network import OWN, stride
 from cellcount.methods.cellnet.targets import TARGETS
+from cellcount.nouns import Sample
 
 FORMAT = "cellcount-cellnet-2"  # of the weights file
+ONNX_FORMAT = "cellcount-cellnet-onnx-1"  # of what `export` makes of it
+OWN = "residual"  # the encoder that is written out in `network`
+LOSS_NAMES = ("mse", "bce", "focal")
 FRESH, FOLLOWING = 2e-3, 5e-4  # learning rates: a network that knows cells forgets them at the higher one
 SPACING = 12.0  # px of the heatmap between neighbouring cells: fewer, and their hills melt; more, and time is lost
 
@@ -47,7 +51,7 @@ class Settings:
     average: float = 0.99  # of the weights, over the last hundred steps
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON gives a list
         for name in ("factor", "detail", "sigma", "peak_distance", "threshold", "density_scale", "learning_rate"):
             value = getattr(self, name)
@@ -62,14 +66,14 @@ class Settings:
             raise ParameterError(
                 f"rounds={self.rounds}, count_weight={self.count_weight}: not below 0, rounds < steps."
             )
-        for name, known in (("target", TARGETS), ("loss", LOSSES)):
+        for name, known in (("target", TARGETS), ("loss", LOSS_NAMES)):
             if getattr(self, name) not in known:
                 raise ParameterError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(known)}.")
         step = stride(self.widths)
         if self.crop % step:
             raise ParameterError(f"crop={self.crop} must be a multiple of {step}, what these widths halve it by.")
 
-    def filled(self, samples):
+    def filled(self, samples: Sequence[Sample]) -> "Settings":
         """These settings with what was None taken from the points, but for what only a trained network tells."""
         spacing = _spacing(samples)
         factor = self.factor or max(1, round(spacing / SPACING))
@@ -91,13 +95,18 @@ class Settings:
         )
 
 
+def stride(widths: Sequence[int]) -> int:
+    """How many px of the heatmap one pixel of the coarsest resolution spans."""
+    return 2 ** len(widths)
+
+
 def _spacing(samples):
     """Median distance of a point to its nearest neighbour, px; the thesis' 25 px if no image has two points."""
     nearest = [cKDTree(s.points).query(s.points, 2)[0][:, 1] for s in samples if len(s.points) > 1]
     return float(np.median(np.concatenate(nearest))) if nearest else 25.0
 
 
-def settings_from(params):
+def settings_from(params: dict[str, Any]) -> Settings:
     """`Settings` from keyword parameters; unknown ones are refused with the list of known ones."""
     known = Settings.__dataclass_fields__
     unknown = sorted(set(params) - set(known))

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from cellcount.nouns import as_points
 
 
-def heatmap(points, shape, sigma):
+def heatmap(points: np.ndarray, shape: tuple[int, int], sigma: float) -> np.ndarray:
     """Sum of one Gaussian of height 1 at each point.
 
     Its sum over all pixels, divided by `volume(sigma)`, is the number of points that lie well inside.
@@ -28,7 +28,7 @@ def heatmap(points, shape, sigma):
     return (rows.T @ columns).astype(np.float32)  # a Gaussian is separable: the sum over points is one product
 
 
-def peak(points, shape, sigma):
+def peak(points: np.ndarray, shape: tuple[int, int], sigma: float) -> np.ndarray:
     """The Gaussian of the nearest point only: every hill has height 1, and close ones do not add up.
 
     points (N, 2) (y, x) px, shape (height, width) px, sigma px -> (height, width) float32.
@@ -37,7 +37,7 @@ def peak(points, shape, sigma):
     return np.exp(-0.5 * (nearest / sigma) ** 2).astype(np.float32)
 
 
-def repel(points, shape, sigma):
+def repel(points: np.ndarray, shape: tuple[int, int], sigma: float) -> np.ndarray:
     """1 / (1 + d (1 + d / D) / sigma), with the distances d and D to the nearest point and the second nearest.
 
     A sharp tip on each point and a valley between two, however close (after Liang et al. 2019); 0 beyond 4 sigma.
@@ -62,12 +62,12 @@ def _distances(points, shape, k):
 TARGETS = {"gaussian": heatmap, "peak": peak, "repel": repel}
 
 
-def volume(sigma):
+def volume(sigma: float) -> float:
     """Sum over pixels of one Gaussian of height 1: 2 pi sigma^2 (exact to 1e-4 from sigma = 0.7 px on)."""
     return 2 * np.pi * sigma**2
 
 
-def peaks(heat, *, threshold, distance):
+def peaks(heat: np.ndarray, *, threshold: float, distance: float) -> tuple[np.ndarray, np.ndarray]:
     """Local maxima of a heatmap, with sub-pixel positions.
 
     A peak is the highest pixel within `distance`; its position is refined by the vertex of the parabola through the

@@ -2,8 +2,11 @@
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,16 +17,26 @@ from cellcount.devices import choose_device, deterministic
 from cellcount.errors import DataError, ParameterError
 from cellcount.files import replacing, sha256
 from cellcount.methods.cellnet import losses
+from cellcount.methods.cellnet.checkpoint import PHANTOM
 from cellcount.methods.cellnet.crops import Crops
-from cellcount.methods.cellnet.inference import PHANTOM, read_weights, run
 from cellcount.methods.cellnet.mending import mend, typical_height
 from cellcount.methods.cellnet.network import build, load_imagenet
 from cellcount.methods.cellnet.pixels import to_small
 from cellcount.methods.cellnet.settings import FOLLOWING, FORMAT, FRESH, settings_from
 from cellcount.methods.cellnet.targets import volume
+from cellcount.methods.cellnet.torch_engine import read_weights, run
+from cellcount.nouns import Sample
 
 
-def fit(samples, *, out, start="auto", device="auto", progress=True, **params):
+def fit(
+    samples: Sequence[Sample],
+    *,
+    out: str | Path,
+    start: str | Path | None = "auto",
+    device: str | torch.device = "auto",
+    progress: bool = True,
+    **params: Any,
+) -> Path:
     """Train on annotated samples and write the weights.
 
     The network learns a hill of height 1 at each point, wherever `Sample.valid` says that the annotation can be
@@ -82,6 +95,7 @@ def fit(samples, *, out, start="auto", device="auto", progress=True, **params):
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in average.state_dict().items()}
     # Half precision halves the file; predictions differ by less than 1e-2 of a peak's height.
     state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    out = Path(out)
     with replacing(out) as temporary:
         # One entry: the library writes several in an order that changes from run to run.
         save_file(state, temporary, metadata={"cellcount": json.dumps(about)})
