@@ -5,7 +5,9 @@ and 60 MB if each filled a tile of 512 px.
 """
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -29,32 +31,32 @@ class Masks:
         Higher is surer; comparable within one method only.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     windows: np.ndarray
-    bits: list
+    bits: list[np.ndarray]
     scores: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.bits)
 
-    def window(self, i):
+    def window(self, i: int) -> tuple[slice, slice]:
         """Slices of the image that cut out the rectangle of mask i."""
         y0, y1, x0, x1 = self.windows[i]
         return slice(y0, y1), slice(x0, x1)
 
-    def crop(self, i):
+    def crop(self, i: int) -> np.ndarray:
         """Mask i within its window: (h, w) bool."""
         y0, y1, x0, x1 = self.windows[i]
         size = (y1 - y0) * (x1 - x0)
         return np.unpackbits(self.bits[i], count=size).astype(bool).reshape(y1 - y0, x1 - x0)
 
-    def full(self, i):
+    def full(self, i: int) -> np.ndarray:
         """Mask i on the whole image: (H, W) bool."""
         mask = np.zeros(self.shape, bool)
         mask[self.window(i)] = self.crop(i)
         return mask
 
-    def take(self, rows):
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Masks":
         """The masks of these rows, (M,) int; -1 gives an empty one with score 0."""
         rows = np.asarray(rows, int)
         real = rows >= 0
@@ -64,11 +66,11 @@ class Masks:
         return Masks(self.shape, windows, bits, scores)
 
     @property
-    def areas(self):
+    def areas(self) -> np.ndarray:
         """(N,) int, px."""
         return np.array([int(np.unpackbits(bits).sum()) for bits in self.bits], int)
 
-    def centroids(self):
+    def centroids(self) -> np.ndarray:
         """(N, 2) float32, (y, x) px: the mean of each mask's pixels, (0, 0) for an empty mask."""
         centres = np.zeros((len(self), 2), np.float32)
         for i, (y0, _, x0, _) in enumerate(self.windows):
@@ -77,14 +79,14 @@ class Masks:
                 centres[i] = pixels.mean(axis=0) + [y0, x0]
         return centres
 
-    def coverage(self):
+    def coverage(self) -> np.ndarray:
         """(H, W) int32: how many masks claim each pixel."""
         count = np.zeros(self.shape, np.int32)
         for i in range(len(self)):
             count[self.window(i)] += self.crop(i)
         return count
 
-    def labels(self):
+    def labels(self) -> np.ndarray:
         """One owner for each pixel: (H, W) int32, 0 for none, i + 1 for mask i.
 
         **The rule for overlaps**: a pixel goes to the smallest of the masks that claim it (of equals, to the first),
@@ -96,7 +98,7 @@ class Masks:
             labels[self.window(i)][self.crop(i)] = i + 1
         return labels
 
-    def holds(self, points):
+    def holds(self, points: np.ndarray) -> np.ndarray:
         """Which mask contains which point.
 
         Parameters
@@ -120,7 +122,7 @@ class Masks:
                 pairs += [(i, p) for p in near[inside]]
         return np.array(pairs, int).reshape(-1, 2)
 
-    def iou(self, labels, of=None):
+    def iou(self, labels: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
         """Intersection over union of each mask with a true object.
 
         Parameters
@@ -140,7 +142,7 @@ class Masks:
         union = self.areas + sizes[of] - shared
         return np.where(of > 0, shared / np.maximum(union, 1), 0.0)
 
-    def save(self, path):
+    def save(self, path: Path | str) -> None:
         """Write to an .npz file, through a temporary one."""
         lengths = np.array([len(bits) for bits in self.bits], np.int64)
         with replacing(path) as temporary:
@@ -150,7 +152,7 @@ class Masks:
             )  # fmt: skip
 
 
-def load(path):
+def load(path: Path | str) -> Masks:
     """`Masks` from a file of `Masks.save`.
 
     Raises
@@ -176,13 +178,13 @@ class Collector:
     n : int
     """
 
-    def __init__(self, shape, n):
+    def __init__(self, shape: Sequence[int], n: int) -> None:
         self.shape = tuple(shape)
         self.windows = np.zeros((n, 4), np.int32)
         self.bits = [np.zeros(0, np.uint8)] * n
         self.scores = np.zeros(n, np.float32)
 
-    def put(self, i, mask, score=1.0, corner=(0, 0)):
+    def put(self, i: int, mask: np.ndarray, score: float = 1.0, corner: tuple[int, int] | np.ndarray = (0, 0)) -> None:
         """Set mask i from a (h, w) bool array whose top-left pixel lies at `corner` (y, x) px of the image."""
         self.scores[i] = score
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -192,18 +194,18 @@ class Collector:
         self.windows[i] = np.array([y0, y1, x0, x1]) + np.repeat(corner, 2)
         self.bits[i] = np.packbits(mask[y0:y1, x0:x1])
 
-    def insert(self, rows, masks):
+    def insert(self, rows: Sequence[int] | np.ndarray, masks: Masks) -> None:
         """Set the masks of these rows, (M,) int, to those of `masks`, which lie on the same image."""
         for row, bits in zip(rows, masks.bits, strict=True):
             self.bits[row] = bits
         self.windows[rows], self.scores[rows] = masks.windows, masks.scores
 
-    def masks(self):
+    def masks(self) -> Masks:
         """What was gathered; `Masks`."""
         return Masks(self.shape, self.windows, self.bits, self.scores)
 
 
-def from_labels(labels, n, scores=None):
+def from_labels(labels: np.ndarray, n: int, scores: np.ndarray | None = None) -> Masks:
     """N disjoint `Masks` from a label image (H, W) int, where value i + 1 is mask i."""
     collector = Collector(labels.shape, n)
     for i, found in enumerate(ndimage.find_objects(labels, max_label=n)):
@@ -214,7 +216,7 @@ def from_labels(labels, n, scores=None):
     return collector.masks()
 
 
-def from_boxes(shape, boxes):
+def from_boxes(shape: Sequence[int], boxes: np.ndarray) -> Masks:
     """Filled rectangles as `Masks`, cut at the image's border.
 
     Parameters

@@ -1,11 +1,14 @@
 """Everything that takes prompts, under one call, and why some of it cannot run here."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from cellcount.errors import ParameterError
 from cellcount.methods import sam, watershed
-from cellcount.methods.masks import from_boxes
-from cellcount.methods.prompts import box
+from cellcount.methods.masks import Masks, from_boxes
+from cellcount.methods.prompts import Prompts, box
 
 SQUARE, WATERSHED = "square", "watershed"
 SIDE = 36.0  # px of the fixed square, the widest that agrees best with the boxes drawn on thesis image 1
@@ -29,7 +32,7 @@ class Promptable(NamedTuple):
     note: str
     model: str | None
 
-    def open(self, image, **settings):
+    def open(self, image: np.ndarray, **settings: Any) -> Callable[[Prompts], Masks]:
         """A function Prompts -> Masks for one image (H, W) float32; `settings` are those of `sam.Session`.
 
         The fixed square looks neither at the image nor at anything of a prompt but its centre: the control.
@@ -41,7 +44,7 @@ class Promptable(NamedTuple):
         return sam.Session(image, model=self.model, **settings).segment
 
 
-def promptable(name):
+def promptable(name: str) -> Promptable:
     """The `Promptable` of a name: "square", "watershed", or one of `sam.BACKBONES`.
 
     Raises

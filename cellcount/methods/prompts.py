@@ -4,9 +4,11 @@ Every maker turns centres (N, 2) into `Prompts`; nothing here knows which method
 are those of the thesis (section 6.3.2), with its sizes as defaults.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -42,22 +44,22 @@ class Prompts:
     signs: np.ndarray
     boxes: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         n, k = self.signs.shape
         if self.centres.shape != (n, 2) or self.points.shape != (n, k, 2):
             raise ValueError(f"centres {self.centres.shape}, points {self.points.shape}, signs {self.signs.shape}")
         if self.boxes is not None and self.boxes.shape != (n, 4):
             raise ValueError(f"boxes {self.boxes.shape} for {n} prompts")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.centres)
 
-    def take(self, rows):
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Prompts":
         """The prompts of these rows ((M,) int or (N,) bool), in their order."""
         boxes = None if self.boxes is None else self.boxes[rows]
         return replace(self, centres=self.centres[rows], points=self.points[rows], signs=self.signs[rows], boxes=boxes)
 
-    def in_window(self, window):
+    def in_window(self, window: tuple[int, int, int, int]) -> "Prompts":
         """The same prompts in the pixels of a window; points off it become NO_POINT, boxes are cut at its border.
 
         Parameters
@@ -83,7 +85,7 @@ def _prompts(kind, centres, points=None, signs=None, boxes=None):
     return Prompts(kind, centres, np.asarray(points, np.float32), np.asarray(signs, np.int8), boxes)
 
 
-def grid(shape, spacing=32.0):
+def grid(shape: Sequence[int], spacing: float = 32.0) -> Prompts:
     """One positive point on each node of a regular grid: SAM's automatic mode, before it selects.
 
     Parameters
@@ -100,13 +102,13 @@ def grid(shape, spacing=32.0):
     return replace(point(nodes), kind="grid")
 
 
-def point(centres):
+def point(centres: ArrayLike) -> Prompts:
     """One positive point on each centre; centres (N, 2) float, (y, x) px."""
     centres = as_points(centres, "centres")
     return _prompts("point", centres, centres[:, None], np.ones((len(centres), 1)))
 
 
-def cross(centres, radius=CROSS_RADIUS):
+def cross(centres: ArrayLike, radius: float = CROSS_RADIUS) -> Prompts:
     """A positive point on each centre, and four negative ones around it in an X.
 
     Parameters
@@ -124,7 +126,7 @@ def cross(centres, radius=CROSS_RADIUS):
     return _prompts("cross", centres, points, signs)
 
 
-def box(centres, half=HALF_SIDE):
+def box(centres: ArrayLike, half: float = HALF_SIDE) -> Prompts:
     """A square of the same size around each centre, and no point.
 
     Parameters
@@ -139,7 +141,7 @@ def box(centres, half=HALF_SIDE):
     return _prompts("box", centres, boxes=np.concatenate([centres - half, centres + half], axis=1))
 
 
-def drawn(boxes):
+def drawn(boxes: ArrayLike) -> Prompts:
     """Boxes drawn around the objects, by hand or from true masks: the prompt that centre points cannot give.
 
     Parameters
@@ -150,7 +152,7 @@ def drawn(boxes):
     return _prompts("drawn box", (boxes[:, :2] + boxes[:, 2:]) / 2, boxes=boxes)
 
 
-def neighbours(centres, nearest=8, within=60.0):
+def neighbours(centres: ArrayLike, nearest: int = 8, within: float = 60.0) -> Prompts:
     """A positive point on each centre, and a negative one on each centre close by.
 
     Parameters
@@ -176,7 +178,7 @@ def neighbours(centres, nearest=8, within=60.0):
     return _prompts("neighbours", centres, points, np.insert(signs, 0, WANTED, axis=1))
 
 
-def foreground(centres, background, wanted="cells"):
+def foreground(centres: ArrayLike, background: ArrayLike, wanted: str = "cells") -> Prompts:
     """All centres as one prompt for one big object, with points on the background as their opposite.
 
     Parameters
@@ -201,7 +203,7 @@ def foreground(centres, background, wanted="cells"):
     return _prompts("foreground", middle.astype(np.float32), points[None], signs[None])
 
 
-def true_boxes(labels):
+def true_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The box around each object of a label image (H, W) int.
 
     Returns

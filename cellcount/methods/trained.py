@@ -4,8 +4,11 @@ import hashlib
 import inspect
 import json
 import time
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,7 @@ import cellcount.data.pseudo_masks
 import cellcount.data.valid
 from cellcount.devices import choose_device, cpu_threads
 from cellcount.files import replacing, sha256
+from cellcount.nouns import Sample
 from cellcount.registry import cache_root
 
 COLUMNS = ["method", "parameters", "train", "weights_sha256", "device", "threads", "seconds"]
@@ -25,7 +29,15 @@ PACKAGES = {
 BASES = {"maskrcnn": "detection", "yolox": "detection"}  # the room beside it that a method's training is made of, too
 
 
-def trained(method, samples, *, suffix, device="auto", progress=True, **params):
+def trained(
+    method: ModuleType,
+    samples: Sequence[Sample],
+    *,
+    suffix: str,
+    device: str = "auto",
+    progress: bool = True,
+    **params: Any,
+) -> Path:
     """Weights of `method.fit(samples, **params)`: kept ones if the same code made them from the same samples.
 
     Parameters
@@ -71,7 +83,7 @@ def trained(method, samples, *, suffix, device="auto", progress=True, **params):
     return path
 
 
-def trainings(paths):
+def trainings(paths: Iterable[Path | str]) -> pd.DataFrame:
     """What it took to train weights that `trained` made: a DataFrame with a line for each that it has noted.
 
     Columns: method, parameters, train (names of the samples), weights_sha256, device, threads and seconds.

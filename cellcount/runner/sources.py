@@ -145,7 +145,7 @@ def checked(name: str, value: Any, default: Any) -> Any:
 
 
 def overrides(
-    source: Path, known: Mapping[str, Any], *, parameters: Mapping[str, Any], data: str, profile: str
+    source: Path, known: Mapping[str, Any], *, parameters: dict[str, Any], data: str, profile: str
 ) -> dict[str, Any]:
     """The values (dict) that differ from the chapter's own: the profile's, then `data`, then `parameters`."""
     chosen = profile_parameters(source, profile, known) | ({"dataset": data} if "dataset" in known else {}) | parameters

@@ -8,7 +8,9 @@ import io
 import logging
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from cellcount.devices import choose_device, deterministic
 from cellcount.methods.cellpose.inference import GRAY, OFF, as_prediction, normalised, quiet
 from cellcount.methods.cellpose.training import numpy_seed_kept
 from cellcount.methods.cellpose.weights import load, new_model
+from cellcount.nouns import Prediction
 
 
 class Silence(NamedTuple):
@@ -44,7 +47,14 @@ class Silence(NamedTuple):
     learned: float
 
 
-def silent_start(image, labels, *, widths=(32, 64, 128, 256), epochs=1, device="cpu"):
+def silent_start(
+    image: np.ndarray,
+    labels: np.ndarray,
+    *,
+    widths: Sequence[int] = (32, 64, 128, 256),
+    epochs: int = 1,
+    device: str = "cpu",
+) -> Silence:
     """Train as the library's documentation shows it, on one image, and watch what can be seen of it.
 
     Cellpose computes the flows of all masks before its first step, without a word when there is one image; its
@@ -133,7 +143,9 @@ class _Counter(logging.Handler):
         self.count += 1
 
 
-def scale_error(image, *, weights, diameter, device="auto"):
+def scale_error(
+    image: np.ndarray, *, weights: Path | str, diameter: float, device: str = "auto"
+) -> dict[str, Prediction]:
     """What the same network says of an image in four conditions, two of which null its answer.
 
     Parameters

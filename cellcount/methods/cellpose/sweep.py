@@ -1,12 +1,25 @@
 """Many diameters and thresholds: the network runs once for each diameter, and the flow threshold costs nothing more."""
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
 import numpy as np
 from tqdm import tqdm
 
 from cellcount.methods.cellpose.inference import MASK_SIZE, as_prediction, flow, quiet
+from cellcount.nouns import Prediction
 
 
-def sweep(image, diameters, flow_thresholds, *, device="auto", weights="cyto3", exposure=None, progress=True):
+def sweep(
+    image: np.ndarray,
+    diameters: Iterable[float],
+    flow_thresholds: Iterable[float],
+    *,
+    device: str = "auto",
+    weights: Path | str = "cyto3",
+    exposure: tuple[float, float] | None = None,
+    progress: bool = True,
+) -> Iterator[tuple[float, float, Prediction]]:
     """Predictions at every pair of a diameter and a flow threshold; each is what `predict` gives for the pair.
 
     Parameters

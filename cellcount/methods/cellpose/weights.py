@@ -2,8 +2,9 @@
 
 import functools
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from cellcount import registry
 from cellcount.errors import DataError, NotAvailableError
 from cellcount.files import replacing, sha256
 from cellcount.methods.cellpose.settings import FORMAT, LIBRARY_WIDTHS, NAMES, Settings
+
+if TYPE_CHECKING:
+    import torch
+    from cellpose.models import CellposeModel
+
 
 LIBRARY_DIAMETER = 30.0  # px, to which its authors' models scale cells
 LIBRARY_FLOW_THRESHOLD = 0.4
@@ -24,14 +30,14 @@ class Loaded(NamedTuple):
     mean diameter (px) of the cells that it learned from; `flow_threshold` its default; `sha256` that of its file.
     """
 
-    model: object
-    size: dict | None
+    model: "CellposeModel"
+    size: dict[str, Any] | None
     diameter: float
     flow_threshold: float
     sha256: str
 
 
-def new_model(widths, diam_mean, device):
+def new_model(widths: Sequence[int], diam_mean: float, device: "torch.device") -> "CellposeModel":
     """A `CellposeModel` with fresh weights; widths as in `Settings`, diam_mean in px."""
     from cellpose.models import CellposeModel
     from cellpose.resnet_torch import CPnet
@@ -44,7 +50,7 @@ def new_model(widths, diam_mean, device):
     return model
 
 
-def load(weights, device):
+def load(weights: Path | str, device: "torch.device") -> Loaded:
     """A `Loaded` of the library's weights (by name) or ours (a file's path).
 
     Raises
@@ -60,7 +66,7 @@ def load(weights, device):
     return _load_own(path, path.stat().st_mtime_ns if path.is_file() else 0, device)
 
 
-def find(name):
+def find(name: str) -> tuple[Path, Path | None]:
     """Verified paths of the library's network and size model (None if only that is missing); raises as `load` does."""
     network = registry.find_weights(f"cellpose-{name}")
     if network is None:
@@ -86,7 +92,7 @@ def _load_library(name, paths, device):
     return Loaded(model, parameters, LIBRARY_DIAMETER, LIBRARY_FLOW_THRESHOLD, sha256(network))
 
 
-def save(path, net, size, about):
+def save(path: Path | str, net: "torch.nn.Module", size: Mapping[str, Any], about: dict[str, Any]) -> Path:
     """Write a network and its size model; halves the precision, which halves the file."""
     import torch
     from safetensors.torch import save_file
@@ -97,7 +103,7 @@ def save(path, net, size, about):
     about = about | {"format": FORMAT, "size": {name: float(size[name]) for name in ("ymean", "diam_mean")}}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"cellcount": json.dumps(about)})
-    return path
+    return Path(path)
 
 
 @functools.lru_cache(maxsize=4)
@@ -113,7 +119,7 @@ def _load_own(path, mtime, device):
     return Loaded(model, size, diameter, settings.flow_threshold, sha256(path))
 
 
-def read(path):
+def read(path: Path | str) -> tuple[dict[str, Any], dict[str, "torch.Tensor"]]:
     """(about, tensors by name) of one of our weights files; raises DataError if it is none."""
     from safetensors import SafetensorError, safe_open
 

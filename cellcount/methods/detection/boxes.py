@@ -4,14 +4,17 @@ Everywhere else a pixel's centre has whole coordinates, and y comes first. torch
 corner of the top-left pixel, half a pixel up and left of ours, and x comes first. Only this module converts.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cellcount.nouns import as_points
 
 SMALLEST = 4.0  # px: what a tile's border leaves of a box shows less of a cell than this, and teaches nothing
 
 
-def squares(points, side):
+def squares(points: ArrayLike, side: float) -> np.ndarray:
     """A square around each point.
 
     Parameters
@@ -27,7 +30,7 @@ def squares(points, side):
     return np.concatenate([points - side / 2, points + side / 2], axis=1).astype(np.float32)
 
 
-def clip(boxes, shape, smallest=SMALLEST):
+def clip(boxes: np.ndarray, shape: Sequence[int], smallest: float = SMALLEST) -> tuple[np.ndarray, np.ndarray]:
     """The part of each box that lies on the image; boxes of which less than `smallest` px is left are dropped.
 
     Parameters
@@ -49,7 +52,7 @@ def clip(boxes, shape, smallest=SMALLEST):
     return clipped[kept], kept
 
 
-def filled(boxes, shape):
+def filled(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """The pixels whose centre lies in a box, as its mask.
 
     Parameters
@@ -68,7 +71,7 @@ def filled(boxes, shape):
     return masks
 
 
-def around(labels, points):
+def around(labels: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The instance under each point: its mask, and the box around it.
 
     Parameters
@@ -94,11 +97,11 @@ def around(labels, points):
     return boxes, masks, kept
 
 
-def to_corner_xy(boxes):
+def to_corner_xy(boxes: np.ndarray) -> np.ndarray:
     """(N, 4) px, (y0, x0, y1, x1) from pixels' centres -> (x0, y0, x1, y1) from the corner, as torchvision wants it."""
     return boxes[:, [1, 0, 3, 2]] + 0.5
 
 
-def from_corner_xy(boxes):
+def from_corner_xy(boxes: np.ndarray) -> np.ndarray:
     """The inverse of `to_corner_xy`: (N, 4) px, (x0, y0, x1, y1) from the corner -> (y0, x0, y1, x1)."""
     return boxes[:, [1, 0, 3, 2]] - 0.5

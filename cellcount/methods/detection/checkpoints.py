@@ -1,16 +1,30 @@
 """Weights that this project has trained: safetensors, with their story as JSON in the metadata."""
 
 import json
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from cellcount.errors import DataError
+from cellcount.errors import DISTRIBUTION, DataError
 from cellcount.files import replacing
+from cellcount.nouns import Sample
+
+if TYPE_CHECKING:
+    import torch
 
 
-def save(network, out, *, kind, settings, samples, **story):
+def save(
+    network: "torch.nn.Module",
+    out: Path | str,
+    *,
+    kind: str,
+    settings: Mapping[str, Any],
+    samples: Sequence[Sample],
+    **story: Any,
+) -> Path:
     """Write a network's state in half precision, which halves the file.
 
     Parameters
@@ -38,7 +52,7 @@ def save(network, out, *, kind, settings, samples, **story):
         "samples": [sample.name for sample in samples],
         "points": sum(len(sample.points) for sample in samples),
         **story,
-        "cellcount": version("cellcount"),
+        "cellcount": version(DISTRIBUTION),
         "torch": torch.__version__,
     }
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -49,7 +63,7 @@ def save(network, out, *, kind, settings, samples, **story):
     return Path(out)
 
 
-def load(path, *, kind, method):
+def load(path: Path | str, *, kind: str, method: str) -> tuple[dict[str, Any], dict[str, "torch.Tensor"]]:
     """What a file says of itself, and its tensors by name.
 
     Raises

@@ -1,12 +1,25 @@
 """The training loop of both detectors: batches, learning rate, steps, the average of the weights, and the curves."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
 import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from cellcount.methods.detection.settings import Common
+from cellcount.methods.detection.tiles import Tile, Tiles
 
-def run(network, losses, tiles, settings, *, name, progress):
+
+def run(
+    network: torch.nn.Module,
+    losses: Callable[[list[Tile]], dict[str, torch.Tensor]],
+    tiles: Tiles,
+    settings: Common,
+    *,
+    name: str,
+    progress: bool,
+) -> tuple[torch.nn.Module, dict[str, list[float]]]:
     """Train a network.
 
     Parameters
@@ -33,7 +46,7 @@ def run(network, losses, tiles, settings, *, name, progress):
     if settings.average:
         average = AveragedModel(network, multi_avg_fn=_following(settings.average), use_buffers=True)
     rates = learning_rates(settings, epoch_steps(settings, len(tiles)))
-    curves = {}
+    curves: dict[str, list[float]] = {}
     network.train()
     with tqdm(total=len(rates), desc=name, unit="step", disable=not progress, mininterval=1) as bar:
         for rate, batch in zip(rates, batches(tiles, settings.batch, rng)):
@@ -55,7 +68,7 @@ def run(network, losses, tiles, settings, *, name, progress):
     return (average.module if average else network).eval(), curves
 
 
-def thinned(curves, most=100):
+def thinned(curves: Mapping[str, Sequence[float]], most: int = 100) -> list[dict[str, str | float]]:
     """Curves of `run` with at most so many values, each the mean over its share of the steps.
 
     Returns
@@ -70,12 +83,12 @@ def thinned(curves, most=100):
     return lines
 
 
-def epoch_steps(settings, tiles):
+def epoch_steps(settings: Common, tiles: int) -> int:
     """Steps of one epoch: the number of tiles that cover the samples, divided by the batch, unless told."""
     return settings.epoch_steps or -(-tiles // settings.batch)
 
 
-def learning_rates(settings, steps):
+def learning_rates(settings: Common, steps: int) -> np.ndarray:
     """The learning rate in each step of training, (epochs * steps,) float64.
 
     "steps": a linear rise over the first epochs, times a decay after every few: as in the thesis, where the decay sets
@@ -97,7 +110,7 @@ def learning_rates(settings, steps):
     return settings.learning_rate * rise * settings.decay ** (step // steps // settings.decay_every)
 
 
-def batches(tiles, size, rng):
+def batches(tiles: Tiles, size: int, rng: np.random.Generator) -> Iterator[list[Tile]]:
     """Yield lists of `size` tiles, without end; `tiles` is a `Tiles`, `rng` a numpy Generator."""
     waiting = []
     while True:

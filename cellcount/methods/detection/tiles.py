@@ -1,5 +1,6 @@
 """Training tiles with their boxes: a fixed grid, or random places turned, mirrored and changed in brightness."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,8 @@ from cellcount.errors import DataError
 from cellcount.methods.cellnet.pixels import shrink, to_small
 from cellcount.methods.detection.boxes import around, clip, filled, squares
 from cellcount.methods.detection.inference import normalised
+from cellcount.methods.detection.settings import Common
+from cellcount.nouns import Sample
 from cellcount.tiling import tiles
 
 
@@ -52,7 +55,7 @@ class Tiles:
         If a sample has no annotation, or none has a point, or labels are asked for and missing.
     """
 
-    def __init__(self, samples, settings, *, masks, targets="boxes"):
+    def __init__(self, samples: Sequence[Sample], settings: Common, *, masks: bool, targets: str = "boxes") -> None:
         check(samples, targets)
         factor = settings.factor
         self.size, self.box, self.least = settings.tile, settings.box / factor, settings.least
@@ -70,11 +73,11 @@ class Tiles:
             (i, window) for i, (image, *_) in enumerate(self.scenes) for window, _ in tiles(image.shape, self.size, 0)
         ]
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Tiles that cover all samples once."""
         return len(self.grid)
 
-    def epoch(self, rng):
+    def epoch(self, rng: np.random.Generator) -> Iterator[Tile]:
         """Yield as many tiles as cover all samples once, in random order."""
         for place in rng.permutation(len(self.grid)):
             i, window = self.grid[place]
@@ -106,7 +109,7 @@ class Tiles:
         return Tile(np.ascontiguousarray(image[part]), clipped, masks if self.masks else None, trusted)
 
 
-def check(samples, targets):
+def check(samples: Sequence[Sample], targets: str) -> None:
     """Raise DataError unless the samples can teach a detector."""
     for sample in samples:
         if sample.points is None:
@@ -117,7 +120,7 @@ def check(samples, targets):
         raise DataError("None of the training images has a point; a detector needs at least one annotated cell.")
 
 
-def turned(tile, quarters, mirrored):
+def turned(tile: Tile, quarters: int, mirrored: bool) -> Tile:
     """A tile turned by quarters of a circle (as `numpy.rot90`) and then mirrored left to right, with all it carries."""
     boxes = tile.boxes
     height, width = tile.image.shape

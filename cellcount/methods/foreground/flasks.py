@@ -6,7 +6,9 @@ measures all 34 fields of the thesis. The file holds numbers only.
 """
 
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +17,12 @@ from scipy import ndimage
 from cellcount.data import thesis
 from cellcount.files import replacing
 from cellcount.methods.foreground.masks import FOREGROUNDS, foreground
+from cellcount.nouns import Sample
 
 REFERENCE = 20  # the objective that the foregrounds' widths in px belong to
 
 
-def at_reference(image, objective):
+def at_reference(image: np.ndarray, objective: int) -> np.ndarray:
     """A field as the 20x objective would show it; image (H, W) float32, objective 10, 20 or 40.
 
     Of a field taken with a weaker objective only the middle is used, so that every result is about as large as
@@ -36,7 +39,9 @@ def at_reference(image, objective):
     return ndimage.zoom(middle, factor, order=1, mode="nearest", grid_mode=True)
 
 
-def survey(samples, names, *, parameters=None):
+def survey(
+    samples: Iterable[Sample], names: Iterable[str], *, parameters: Mapping[str, Mapping[str, Any]] | None = None
+) -> Iterator[dict[str, Any]]:
     """Covered share of each field, and what is known of its flask.
 
     Parameters
@@ -83,7 +88,7 @@ def _share_inside(mask, sample, points):
     return float(mask[tuple(at.T)].mean())
 
 
-def main(path):
+def main(path: Path | str) -> None:
     """Survey all fields of the thesis, fetched if need be, and write the lines to `path`."""
     frame = pd.DataFrame(survey(thesis.iterate(thesis.IMAGES), FOREGROUNDS))
     with replacing(path) as temporary:

@@ -1,5 +1,7 @@
 """Foreground by optics: undo what the phase-contrast microscope did, and look at the phase of the cells."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import fft, ndimage
 
@@ -11,8 +13,16 @@ MARGIN = 48  # px mirrored around the image, since the Fourier transform takes i
 
 
 def restore(
-    image, *, prompts=None, device="auto", smooth=0.2, sparse=0.001, width=1.0, factor=2, iterations=40
-):  # fmt: skip
+    image: np.ndarray,
+    *,
+    prompts: object = None,
+    device: str = "auto",
+    smooth: float = 0.2,
+    sparse: float = 0.001,
+    width: float = 1.0,
+    factor: int = 2,
+    iterations: int = 40,
+) -> np.ndarray:
     """The phase of a specimen from its phase-contrast image.
 
     For small phases the square root of the intensity is linear in the phase, sqrt(I) = 1 - H phi / zeta, where H
@@ -53,7 +63,7 @@ def restore(
     return phase[:height, :width_px]
 
 
-def transfer(shape, *, width=1.0, factor=1):
+def transfer(shape: Sequence[int], *, width: float = 1.0, factor: int = 1) -> np.ndarray:
     """What the microscope leaves of each spatial frequency of the phase: 0 at frequency 0, then 1, then blur.
 
     Parameters

@@ -7,7 +7,7 @@ LIGHT = 64.0  # px: broader than any cell, narrower than the unevenness of the l
 COARSE = 8  # such a broad mean is as good on a coarse raster, and sixty times quicker
 
 
-def relative_light(image):
+def relative_light(image: np.ndarray) -> np.ndarray:
     """The image divided by its mean over a wide Gaussian window: the lamp's unevenness drops out.
 
     In phase contrast the mean over a window much wider than the halo does not depend on the cells in it: what is
@@ -27,13 +27,13 @@ def relative_light(image):
     return image / np.maximum(mean, 1e-6)
 
 
-def shrink(image, factor):
+def shrink(image: np.ndarray, factor: int) -> np.ndarray:
     """Mean over squares of `factor` px, those at the border filled up by repetition; image (H, W)."""
     padded = np.pad(image, [(0, -side % factor) for side in image.shape], mode="edge")
     return padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor).mean(axis=(1, 3))
 
 
-def deviation(image, *, prompts=None, device="auto", sigma=1.5):
+def deviation(image: np.ndarray, *, prompts: object = None, device: str = "auto", sigma: float = 1.5) -> np.ndarray:
     """Standard deviation in a Gaussian window, relative to the local mean.
 
     Parameters
@@ -53,7 +53,7 @@ def deviation(image, *, prompts=None, device="auto", sigma=1.5):
     return np.sqrt(np.maximum(ndimage.gaussian_filter(centred * centred, sigma) - mean * mean, 0))
 
 
-def entropy(image, *, prompts=None, device="auto", radius=4):
+def entropy(image: np.ndarray, *, prompts: object = None, device: str = "auto", radius: int = 4) -> np.ndarray:
     """Entropy of the gray values in a disc: how many bits tell one pixel from its neighbours.
 
     Parameters

@@ -5,7 +5,9 @@ smaller tiles change.
 """
 
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,7 @@ from cellcount.methods.cellnet.pixels import brightness_and_contrast
 from cellcount.methods.detection.boxes import clip, squares
 from cellcount.methods.maskrcnn.inference import about, paint, predict
 from cellcount.methods.maskrcnn.training import fit
+from cellcount.nouns import Prediction, Sample
 from cellcount.tiling import tiled, tiles
 
 SURE = 100  # torchvision's default for the most detections of an image
@@ -43,7 +46,7 @@ ATTEMPTS = (  # what is changed, arguments of the constructor, and what is set o
 )
 
 
-def limits(image, seed=0):
+def limits(image: np.ndarray, seed: int = 0) -> pd.DataFrame:
     """Which of torchvision's arguments lift the limit of 100 detections.
 
     The library's own Mask R-CNN, small and untrained, is built anew for each line. An untrained one finds cells
@@ -85,7 +88,7 @@ def _untrained(shape, **arguments):
     )  # fmt: skip
 
 
-def memory(numbers, tile=512, side=50, seed=0):
+def memory(numbers: Iterable[int], tile: int = 512, side: int = 50, seed: int = 0) -> pd.DataFrame:
     """What masks weigh: torchvision pastes each into an image of its own, we paint all into one.
 
     Parameters
@@ -111,7 +114,7 @@ def memory(numbers, tile=512, side=50, seed=0):
     return pd.DataFrame(rows)
 
 
-def sliced(boxes, shape):
+def sliced(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Masks of boxes (N, 4), (y0, x0, y1, x1) px, as a plain slice makes them: (N, height, width) bool.
 
     A slice with a negative start counts from the far end: it starts beyond its own end, and is empty.
@@ -122,7 +125,7 @@ def sliced(boxes, shape):
     return masks
 
 
-def at_borders(samples, sizes, side):
+def at_borders(samples: Sequence[Sample], sizes: Iterable[int], side: float) -> pd.DataFrame:
     """What tile borders do to boxes around points.
 
     Parameters
@@ -155,7 +158,7 @@ def at_borders(samples, sizes, side):
     return pd.DataFrame(rows)
 
 
-def confidences(image, weights, *, device="auto"):
+def confidences(image: np.ndarray, weights: Path | str, *, device: str = "auto") -> np.ndarray:
     """All detections' confidences, the surest first; torchvision returns the first 100 of them.
 
     Parameters
@@ -171,7 +174,15 @@ def confidences(image, weights, *, device="auto"):
     return predict(image, weights=weights, threshold=0.0, masks=False, device=device).scores
 
 
-def prior(samples, image, shares, *, folder, device="auto", **params):
+def prior(
+    samples: Sequence[Sample],
+    image: np.ndarray,
+    shares: Iterable[float],
+    *,
+    folder: Path | str,
+    device: str = "auto",
+    **params: Any,
+) -> pd.DataFrame:
     """How sure a network is that has learned nothing but how often it was shown a cell.
 
     The second stage learns from boxes of which at most a given share is drawn from cells. A network that cannot tell
@@ -211,7 +222,9 @@ def prior(samples, image, shares, *, folder, device="auto", **params):
     return pd.DataFrame(rows)
 
 
-def tile_sizes(image, sizes, most, *, overlap, **params):
+def tile_sizes(
+    image: np.ndarray, sizes: Iterable[int], most: Iterable[int | None], *, overlap: int, **params: Any
+) -> tuple[pd.DataFrame, list[Prediction]]:
     """The same network on tiles of several sizes, with and without a limit on the detections of each.
 
     Parameters

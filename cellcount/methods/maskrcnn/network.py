@@ -5,6 +5,7 @@ Names of the parts are as there, so its weights fit.
 """
 
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -20,6 +21,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from cellcount.methods.maskrcnn.settings import Settings
+
 CLASSES = 2  # background and cell
 COCO_NAME = "maskrcnn-resnet50-coco"  # in the registry
 ANCHORS = ((32,), (64,), (128,), (256,), (512,))  # px, and below their ratios: torchvision's for COCO
@@ -27,7 +30,7 @@ RATIOS = (0.5, 1.0, 2.0)
 LEVELS = ["0", "1", "2", "3"]
 
 
-def build(settings):
+def build(settings: Settings) -> GeneralizedRCNN:
     """A Mask R-CNN for images of one channel, with fresh weights.
 
     Called with a list of (1, H, W) float tensors, normalised; in training also with a list of targets, each a dict of
@@ -88,13 +91,13 @@ def _backbone(settings):
 class FinestMap(BackboneWithFPN):
     """The finest map of a feature pyramid, made from three resolutions: what lies coarser than a cell is left out."""
 
-    def __init__(self, body, widths, channels):
+    def __init__(self, body: nn.Module, widths: list[int], channels: int) -> None:
         super().__init__(body, {f"layer{i + 1}": LEVELS[i] for i in range(3)}, widths[:3], channels)
         self.fpn.extra_blocks = None
         for i in (1, 2):  # the coarser maps are only steps on the way down
             self.fpn.layer_blocks[i] = nn.Identity()
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """(N, 1, H, W) float -> {"0": (N, channels, H / 4, W / 4)}."""
         return {"0": super().forward(x)["0"]}
 
@@ -102,14 +105,21 @@ class FinestMap(BackboneWithFPN):
 class AsTheyAre(GeneralizedRCNNTransform):
     """Only collects images into a batch: they are normalised already, and keep their size, as masks do."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(min_size=0, max_size=0, image_mean=[0.0], image_std=[1.0])
 
-    def resize(self, image, target=None):
+    def resize(
+        self, image: torch.Tensor, target: dict[str, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
         """Image (1, H, W) and target, unchanged: torchvision would magnify a tile to 800 px."""
         return image, target
 
-    def postprocess(self, result, image_shapes, original_image_sizes):
+    def postprocess(
+        self,
+        result: list[dict[str, torch.Tensor]],
+        image_shapes: list[tuple[int, int]],
+        original_image_sizes: list[tuple[int, int]],
+    ) -> list[dict[str, torch.Tensor]]:
         """Result, unchanged: torchvision would paste each mask into an image of its own."""
         return result
 
@@ -117,7 +127,9 @@ class AsTheyAre(GeneralizedRCNNTransform):
 class TrustingProposals(RegionProposalNetwork):
     """The first stage; an anchor without a cell, where the annotation is not trusted, teaches nothing."""
 
-    def assign_targets_to_anchors(self, anchors, targets):
+    def assign_targets_to_anchors(
+        self, anchors: list[torch.Tensor], targets: list[dict[str, torch.Tensor]]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """As in torchvision, with label -1 (left out) for such anchors."""
         labels, boxes = super().assign_targets_to_anchors(anchors, targets)
         for label, anchor, target in zip(labels, anchors, targets):
@@ -130,14 +142,18 @@ class TrustingHeads(RoIHeads):
 
     positive_share = float("nan")
 
-    def select_training_samples(self, proposals, targets):
+    def select_training_samples(
+        self, proposals: list[torch.Tensor], targets: list[dict[str, torch.Tensor]]
+    ) -> tuple[list[torch.Tensor], ...]:
         """As in torchvision."""
         self._targets = targets
         chosen = super().select_training_samples(proposals, targets)
         self.positive_share = float((torch.cat(chosen[2]) > 0).float().mean())
         return chosen
 
-    def assign_targets_to_proposals(self, proposals, gt_boxes, gt_labels):
+    def assign_targets_to_proposals(
+        self, proposals: list[torch.Tensor], gt_boxes: list[torch.Tensor], gt_labels: list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """As in torchvision, with label -1 (left out) where the annotation is not trusted."""
         matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
         for label, boxes, target in zip(labels, proposals, self._targets):
@@ -152,7 +168,7 @@ def _trusted(boxes, trusted):
     return trusted[y.clamp(0, height - 1), x.clamp(0, width - 1)]
 
 
-def allow(network, *, proposals, detections, threshold, nms):
+def allow(network: GeneralizedRCNN, *, proposals: int, detections: int, threshold: float, nms: float) -> None:
     """Set how much comes out: proposals of the first stage, detections of the second, least score, largest overlap.
 
     These limits live in the two stages, where the constructor put them: torchvision reads no attribute of the network.
@@ -164,7 +180,7 @@ def allow(network, *, proposals, detections, threshold, nms):
     network.roi_heads.nms_thresh = nms
 
 
-def load_coco(network, path):
+def load_coco(network: GeneralizedRCNN, path: Path | str) -> None:
     """Fill a network with the weights trained on COCO, but for the two layers that name COCO's classes.
 
     The first layer sums its weights over the three colours, which is the same as showing it one gray image three times.

@@ -8,7 +8,8 @@ import functools
 import importlib.util
 import pickle
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from cellcount import registry
 from cellcount.devices import choose_device
@@ -16,6 +17,10 @@ from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods.sam import small
 from cellcount.methods.status import Status
 from cellcount.registry import megabytes
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
 
 SAM_TILE = 512  # px of the image that fill SAM's 1024 px: cells of 35 px become 70, nearer to what SAM has seen
 SMALL = "small"
@@ -46,7 +51,7 @@ class Backbone:
 class Loaded(NamedTuple):
     """A network ready for use: `sam` (segment_anything's `Sam`), SHA-256 of its weights, and its `Backbone`."""
 
-    sam: object
+    sam: "Sam"
     digest: str
     backbone: Backbone
 
@@ -71,12 +76,12 @@ BACKBONES = {name: Backbone(name, name[:5], trained_on) for name, trained_on in 
 BACKBONES[SMALL] = Backbone(SMALL, "small", "simulated phase contrast", small.TILE, small.OVERLAP)
 
 
-def entry(model):
+def entry(model: str) -> registry.Weights:
     """The registry's `Weights` of a model that has any: all but the small one."""
     return registry.weights(f"sam-{model}")
 
 
-def backbone(name):
+def backbone(name: str) -> Backbone:
     """The `Backbone` of this name. Raises ParameterError with the known names."""
     if name not in BACKBONES:
         raise ParameterError(f"SAM has no model {name!r}; known are {', '.join(BACKBONES)}.")
@@ -113,7 +118,7 @@ def _package(architecture):
     return "" if importlib.util.find_spec(module) else module
 
 
-def load(model=DEFAULT, device="auto", weights=None):
+def load(model: str = DEFAULT, device: str = "auto", weights: Path | str | None = None) -> Loaded:
     """The network of a model with its weights, ready for use.
 
     Parameters

@@ -4,12 +4,19 @@ The borders to segment_anything are `_to_sam` and `_batch`: it wants (x, y) wher
 where we have signs 1 and -1.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
-from cellcount.methods.prompts import NO_POINT, UNWANTED, WANTED
+from cellcount.methods.masks import Masks
+from cellcount.methods.prompts import NO_POINT, UNWANTED, WANTED, Prompts
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+    from segment_anything.utils.transforms import ResizeLongestSide
+
 
 STABILITY_OFFSET = 1.0  # segment_anything's SamAutomaticMaskGenerator
 
@@ -24,7 +31,16 @@ class Candidate(NamedTuple):
 
 
 @torch.inference_mode()
-def decode(sam, features, transform, size, prompts, *, batch=16, every=False):
+def decode(
+    sam: "Sam",
+    features: torch.Tensor,
+    transform: "ResizeLongestSide",
+    size: tuple[int, int],
+    prompts: Prompts,
+    *,
+    batch: int = 16,
+    every: bool = False,
+) -> Iterator[Candidate]:
     """The masks of prompts on one window.
 
     A single positive point may mean a part or the whole, so SAM offers three masks for it and the one with the best
@@ -115,7 +131,15 @@ def _stability(logits, threshold):
     return torch.nan_to_num(calculate_stability_score(logits, threshold, STABILITY_OFFSET))
 
 
-def select(masks, scores, stabilities, *, least_iou, least_stability, most_overlap):
+def select(
+    masks: Masks,
+    scores: np.ndarray,
+    stabilities: np.ndarray,
+    *,
+    least_iou: float,
+    least_stability: float,
+    most_overlap: float,
+) -> np.ndarray:
     """Rows of the masks that SAM's automatic mode keeps, best first.
 
     Parameters

@@ -2,12 +2,18 @@
 
 import hashlib
 import logging
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cellcount.methods.sam.backbones import Backbone, Loaded
 from cellcount.registry import cache_root
 from cellcount.tiling import tiles
+
+if TYPE_CHECKING:
+    import torch
+    from segment_anything.utils.transforms import ResizeLongestSide
+
 
 log = logging.getLogger(__name__)
 MEMORY = 200e6  # bytes of embeddings that are kept in memory, too: 95 tiles of SAM, more than a thesis image has
@@ -16,11 +22,11 @@ MEMORY = 200e6  # bytes of embeddings that are kept in memory, too: 95 tiles of 
 class Tile(NamedTuple):
     """One tile: what the network sees, and what it answers for; (y0, y1, x0, x1) px each, ends excluded."""
 
-    window: tuple
-    core: tuple
+    window: tuple[int, int, int, int]
+    core: tuple[int, int, int, int]
 
 
-def tiles_of(shape, backbone):
+def tiles_of(shape: tuple[int, ...], backbone: Backbone) -> list[Tile]:
     """The tiles of an image of `shape` (H, W) px for a `Backbone`: a list of `Tile`."""
     if max(shape) <= backbone.tile:
         whole = (0, shape[0], 0, shape[1])
@@ -28,12 +34,12 @@ def tiles_of(shape, backbone):
     return [Tile(window, core) for window, core in tiles(shape, backbone.tile, backbone.overlap)]
 
 
-def exposure_of(image):
+def exposure_of(image: np.ndarray) -> tuple[float, float]:
     """Darkest and brightest value of an image (H, W) float: micro_sam stretches each image from one to the other."""
     return float(image.min()), float(image.max())
 
 
-def eight_bit(image, exposure):
+def eight_bit(image: np.ndarray, exposure: tuple[float, float]) -> np.ndarray:
     """SAM's input: (H, W) float to (H, W, 3) uint8, `exposure` (low, high) stretched from black to white."""
     low, high = exposure
     gray = np.clip((image - low) / ((high - low) or 1.0), 0, 1)
@@ -56,22 +62,23 @@ class Embeddings:
         Whether to use the disk.
     """
 
-    def __init__(self, loaded, image, exposure, keep=True):
+    def __init__(self, loaded: Loaded, image: np.ndarray, exposure: tuple[float, float], keep: bool = True) -> None:
         self.loaded, self.image, self.exposure = loaded, image, exposure
         backbone = loaded.backbone
         identity = [loaded.digest, backbone.tile, backbone.overlap, image.shape, tuple(exposure)]
         self.key = hashlib.sha256(np.ascontiguousarray(image).tobytes() + repr(identity).encode()).hexdigest()[:32]
         self.path = cache_root() / "embeddings" / f"{backbone.name}-{self.key}.zarr" if keep else None
-        self.computed, self._latest = 0, {}
+        self.computed = 0
+        self._latest: dict[str, np.ndarray] = {}
 
-    def transform(self, window):
+    def transform(self, window: tuple[int, int, int, int]) -> "ResizeLongestSide":
         """segment_anything's resizing of this window: the scale is the same for every window, whatever its shape."""
         from segment_anything.utils.transforms import ResizeLongestSide
 
         scale = self.loaded.sam.image_encoder.img_size / self.loaded.backbone.tile
         return ResizeLongestSide(round(max(window[1] - window[0], window[3] - window[2]) * scale))
 
-    def features(self, window):
+    def features(self, window: tuple[int, int, int, int]) -> "torch.Tensor":
         """The embedding of a window (y0, y1, x0, x1) px: (1, C, h, w) float32 tensor on the network's device."""
         import torch
 

@@ -4,12 +4,14 @@ A negative point is never put on the wanted object. SAM learned it that way, too
 inside of what it was to find could only learn to ignore them.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from cellcount.methods.prompts import NO_POINT, UNWANTED, WANTED
 from cellcount.methods.sam.embedding import exposure_of
+from cellcount.nouns import Sample
 
 MARGIN = 24  # px of a field that are not shown: cells that reach in from outside have no mask there
 LEAST = 60  # px of a cell on the tile, to be asked for
@@ -52,11 +54,11 @@ class Examples:
         For each tile, of kinds drawn from KINDS.
     """
 
-    def __init__(self, samples, side, prompts):
+    def __init__(self, samples: Sequence[Sample], side: int, prompts: int) -> None:
         self.samples, self.side, self.prompts = samples, side, prompts
         self.exposures = [exposure_of(sample.image) for sample in samples]
 
-    def draw(self, rng):
+    def draw(self, rng: np.random.Generator) -> Example:
         """One `Example`."""
         while True:
             image, labels, points, ids = self._tile(rng)
@@ -98,13 +100,13 @@ class Examples:
         return np.ascontiguousarray(image, np.float32), labels, points, np.flatnonzero(inside) + 1
 
 
-def turned(array, turns, mirrored):
+def turned(array: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
     """An (S, S) array after so many quarter turns, and mirrored left to right."""
     array = np.rot90(array, turns)
     return array[:, ::-1] if mirrored else array
 
 
-def turned_points(points, turns, mirrored, side):
+def turned_points(points: np.ndarray, turns: int, mirrored: bool, side: int) -> np.ndarray:
     """Where `turned` moves points (N, 2), (y, x) px, of an array with this side."""
     for _ in range(turns):
         points = np.stack([side - 1 - points[:, 1], points[:, 0]], axis=1)
@@ -183,7 +185,7 @@ def _filled(prompts):
     return points, signs
 
 
-def mistakes(rng, predicted, targets):
+def mistakes(rng: np.random.Generator, predicted: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One point for each prompt where its mask is wrong: what a person would click next.
 
     Parameters

@@ -1,20 +1,24 @@
 """What the small SAM is punished for."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cellcount.methods.sam.small import Settings
+
 FOCAL = 20.0  # times the dice loss: Kirillov et al. 2023, appendix A
 
 
-def dense_head(settings):
+def dense_head(settings: Settings) -> nn.Module:
     """A layer that says of each 2 x 2 px whether it is cell, and whether it is border: it helps the image encoder to
     learn, since prompts speak of few cells at a time, and is thrown away."""
     return nn.Sequential(nn.Conv2d(settings.prompt_width, 2 * 16, 1), nn.PixelShuffle(4))
 
 
-def dense_loss(logits, labels):
+def dense_loss(logits: torch.Tensor, labels: Sequence[np.ndarray]) -> torch.Tensor:
     """Cross-entropy of `dense_head`'s logits (N, 2, h, w) with what N label images (S, S) int say: a scalar."""
     labels = torch.from_numpy(np.stack([np.ascontiguousarray(array) for array in labels])).to(logits.device)
     border = torch.zeros_like(labels, dtype=torch.bool)
@@ -27,7 +31,9 @@ def dense_loss(logits, labels):
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
-def mask_loss(logits, iou, targets, ambiguous):
+def mask_loss(
+    logits: torch.Tensor, iou: torch.Tensor, targets: np.ndarray, ambiguous: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Focal and dice loss of the masks, and the squared error of their predicted IoU.
 
     An ambiguous prompt trains the best of its three masks, any other the single one, and each of these masks the
@@ -65,6 +71,6 @@ def mask_loss(logits, iou, targets, ambiguous):
     return losses[rows, best] + guess, logits[rows, best].detach()
 
 
-def enlarged(logits, side):
+def enlarged(logits: torch.Tensor, side: int) -> np.ndarray:
     """(n, h, w) logits of a square tile at its own resolution: (n, side, side) numpy array."""
     return F.interpolate(logits[:, None], (side, side), mode="bilinear")[:, 0].cpu().numpy()

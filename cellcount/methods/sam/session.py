@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from cellcount.errors import DataError, ParameterError
 from cellcount.methods import masks as masks_module
-from cellcount.methods.masks import Collector
+from cellcount.methods.masks import Collector, Masks
 from cellcount.methods.prompts import Prompts, grid, point
 from cellcount.methods.sam.backbones import DEFAULT, SMALL, load
 from cellcount.methods.sam.decoding import decode, select
@@ -56,8 +57,17 @@ class Session:
     """
 
     def __init__(
-        self, image, *, model=DEFAULT, device="auto", weights=None, exposure=None, batch=16, cache=None, progress=True
-    ):
+        self,
+        image: np.ndarray,
+        *,
+        model: str = DEFAULT,
+        device: str = "auto",
+        weights: Path | str | None = None,
+        exposure: tuple[float, float] | None = None,
+        batch: int = 16,
+        cache: bool | None = None,
+        progress: bool = True,
+    ) -> None:
         if image.ndim != 2 or image.dtype != np.float32 or not image.size:
             raise DataError(f"SAM wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
         if batch < 1:
@@ -69,12 +79,12 @@ class Session:
         self.tiles = tiles_of(image.shape, self.loaded.backbone)
         self.seconds, self.decoded = {"embedding": 0.0, "decoding": 0.0}, 0
 
-    def embed(self):
+    def embed(self) -> None:
         """Compute all embeddings that are not on disk yet."""
         for tile in tqdm(self.tiles, desc=f"{self.loaded.backbone.name}: embedding", disable=not self.progress):
             self._features(tile.window)
 
-    def segment(self, prompts):
+    def segment(self, prompts: Prompts | ArrayLike) -> Masks:
         """One mask for each prompt, perhaps an empty one.
 
         Each prompt is decoded on the tile whose core holds its centre.
@@ -89,7 +99,14 @@ class Session:
         """
         return self._decoded(prompts if isinstance(prompts, Prompts) else point(prompts))[0]
 
-    def automatic(self, spacing=32.0, *, least_iou=0.88, least_stability=0.95, most_overlap=0.7):
+    def automatic(
+        self,
+        spacing: float = 32.0,
+        *,
+        least_iou: float = 0.88,
+        least_stability: float = 0.95,
+        most_overlap: float = 0.7,
+    ) -> Masks:
         """SAM's automatic mode: prompt with a grid of points, keep the masks that the network is sure of.
 
         Parameters
@@ -110,7 +127,7 @@ class Session:
         )  # fmt: skip
         return masks.take(kept)
 
-    def foreground(self, prompts):
+    def foreground(self, prompts: Prompts) -> np.ndarray:
         """The mask of one object that is as large as the image.
 
         Each tile is asked with the points that it sees, and answers for its core.

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cellcount
 from cellcount import errors
@@ -27,12 +29,12 @@ class Process:
     Both ends are this package, on one machine, so that messages may be pickles.
     """
 
-    def __init__(self, module=WORKER):
+    def __init__(self, module: str = WORKER) -> None:
         self._module = module
-        self._child = None
+        self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
-    def call(self, function, *, on_progress=None, **params):
+    def call(self, function: str, *, on_progress: Callable[[Any], None] | None = None, **params: Any) -> Any:
         """The result of the worker's `function(**params)`; `on_progress` gets what it reports in between.
 
         Raises
@@ -63,7 +65,7 @@ class Process:
                     self._stop()
                 raise
 
-    def stop(self):
+    def stop(self) -> None:
         """End the process; the next call starts a new one."""
         with self._lock:
             self._stop()
@@ -107,7 +109,7 @@ PROCESS = Process()
 atexit.register(PROCESS.stop)
 
 
-def answer(functions):
+def answer(functions: Mapping[str, Callable[..., Any]]) -> None:
     """The worker's side: answer calls of `functions` (name -> function) until the parent's end of the pipe closes.
 
     A function that has a parameter `report` gets a function to report progress with.

@@ -1,15 +1,20 @@
 """Training tiles for StarDist: normalised images, masks, and -1 where nobody has looked."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cellcount.data.pseudo_masks import pseudo_masks
 from cellcount.errors import DataError
+from cellcount.methods.stardist.settings import Settings
+from cellcount.nouns import Sample
 from cellcount.tiling import tiles
 
+Part = tuple[list[np.ndarray], list[np.ndarray]]  # images and labels
 UNKNOWN = -1  # StarDist turns its losses off there
 
 
-def training_tiles(samples, settings):
+def training_tiles(samples: Sequence[Sample], settings: Settings) -> tuple[Part, ...]:
     """Cut samples into tiles, and keep the best annotated of them for validation.
 
     Parameters

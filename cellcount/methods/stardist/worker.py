@@ -5,7 +5,9 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -19,7 +21,9 @@ FILES = ("config.json", "thresholds.json", WEIGHTS)
 EPOCH = 50  # steps between two looks at the validation tiles
 
 
-def predict(image, weights, threshold, overlap, scale):
+def predict(
+    image: np.ndarray, weights: str, threshold: float | None, overlap: float | None, scale: float
+) -> dict[str, Any]:
     """Instances of one image (H, W) float32, normalised; a dict of arrays, as `cellcount.methods.stardist` wants it."""
     path = Path(weights)
     model = _load(path, path.stat().st_mtime_ns)
@@ -46,7 +50,7 @@ def predict(image, weights, threshold, overlap, scale):
     }
 
 
-def centres(labels, origins):
+def centres(labels: np.ndarray, origins: np.ndarray) -> np.ndarray:
     """(M, 2) float32: centre of mass of mask i + 1, (y, x) px, or the polygon's origin where others hide the mask."""
     index = np.arange(1, len(origins) + 1)
     seen = np.bincount(labels.ravel(), minlength=len(origins) + 1)[1:] > 0
@@ -78,7 +82,15 @@ def _load(path, mtime):
         return model
 
 
-def fit(images, labels, validation, settings, out, about, report):
+def fit(
+    images: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    validation: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+    settings: Mapping[str, Any],
+    out: str,
+    about: dict[str, Any],
+    report: Callable[[float], None],
+) -> dict[str, list[float]]:
     """Train, choose the thresholds, write the zip file.
 
     Parameters

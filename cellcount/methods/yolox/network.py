@@ -1,17 +1,20 @@
 """The network: YOLOX of the package pixeltable-yolox, for images of one channel and annotations with gaps."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from cellcount.errors import NotAvailableError
+from cellcount.methods.yolox.settings import Settings
 
 INSTALL = "pip install --no-deps pixeltable-yolox==0.4.3 pycocotools"  # its OpenCV would overwrite the one in use
 CHANNELS = {"dark2": 128, "dark3": 256, "dark4": 512, "dark5": 1024}  # of the backbone's stages, at width 1
 PRIOR = 0.01  # confidence of an untrained network: almost every place is empty
 
 
-def build(settings):
+def build(settings: Settings) -> nn.Module:
     """A YOLOX for images of one channel, with fresh weights.
 
     Its forward takes (N, 1, H, W) float, H and W multiples of `stride(settings)`, and in training also boxes
@@ -50,7 +53,7 @@ def build(settings):
     return network.to(memory_format=torch.channels_last)
 
 
-def stride(settings):
+def stride(settings: Settings) -> int:
     """How many px of the input one pixel of the coarsest feature map spans."""
     return 4 * settings.finest
 
@@ -58,17 +61,17 @@ def stride(settings):
 class TrustingLoss(nn.Module):
     """Binary cross entropy of logits, in which an empty place counts only where the annotation is trusted."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.trusted = None
+        self.trusted: torch.Tensor | None = None
 
-    def watch(self, trusted, strides):
+    def watch(self, trusted: torch.Tensor, strides: Sequence[int]) -> None:
         """Set where the annotation of the next batch is trusted: (N, H, W) bool; strides of the three feature maps."""
         # A place of a feature map looks at the middle of its px.
         maps = [trusted[:, step // 2 :: step, step // 2 :: step].flatten(1) for step in strides]
         self.trusted = torch.cat(maps, dim=1).reshape(-1, 1)
 
-    def forward(self, logits, targets):
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Loss of each of the (K, 1) logits: all places of the batch, or (their class) only those with a cell."""
         loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         if self.trusted is not None and len(loss) == len(self.trusted):
