@@ -88,7 +88,7 @@ def backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-def status(model=DEFAULT):
+def status(model: str = DEFAULT) -> Status:
     """Whether a model can run here: `Status`. Raises ParameterError if there is no such model."""
     chosen = backbone(model)
     lacking = _package(chosen.architecture)
