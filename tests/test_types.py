@@ -26,7 +26,8 @@ def lacks(name, node):
     """What a signature does not say: names of parameters, and "return"."""
     args = node.args
     given = [*args.posonlyargs, *args.args, args.vararg, *args.kwonlyargs, args.kwarg]
-    own = given[0] if "." in name else None  # self
+    static = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list)
+    own = given[0] if "." in name and not static else None  # self
     untyped = [arg.arg for arg in given if arg is not None and arg is not own and arg.annotation is None]
     return untyped + (["return"] if node.returns is None else [])
 
