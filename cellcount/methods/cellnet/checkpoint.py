@@ -19,12 +19,18 @@ PHANTOM = files("cellcount") / "weights" / "cellnet-phantom.safetensors"  # to s
 def about(path: str | Path) -> dict[str, Any]:
     """What a weights file says of itself: a dict with its settings, samples, number of points, losses and versions.
 
+    An ONNX file has settings, versions and the SHA-256 of the safetensors file that it was made of.
+
     Raises
     ------
     DataError
         If the file is missing, torn, or not one of CellNet's.
     """
     path = existing(path)
+    if path.suffix == ".onnx":
+        from cellcount.methods.cellnet.onnx_engine import load
+
+        return load(path, modified(path)).about
     try:
         with safe_open(path, framework="np") as file:
             described = json.loads((file.metadata() or {}).get("cellcount", "{}"))

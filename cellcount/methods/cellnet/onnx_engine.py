@@ -14,8 +14,8 @@ from cellcount.methods.cellnet.settings import ONNX_FORMAT, Settings
 
 
 class OnnxEngine:
-    """Heatmaps of an ONNX file, with its `settings`, the `weights_sha256` of the safetensors file that it was made of,
-    and where and by what they are made.
+    """Heatmaps of an ONNX file, with what it says of itself (`about`), its `settings`, the `weights_sha256` of the
+    safetensors file that it was made of, and where and by what they are made.
 
     Parameters
     ----------
@@ -33,16 +33,18 @@ class OnnxEngine:
     def __init__(self, path: Path) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = cpu_threads()
+        # A thread that waits by spinning takes a fifth of the CPU time, and no convolution is so short as to need it.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its classes have no common base and lie in a private module
             reason = str(error).splitlines()[0]
             raise DataError(f"{path}: not an ONNX file, or cut short ({reason}); write it anew.") from error
-        described = json.loads(self._session.get_modelmeta().custom_metadata_map.get("cellcount", "{}"))
-        if described.get("format") != ONNX_FORMAT:
+        self.about = json.loads(self._session.get_modelmeta().custom_metadata_map.get("cellcount", "{}"))
+        if self.about.get("format") != ONNX_FORMAT:
             raise DataError(f"{path}: an ONNX file, but not one of CellNet's (its metadata has no {ONNX_FORMAT}).")
-        self.settings = Settings(**described["settings"])
-        self.weights_sha256 = described["weights_sha256"]
+        self.settings = Settings(**self.about["settings"])
+        self.weights_sha256 = self.about["weights_sha256"]
 
     def heats(self, images: list[np.ndarray], exposure: tuple[float, float] | None) -> list[np.ndarray]:
         """(H, W) float32 images -> for each (ceil(H / factor), ceil(W / factor)) float32; 1 is a full peak."""
