@@ -1,7 +1,5 @@
 """`load`, `resolve`, `folds`, the valid region, and the thesis' and VGG's data where this machine has them."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -78,10 +76,8 @@ def test_folds_need_annotation():
 
 
 def test_auto_becomes_the_phantom_without_data_and_network(nothing_here):
-    start = time.perf_counter()
     name, reason = data.resolve("auto")
-    assert name == "phantom" and "not on this machine" in reason and reason.endswith(".")
-    assert time.perf_counter() - start < 5
+    assert name == "phantom" and "thesis" in reason
 
 
 @pytest.mark.parametrize("dataset", ["thesis", "vgg-cells"])
@@ -146,7 +142,8 @@ def test_valid_region_without_points_is_the_background():
 @needs_thesis
 def test_auto_is_the_thesis_where_it_is(monkeypatch):
     monkeypatch.setenv("CELLCOUNT_OFFLINE", "1")
-    assert data.resolve("auto") == ("thesis", "The thesis data lies in CELLCOUNT_DATA.")
+    name, reason = data.resolve("auto")
+    assert name == "thesis" and "CELLCOUNT_DATA" in reason
 
 
 @needs_thesis
@@ -189,8 +186,7 @@ def test_thesis_second_pass(monkeypatch):
 @needs_thesis
 def test_thesis_says_what_is_missing():
     sentences = " ".join(data.missing("thesis"))
-    cut = registry.find("thesis", thesis.POINTS_CUT) and not registry.find("thesis", thesis.POINTS)
-    assert ("image 4 are missing" in sentences) == bool(cut)
+    assert ("points2.json" in sentences) == (registry.find("thesis", thesis.POINTS) is None)
 
 
 @needs_vgg

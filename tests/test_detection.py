@@ -136,11 +136,11 @@ def test_instances_are_cut_like_boxes():
 
 def test_samples_that_teach_nothing_are_named():
     image = np.zeros((64, 64), np.float32)
-    with pytest.raises(DataError, match="bare: no annotation"):
+    with pytest.raises(DataError, match="bare"):
         Tiles([Sample("bare", image)], SMALL, masks=False)
-    with pytest.raises(DataError, match="at least one annotated cell"):
+    with pytest.raises(DataError, match="cell"):
         Tiles([Sample("empty", image, points=[])], SMALL, masks=False)
-    with pytest.raises(DataError, match="clicked: no instance masks"):
+    with pytest.raises(DataError, match="clicked"):
         Tiles([Sample("clicked", image, points=[[1, 1]])], SMALL, masks=True, targets="labels")
 
 
@@ -160,7 +160,7 @@ def test_one_cycle_rises_and_falls():
 
 @pytest.mark.parametrize(
     "change, message",
-    [({"box": 0}, "box=0"), ({"optimizer": "adam"}, "choose one of sgd, adamw"), ({"average": 1.0}, "average=1.0")],
+    [({"box": 0}, "box=0"), ({"optimizer": "adam"}, "adam.*sgd, adamw"), ({"average": 1.0}, "average=1.0")],
 )
 def test_bad_settings_are_refused(change, message):
     with pytest.raises(ParameterError, match=message):
@@ -171,15 +171,15 @@ def test_bad_weights_files_are_named(tmp_path):
     def load(path):
         return checkpoints.load(path, kind="kind-1", method="maskrcnn")
 
-    with pytest.raises(DataError, match="No weights file"):
+    with pytest.raises(DataError, match="none.safetensors"):
         load(tmp_path / "none.safetensors")
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": np.zeros(300)}, foreign)
-    with pytest.raises(DataError, match="not one of maskrcnn's"):
+    with pytest.raises(DataError, match="foreign.safetensors.*maskrcnn"):
         load(foreign)
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(foreign.read_bytes()[:1000])
-    with pytest.raises(DataError, match="cut short"):
+    with pytest.raises(DataError, match="torn.safetensors"):
         load(torn)
 
 

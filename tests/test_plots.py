@@ -116,7 +116,7 @@ MICROGRAPHS = (
 def test_every_figure_is_tried_here():
     elsewhere = {"overlay", "foreground_masks", "mask_grid", "prompt_sweep", "prompt_types"}  # test_plots_prompted
     assert set(FIGURES) | elsewhere == set(plots.__all__)
-    with pytest.raises(AttributeError, match="it has .*counts, coverage"):
+    with pytest.raises(AttributeError, match="nonsense.*counts, coverage"):
         _ = plots.nonsense
 
 

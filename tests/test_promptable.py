@@ -34,11 +34,9 @@ def test_the_watershed_listens_to_the_prompt():
 
 
 def test_what_cannot_run_says_so_in_a_tables_words():
-    assert promptable("vit_b_lm").note == "not run: weights not on this machine"
+    assert "weights" in promptable("vit_b_lm").note
     assert promptable("square").note == promptable("watershed").note == ""
-    with pytest.raises(
-        ParameterError, match="Nothing promptable is called 'vit_q'; known are square, watershed, vit_b"
-    ):
+    with pytest.raises(ParameterError, match="vit_q.*square, watershed, vit_b"):
         promptable("vit_q")
 
 
@@ -46,8 +44,9 @@ def test_weights_are_listed_with_size_licence_and_hash(capsys):
     assert cli.main(["weights", "list"]) == 0
     shown = capsys.readouterr().out
     entry = registry.weights("sam-vit_b")
-    assert f"sam-vit_b: {registry.megabytes(entry.bytes)}; Apache-2.0; SHA-256 {entry.sha256}" in shown
-    assert f"XXH128 {registry.weights('sam-vit_b_lm').xxh128}" in shown and "not here" in shown
+    line = next(line for line in shown.splitlines() if line.startswith("sam-vit_b:"))
+    assert all(fact in line for fact in (registry.megabytes(entry.bytes), "Apache-2.0", entry.sha256))
+    assert registry.weights("sam-vit_b_lm").xxh128 in shown
 
 
 def test_weights_are_not_fetched_without_a_network(capsys):
@@ -55,7 +54,7 @@ def test_weights_are_not_fetched_without_a_network(capsys):
     said = capsys.readouterr().err
     assert "375.0 MB" in said and "CELLCOUNT_DATA" in said and "sam_vit_b_01ec64.pth" in said
     assert cli.main(["weights", "fetch", "sam-vit_q"]) == 2
-    assert "known are" in capsys.readouterr().err
+    assert "sam-vit_b" in capsys.readouterr().err
 
 
 def test_weights_that_are_here_are_found_and_not_fetched(tmp_path, monkeypatch, capsys):

@@ -77,11 +77,11 @@ def test_predict_resolves_overlaps():
     found = watershed.segment(image, prompts.point(centres))
     np.testing.assert_array_equal(prediction.labels, found.labels())
     assert prediction.count == 2 and prediction.meta["prompts"] == "point"
-    with pytest.raises(ParameterError, match="needs prompts"):
+    with pytest.raises(ParameterError, match="prompts"):
         watershed.predict(image)
     with pytest.raises(ParameterError, match="radius=0"):
         watershed.predict(image, prompts=centres, radius=0)
-    with pytest.raises(ParameterError, match="no foreground"):
+    with pytest.raises(ParameterError, match="foreground"):
         watershed.predict(image, prompts=prompts.foreground(centres, []))
     with pytest.raises(DataError, match=r"\(H, W\)"):
         watershed.predict(np.stack([image] * 3), prompts=centres)

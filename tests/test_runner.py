@@ -103,9 +103,9 @@ def test_keep_leaves_results_alone_where_a_run_fails_or_has_no_rows(book):
     (book / "results" / "toy-phantom.csv").write_text("before")
     with pytest.raises(CellcountError, match="no such number"):
         keep("toy", data="phantom", profile="smoke", parameters={"number": "-1"})
-    with pytest.raises(CellcountError, match="00-preface.md leaves no rows.csv"):
+    with pytest.raises(CellcountError, match="00-preface.md.*rows.csv"):
         keep("preface", data="phantom", profile="smoke")
-    with pytest.raises(ParameterError, match="only runs on data that others can get"):
+    with pytest.raises(ParameterError, match="data"):
         keep("toy", data=str(book), profile="smoke")
     assert [path.read_text() for path in (book / "results").iterdir()] == ["before"]
 
@@ -127,21 +127,21 @@ def test_command_line_values_come_last_and_get_the_type_of_the_default(book):
     "value, default", [("many", 3), ("2.5", 3), (True, 3), ("1", True), ("x", 1.0), (3, "text"), ("a: b", [1])]
 )
 def test_a_value_of_another_type_is_refused(value, default):
-    with pytest.raises(ParameterError, match=f"Parameter number must be {type(default).__name__}"):
+    with pytest.raises(ParameterError, match=f"number.*{type(default).__name__}"):
         checked("number", value, default)
 
 
 def test_what_is_unknown_is_refused_with_the_known(book):
-    with pytest.raises(ParameterError, match="no parameter nmber. It has: dataset, seed, number, spread, sizes"):
+    with pytest.raises(ParameterError, match="nmber.*dataset, seed, number, spread, sizes"):
         values(book, nmber=1)
-    with pytest.raises(ParameterError, match="no chapter 'tou'. Chapters: 00-preface, 01-toy"):
+    with pytest.raises(ParameterError, match="tou.*00-preface, 01-toy"):
         find("tou")
-    with pytest.raises(ParameterError, match="no profile 'lab'. Profiles: smoke"):
+    with pytest.raises(ParameterError, match="lab.*smoke"):
         values(book, profile="lab")
-    with pytest.raises(ParameterError, match="there is no file"):
+    with pytest.raises(ParameterError, match="02-none"):
         find("book/02-none.md")
     (book / "book" / "profiles" / "wrong.yml").write_text("chapters: {01-toy: {typo: 2}}\n")
-    with pytest.raises(ParameterError, match="no parameter typo"):
+    with pytest.raises(ParameterError, match="typo"):
         values(book, profile="wrong")
 
 
@@ -149,7 +149,7 @@ def test_what_is_unknown_is_refused_with_the_known(book):
 def test_parameters_must_be_literals(book, line):
     source = book / "book" / "01-toy.md"
     source.write_text(CHAPTER.replace("spread = 1.0", line))
-    with pytest.raises(ParameterError, match="write `name = literal`"):
+    with pytest.raises(ParameterError, match="name = literal"):
         defaults(read(source), "01-toy")
 
 
@@ -166,7 +166,8 @@ def test_two_folders_of_one_name_stay_apart():
 
 def test_errors_reach_the_shell_as_exit_code_and_one_line(book, capsys):
     assert main(["run", "nothing", "--data", "phantom"]) == ParameterError.exit_code
-    assert capsys.readouterr().err.startswith("error: There is no chapter 'nothing'.")
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "'nothing'" in said and said.count("\n") == 1
 
 
 def test_a_relative_data_folder_reaches_the_kernel_as_an_absolute_one(book, monkeypatch):

@@ -345,7 +345,7 @@ def test_the_foreground_feeds_the_baseline_in_both_polarities(image, weights, mo
         )
         assert foreground.predict(image, prompts=asked, weights=out).count == pytest.approx(2, rel=1e-4)
     assert signs == [1, 1, 1, -1, -1, -1]
-    with pytest.raises(ParameterError, match="from a prompt only"):
+    with pytest.raises(ParameterError, match="prompt"):
         sam.foreground(image, prompts=np.float32([[20, 30]]))
     with pytest.raises(ParameterError, match="wanted='cell'"):
         sam.foreground(image, prompts=asked, wanted="cell", **given)
@@ -356,15 +356,15 @@ def test_bad_calls_are_refused(image, weights):
         opened(np.stack([image] * 3), weights)
     with pytest.raises(ParameterError, match="batch=0"):
         opened(image, weights, batch=0)
-    with pytest.raises(ParameterError, match="no model 'vit_x'; known are vit_b"):
+    with pytest.raises(ParameterError, match="vit_x.*vit_b"):
         sam.Session(image, model="vit_x")
-    with pytest.raises(ParameterError, match="registered weights only"):
+    with pytest.raises(ParameterError, match="weights"):
         sam.Session(image, model="vit_b", weights=weights)
-    with pytest.raises(DataError, match="No weights file"):
+    with pytest.raises(DataError, match="none.safetensors"):
         opened(image, weights.with_name("none.safetensors"))
     foreign = weights.with_name("foreign.safetensors")
     foreign.write_bytes(weights.read_bytes()[:900])
-    with pytest.raises(DataError, match="cut short"):
+    with pytest.raises(DataError, match="foreign.safetensors"):
         opened(image, foreign)
 
 
@@ -375,7 +375,7 @@ def test_without_weights_it_says_so_and_asks_nobody(image, model, monkeypatch):
     entry = backbones.entry(model)
     assert state.state == "needs weights"
     assert f"cellcount weights fetch sam-{model}" in state.detail and registry.megabytes(entry.bytes) in state.detail
-    with pytest.raises(NotAvailableError, match=f"Not on this machine: {model}"):
+    with pytest.raises(NotAvailableError, match=model):
         sam.Session(image, model=model)
 
 
@@ -395,9 +395,10 @@ def placed(places, model, content):
 
 
 def test_a_file_that_is_not_the_registered_one_is_not_used(image, places):
+    entry = backbones.entry("vit_b")
     placed(places, "vit_b", b"painted")
-    assert sam.status("vit_b").state == "needs weights" and "not the registered file" in sam.status("vit_b").detail
-    with pytest.raises(NotAvailableError, match="not the registered file"):
+    assert sam.status("vit_b").state == "needs weights" and entry.filename in sam.status("vit_b").detail
+    with pytest.raises(NotAvailableError, match=entry.filename):
         sam.Session(image, model="vit_b")
     placed(places, "vit_b_lm", b"painted")
     assert "XXH128" in sam.status("vit_b_lm").detail
@@ -413,7 +414,7 @@ class Harmful:
 def test_no_code_of_a_weights_file_is_run(tmp_path):
     path = tmp_path / "weights.pt"
     torch.save({"x": Harmful()}, path)
-    with pytest.raises(DataError, match="no file of plain weights"):
+    with pytest.raises(DataError, match="weights.pt"):
         backbones._fill(torch.nn.Linear(1, 1), path)
 
 
@@ -424,7 +425,7 @@ def test_weights_of_a_training_run_are_unwrapped_and_others_refused(tmp_path):
     backbones._fill(layer, tmp_path / "a.pt")
     torch.testing.assert_close(layer.weight.detach(), expected)
     torch.save({"other": torch.zeros(1)}, tmp_path / "b.pt")
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="b.pt"):
         backbones._fill(layer, tmp_path / "b.pt")
 
 

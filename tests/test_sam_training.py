@@ -138,7 +138,7 @@ def test_an_interrupted_training_gives_the_same_weights(tmp_path):
     sam.fit(samples, out=parts, **settings)
     assert parts.read_bytes() == whole.read_bytes()
     assert len(sam.about(parts)["losses"]) == 4
-    with pytest.raises(DataError, match="other settings or samples"):
+    with pytest.raises(DataError, match="parts.safetensors"):
         sam.fit(samples, out=parts, seed=1, **settings)
 
 
@@ -158,17 +158,17 @@ def test_training_learns_and_says_how_well(tmp_path):
 
 def test_bad_calls_are_refused(tmp_path):
     good, out = scene(0), tmp_path / "x.safetensors"
-    with pytest.raises(ParameterError, match="no parameter step; known: width"):
+    with pytest.raises(ParameterError, match="step.*width"):
         sam.fit([good], out=out, step=3)
-    with pytest.raises(ParameterError, match="tiles=0 must be positive"):
+    with pytest.raises(ParameterError, match="tiles=0"):
         sam.fit([good], out=out, tiles=0)
-    with pytest.raises(ParameterError, match="multiple of heads"):
+    with pytest.raises(ParameterError, match="heads"):
         sam.fit([good], out=out, width=30, heads=4)
     with pytest.raises(DataError, match="no samples"):
         sam.fit([], out=out)
-    with pytest.raises(DataError, match="true masks"):
+    with pytest.raises(DataError, match="bare"):
         sam.fit([Sample("bare", good.image, good.points)], out=out)
-    with pytest.raises(DataError, match="smaller than"):
+    with pytest.raises(DataError, match="scene-0"):
         sam.fit([scene(0, shape=(100, 300))], out=out)
     assert not list(tmp_path.iterdir())
 

@@ -63,7 +63,7 @@ def test_a_process_that_dies_is_named_and_replaced(weights):
     PROCESS._child.kill()
     PROCESS._child.wait()
     np.testing.assert_allclose(stardist.predict(new.image, weights=weights).points, expected)
-    with pytest.raises(NotAvailableError, match="StarDist's process ended with code 3"):
+    with pytest.raises(NotAvailableError, match="StarDist.* 3"):
         PROCESS.call("predict", image=_Poison(), weights="", threshold=None, overlap=None, scale=1)
     assert stardist.predict(new.image, weights=weights).count == len(expected)
 
@@ -88,7 +88,7 @@ def test_placed_weights_run(tmp_path, monkeypatch):
     assert stardist.status("2D_versatile_he").state == "needs weights"
     path = stand_ins.stardist(folder, tmp_path / "made", name="2D_versatile_he", channels=3, threshold=0.69)
     name = "stardist-2D_versatile_he"
-    with pytest.raises(DataError, match="not the registered file"):
+    with pytest.raises(DataError, match="2D_versatile_he"):
         stardist.predict(scene(0).image, weights="2D_versatile_he")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setitem(registry.WEIGHTS, name, replace(registry.WEIGHTS[name], sha256=digest))
@@ -106,7 +106,7 @@ def test_without_weights_nothing_is_downloaded(tmp_path, monkeypatch):
     for part in ("2D_versatile_he", "5.3 MB", "https://github.com/stardist/stardist-models/", "CELLCOUNT_DATA"):
         assert part in str(error.value)
     assert stardist.status().state == "needs weights"
-    with pytest.raises(DataError, match="No weights file at 2D_nothing"):  # the library would print, and return None
+    with pytest.raises(DataError, match="2D_nothing"):  # the library would print, and return None
         stardist.predict(scene(0).image, weights="2D_nothing")
     assert not list(tmp_path.rglob("*"))
 
@@ -131,10 +131,10 @@ def test_ground_that_nobody_has_looked_at_takes_no_part():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"epochs": 5}, "no parameter epochs; known: masks"),
-        ({"patch": 100}, "multiple of 16"),
-        ({"steps": 0}, "steps=0 must be positive"),
-        ({"validation": 1}, "between 0 and 1"),
+        ({"epochs": 5}, "epochs.*masks"),
+        ({"patch": 100}, "patch=100"),
+        ({"steps": 0}, "steps=0"),
+        ({"validation": 1}, "validation=1"),
     ],
 )
 def test_bad_settings_are_refused(tmp_path, params, message):
@@ -143,10 +143,10 @@ def test_bad_settings_are_refused(tmp_path, params, message):
 
 
 def test_training_needs_tiles_with_cells(tmp_path):
-    with pytest.raises(DataError, match="smaller than a patch of 256 px"):
+    with pytest.raises(DataError, match="256 px"):
         stardist.fit([scene(0)], out=tmp_path / "x.zip", progress=False)
     empty = replace(scene(0), points=np.zeros((0, 2), np.float32), labels=None)
-    with pytest.raises(DataError, match="two tiles with cells"):
+    with pytest.raises(DataError, match="two tiles"):
         stardist.fit([empty], out=tmp_path / "x.zip", progress=False, **(TINY | {"masks": "weighted"}))
     assert not list(tmp_path.iterdir())
 
@@ -159,5 +159,5 @@ def test_bad_calls_and_files_are_named(tmp_path):
         stardist.predict(image, scale=0)
     with pytest.raises(NotAvailableError, match="device='cuda'"):
         stardist.predict(image, device="cuda")
-    with pytest.raises(DataError, match="not a weights file"):
+    with pytest.raises(DataError, match="none.zip"):
         stardist.about(tmp_path / "none.zip")

@@ -49,7 +49,7 @@ def test_jobs_go_on_where_they_were_stopped(tmp_path):
 
 def test_jobs_do_not_overwrite_another_file(tmp_path):
     out = results.write(row(), tmp_path / "rows.csv")
-    with pytest.raises(DataError, match="not of a study"):
+    with pytest.raises(DataError, match="rows.csv"):
         run_jobs([{"level": 1}], lambda level: row(), out=out, progress=False)
     with pytest.raises(DataError, match="No job"):
         run_jobs([], lambda: row(), out=tmp_path / "none.csv", progress=False)
@@ -65,7 +65,7 @@ def test_faults_are_what_they_say():
     assert len(labels.faulty(field, "dead as live", 1.0, 0).points) == n + len(field.dead)
     crowds = labels.faulty(field, "missing in crowds", 1.0, 0)
     assert 0.3 * n < len(crowds.points) < 0.7 * n
-    with pytest.raises(ParameterError, match="choose one of missing"):
+    with pytest.raises(ParameterError, match="lazy.*missing"):
         labels.faulty(field, "lazy", 0.5, 0)
 
 
@@ -132,7 +132,7 @@ def test_vgg_protocol(tmp_path, capsys):
     inside = [s for s in samples if s.split == "train"]
     train, test = vgg_study.draws(inside, 3, seed=0)
     assert len(test) == 1 and not {s.name for s in train} & {s.name for s in test}
-    with pytest.raises(DataError, match="some must be left"):
+    with pytest.raises(DataError, match="4"):
         vgg_study.draws(inside, 4, seed=0)
 
     tiny = [part for name, value in (("steps", "3"), ("widths", "8,8"), ("crop", "32"), ("batch", "2"))
@@ -159,7 +159,7 @@ def test_vgg_protocol(tmp_path, capsys):
     assert "mae" in capsys.readouterr().out
     frame = results.read(out)
     assert sorted(frame.image.unique()) == ["101", "102"] and sorted(frame.seed.unique()) == [0, 1]
-    with pytest.raises(DataError, match="no pair 001cell.png"):
+    with pytest.raises(DataError, match="001cell.png"):
         vgg.load(folder=tmp_path)
 
 
@@ -184,7 +184,7 @@ def test_imagenet_weights_fill_the_encoder():
     x = torch.rand(1, 1, 64, 64)
     features = network.encoder.eval()(x)
     assert all(torch.isfinite(f).all() and f.std() > 0 for f in features[1:])
-    with pytest.raises(ParameterError, match="tu-efficientnet_lite0 only"):
+    with pytest.raises(ParameterError, match="tu-efficientnet_lite0"):
         load_imagenet(network, "resnet18")
 
 
