@@ -1,31 +1,36 @@
-"""Counting cells in phase-contrast images from sparse, noisy clicks at their centres.
+"""Count cells in phase-contrast images, from sparse and noisy clicks at their centres.
+
+========== =====================================================================
+METHODS    every method by name, all with the same call
+Prediction what a method answers: points, scores, count, masks, density
+Result     what `count` answers: count, interval, points, warnings
+Sample     an image with what is known of it
+count      count the cells of an image, or of several
+load       the samples of a data set or folder
+match      match found points with true ones: precision, recall, F1
+train      train a method on annotated images, and write its weights
+========== =====================================================================
 
 >>> import cellcount
 >>> sample = cellcount.load("phantom", split="test", fields=1, size=(128, 128))[0]
->>> prediction = cellcount.METHODS["blobs"].predict(sample.image)
->>> cellcount.match(sample.points, prediction.points, tolerance=12).f1 > 0
+>>> result = cellcount.count(sample.image, method="blobs")
+>>> cellcount.match(sample.points, result.points, tolerance=12).f1 > 0
 True
 """
 
-import importlib
-from importlib.metadata import version
+from typing import Any
 
-__version__ = version("cellcount")
+import lazy_loader
 
-_HOME = {
-    "Sample": "nouns",
-    "Prediction": "nouns",
-    "load": "data",
-    "read_image": "data.images",
-    "tiled": "tiling",
-    "METHODS": "methods",
-    "match": "metrics",
-}
-__all__ = sorted(_HOME)
+# A name's module is imported when it is asked for: nobody waits for what they do not use.
+_lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
-def __getattr__(name):
-    """Import a name's module when it is asked for: torch takes seconds, and most commands do without."""
-    if name not in _HOME:
-        raise AttributeError(f"cellcount has no {name!r}; it has {', '.join(__all__)}.")
-    return getattr(importlib.import_module(f"cellcount.{_HOME[name]}"), name)
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        from cellcount.errors import DISTRIBUTION
+
+        return version(DISTRIBUTION)
+    return _lazy(name)

@@ -3,14 +3,23 @@
 Coordinates are (y, x) in pixels, float32, with the origin at the centre of the top-left pixel.
 """
 
+from __future__ import annotations
+
+import csv
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellcount.errors import DataError
+from cellcount.errors import DataError, needing
+from cellcount.files import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def as_points(points, what="points"):
+def as_points(points: Any, what: str = "points") -> np.ndarray:
     """Check and convert to an (N, 2) float32 array of (y, x) px; an empty list gives shape (0, 2).
 
     Raises
@@ -58,21 +67,21 @@ class Sample:
     name: str
     image: np.ndarray
     points: np.ndarray | None = None
-    valid: np.ndarray | None = None
+    valid: np.ndarray = None  # type: ignore[assignment]  # an array in every Sample, see below
     pixel_size_um: float | None = None
     labels: np.ndarray | None = None
     boxes: np.ndarray | None = None
     dead: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     split: str = ""
-    meta: dict = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.image.ndim != 2 or self.image.dtype != np.float32:
             raise DataError(
                 f"{self.name}: the image must be (H, W) float32 in [0, 1], "
                 f"got shape {self.image.shape}, {self.image.dtype}."
             )
-        if self.valid is None:
+        if self.valid is None:  # type: ignore[redundant-expr,unused-ignore]
             object.__setattr__(self, "valid", np.ones(self.image.shape, bool))
         for name in ("valid", "labels"):
             array = getattr(self, name)
@@ -82,21 +91,21 @@ class Sample:
             object.__setattr__(self, "points", as_points(self.points, f"{self.name}: points"))
         object.__setattr__(self, "dead", as_points(self.dead, f"{self.name}: dead"))
 
-    def crop(self, y, x, height, width):
+    def crop(self, y: int, x: int, height: int, width: int) -> Sample:
         """The part of this sample in rows y to y + height and columns x to x + width, as a Sample.
 
         Points, dead cells and boxes' centres outside are dropped; the rest is shifted.
         """
         rows, columns = slice(y, y + height), slice(x, x + width)
 
-        def cut(points):
+        def cut(points: np.ndarray) -> np.ndarray:
             inside = _inside(points, y, x, height, width)
-            return points[inside] - np.float32([y, x])
+            return points[inside] - np.array([y, x], np.float32)
 
         boxes = self.boxes
         if boxes is not None:
             centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-            boxes = boxes[_inside(centres, y, x, height, width)] - np.float32([y, x, y, x])
+            boxes = boxes[_inside(centres, y, x, height, width)] - np.array([y, x, y, x], np.float32)
         return replace(
             self,
             name=f"{self.name}[{y}:{y + height},{x}:{x + width}]",
@@ -109,10 +118,10 @@ class Sample:
         )
 
 
-def _inside(points, y, x, height, width):
+def _inside(points: np.ndarray, y: int, x: int, height: int, width: int) -> np.ndarray:
     """(N,) bool: which (y, x) px lie on the pixels of the window (a pixel reaches half a px around its centre)."""
-    low = np.float32([y, x]) - 0.5
-    return ((points >= low) & (points < low + np.float32([height, width]))).all(axis=1)
+    low = np.array([y, x], np.float32) - 0.5
+    return ((points >= low) & (points < low + np.array([height, width], np.float32))).all(axis=1)
 
 
 @dataclass(frozen=True)
@@ -141,10 +150,35 @@ class Prediction:
     count_interval: tuple[float, float] | None = None
     labels: np.ndarray | None = None
     density: np.ndarray | None = None
-    meta: dict = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "points", as_points(self.points, "prediction"))
         object.__setattr__(self, "scores", np.asarray(self.scores, np.float32).reshape(-1))
         if len(self.points) != len(self.scores):
             raise ValueError(f"{len(self.points)} points, but {len(self.scores)} scores")
+
+    def to_frame(self) -> pd.DataFrame:
+        """The points as a table: columns y_px, x_px (float32) and score, one row a point."""
+        with needing("data", "A table"):
+            import pandas as pd
+        return pd.DataFrame({"y_px": self.points[:, 0], "x_px": self.points[:, 1], "score": self.scores})
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the points, as `to_frame` has them: y_px and x_px with two decimals, score with three."""
+        path = Path(path)
+        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["y_px", "x_px", "score"])
+            writer.writerows(self.to_text())
+        return path
+
+    def to_text(self) -> list[tuple[str, str, str]]:
+        """The points as `to_csv` writes them."""
+        lines = zip(self.points.tolist(), self.scores.tolist(), strict=True)
+        return [(f"{y:.2f}", f"{x:.2f}", f"{score:.3f}") for (y, x), score in lines]
+
+
+def visible(labels: np.ndarray, n: int) -> np.ndarray:
+    """(n,) bool: which of the points 0 to n - 1 have a mask in `labels` (H, W) int, where i + 1 is that of point i."""
+    return np.bincount(labels.ravel(), minlength=n + 1)[1 : n + 1] > 0

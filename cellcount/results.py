@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -330,6 +329,12 @@ def kept_name(chapter: str, dataset: str, part: str = "") -> str:
 
 def peak_memory_mb() -> int:
     """Largest resident memory of this process so far, MB."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # on Windows
+        import psutil
+
+        return round(psutil.Process().memory_info().peak_wset / 1e6)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 1e6 if sys.platform == "darwin" else peak / 1e3)  # bytes there, kilobytes here
 

@@ -199,7 +199,7 @@ def test_images_of_any_shape(weights, shape):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"step": 5}, "no parameter step; known: encoder"),
+        ({"step": 5}, "no parameter step; it has: encoder"),
         ({"steps": 0}, "steps=0 must be positive"),
         ({"crop": 100}, "multiple of 16"),
         ({"encoder": "nosuchnet"}, "encoder='nosuchnet' is unknown"),

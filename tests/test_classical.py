@@ -85,7 +85,7 @@ def test_wrong_input_is_refused(name):
 def test_tiles_give_the_same_cells(name):
     image, centres = scene((256, 384), seed=1)
     method = METHODS[name]
-    parts = tiled(method.predict, tile=256, overlap=64, measure=method.measure)(image, **PARAMS[name])
+    parts = tiled(method.predict, tile=256, overlap=64, context=method.context)(image, **PARAMS[name])
     assert match(centres, parts.points, 5)[:3] == (len(centres), 0, 0)
 
 

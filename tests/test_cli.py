@@ -8,8 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cellcount import cli
-from cellcount.cli import count
+from cellcount import cli, counting
 from cellcount.data import large, phantom
 from cellcount.methods.cellnet.inference import SHIPPED
 
@@ -75,8 +74,8 @@ def test_a_tiff_larger_than_memory_is_counted_from_the_file_with_the_same_result
     image = phantom.simulate(seed=1, size=(260, 330)).image
     pixels = np.dstack([(image[::-1] * 255), (image * 255), np.zeros_like(image)]).astype(np.uint8)
     tifffile.imwrite(tmp_path / "big.tif", pixels, photometric="rgb", tile=(64, 64), compression="zlib")
-    monkeypatch.setattr(count, "TILE", 192)
-    monkeypatch.setattr(count, "OVERLAP", 64)
+    monkeypatch.setattr(counting, "TILE", 192)
+    monkeypatch.setattr(counting, "OVERLAP", 64)
     monkeypatch.setattr(large, "OVERVIEW", 100)
     arguments = ["count", tmp_path / "big.tif", "--method", method, "--device", "cpu", "--out"]
     assert run(*arguments, tmp_path / "memory") == 0

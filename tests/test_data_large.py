@@ -82,9 +82,9 @@ def test_only_the_rows_in_use_are_kept(tmp_path):
 def test_only_large_tiffs_are_streamed(tmp_path, monkeypatch):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, GRAY)
-    assert isinstance(open_image(path), np.ndarray)
+    assert isinstance(open_image(path)[0], np.ndarray)
     monkeypatch.setattr(large, "LARGE", GRAY.size - 1)
-    assert isinstance(open_image(path), LargeImage)
+    assert isinstance(open_image(path)[0], LargeImage)
     (tmp_path / "b.tif").write_bytes(b"no TIFF")
     with pytest.raises(DataError, match="b.tif"):
         open_image(tmp_path / "b.tif")

@@ -88,7 +88,7 @@ def test_any_function_can_join_and_gets_its_prompts(monkeypatch, tmp_path):
         yy, xx = np.indices(image.shape)
         return np.max([np.hypot(yy - y, xx - x) <= radius for y, x in prompts], axis=0).astype(np.float32)
 
-    monkeypatch.setitem(masks.FOREGROUNDS, "prompted", masks.Foreground("here:prompted", threshold=0.5, shrink=0))
+    monkeypatch.setitem(masks.FOREGROUNDS, "prompted", masks.Foreground("here:prompted", threshold=0.5, shrink=0, prompted=True))
     monkeypatch.setattr(masks.importlib, "import_module", lambda name: type("here", (), {"prompted": prompted}))
     image, points = np.zeros((64, 64), np.float32), np.float32([[20, 20], [40, 44]])
     mask = foreground(image, "prompted", prompts=points, device="cpu", radius=8, smallest=10)
@@ -118,7 +118,7 @@ def test_the_constant_is_cells_over_area_and_the_count_its_product(field, tmp_pa
 def test_tiles_count_about_the_same(tmp_path):
     field = phantom.simulate((7, 2), (256, 384), confluence=0.6)
     out = area.fit([field], out=tmp_path / "area.json")
-    parts = tiled(area.predict, tile=256, overlap=64, measure=area.measure)(field.image, weights=out)
+    parts = tiled(area.predict, tile=256, overlap=64, context=area.context)(field.image, weights=out)
     assert parts.count == pytest.approx(len(field.points), rel=0.03)
 
 

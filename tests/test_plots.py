@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from cellcount import metrics, plots, results
 from cellcount.metrics import match, near
 from cellcount.nouns import Prediction, Sample
+from cellcount.overlays import overlay
 from cellcount.plots import drawings, style, wrong_rules
 
 RNG = np.random.default_rng(0)
@@ -114,7 +115,7 @@ MICROGRAPHS = (
 
 
 def test_every_figure_is_tried_here():
-    elsewhere = {"overlay", "foreground_masks", "mask_grid", "prompt_sweep", "prompt_types"}  # test_plots_prompted
+    elsewhere = {"foreground_masks", "mask_grid", "prompt_sweep", "prompt_types"}  # test_plots_prompted
     assert set(FIGURES) | elsewhere == set(plots.__all__)
     with pytest.raises(AttributeError, match="nonsense.*counts, coverage"):
         _ = plots.nonsense
@@ -184,12 +185,12 @@ def test_nothing_to_show_is_no_error(tmp_path):
     nothing = Prediction(np.zeros((0, 2)), [], 0.0)
     for figure in (plots.outcome(sample, nothing, 5), plots.worst(sample, nothing, 5), plots.field(sample)):
         figure.savefig(tmp_path / "figure.png", dpi=50)
-    assert np.ptp(np.asarray(plots.overlay(sample.image, nothing))) == 0
+    assert np.ptp(np.asarray(overlay(sample.image, nothing))) == 0
 
 
 def test_overlay_keeps_the_image_pixel_by_pixel():
     image = np.linspace(0, 1, 61 * 83, dtype=np.float32).reshape(61, 83)
-    picture = plots.overlay(image, Prediction([[40, 60]], [1.0], 1.0))
+    picture = overlay(image, Prediction([[40, 60]], [1.0], 1.0))
     pixels = np.asarray(picture).astype(int)
     assert picture.mode == "RGB" and pixels.shape[:2] == image.shape
     gray = np.ptp(pixels, axis=2) == 0
@@ -204,7 +205,7 @@ def test_overlay_keeps_the_image_pixel_by_pixel():
 
 def test_overlay_of_a_shrunken_image_has_its_rings_where_the_cells_are():
     prediction = Prediction([[163.5, 243.5]], [1.0], 1.0)  # of the full image: between blocks 40 and 41, 60 and 61
-    pixels = np.asarray(plots.overlay(np.zeros((61, 83), np.float32), prediction, factor=4)).astype(int)
+    pixels = np.asarray(overlay(np.zeros((61, 83), np.float32), prediction, factor=4)).astype(int)
     rows, columns = np.nonzero(np.ptp(pixels, axis=2))
     assert abs(rows.mean() - 40.5) <= 0.5 and abs(columns.mean() - 60.5) <= 0.5 and np.ptp(rows) <= 5
 
@@ -213,15 +214,15 @@ def test_rings_shrink_with_the_spacing_of_the_cells():
     image = np.zeros((200, 200), np.float32)
     crowd = np.stack(np.meshgrid(np.arange(20, 180, 10), np.arange(20, 180, 10)), -1).reshape(-1, 2)
     sparse = crowd[(crowd % 40 == 20).all(axis=1)]
-    marked = [(np.ptp(np.asarray(plots.overlay(image, Prediction(p, np.ones(len(p)), 1.0))), axis=2) > 0).sum() / len(p)
+    marked = [(np.ptp(np.asarray(overlay(image, Prediction(p, np.ones(len(p)), 1.0))), axis=2) > 0).sum() / len(p)
               for p in (crowd, sparse)]  # fmt: skip
     assert 5 < marked[0] < marked[1] / 2
 
 
 def test_overlay_needs_neither_pandas_nor_matplotlib():
     code = (
-        "import sys, numpy as np; from cellcount import plots; from cellcount.nouns import Prediction;"
-        "plots.overlay(np.zeros((50, 50), np.float32), Prediction([[1, 2]], [1], 1.0));"
+        "import sys, numpy as np; from cellcount.overlays import overlay; from cellcount.nouns import Prediction;"
+        "overlay(np.zeros((50, 50), np.float32), Prediction([[1, 2]], [1], 1.0));"
         "print([name for name in ('pandas', 'seaborn', 'torch', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -267,7 +267,7 @@ def test_predict_answers_with_one_point_for_each_prompt(weights):
 def test_predict_can_be_tiled_from_outside(weights):
     image, centres = field((300, 420)), scattered((300, 420), n=20)
     settings = {"model": "small", "weights": weights, "device": "cpu", "progress": False}
-    parts = tiled(sam.predict, tile=256, overlap=64, measure=sam.measure, progress=False)
+    parts = tiled(sam.predict, tile=256, overlap=64, context=sam.context, progress=False)
     prediction = parts(image, prompts=centres, **settings)
     assert len(prediction.points) <= 20 and prediction.labels.shape == image.shape
 
@@ -465,8 +465,7 @@ def test_weights_in_the_registrys_place_make_vit_b_run(places, monkeypatch):
     assert session.loaded.digest == digest and len(session.tiles) == 1
     found = session.segment(prompts.cross(np.float32([[40, 300], [200, 90]])))
     assert len(found) == 2
-    own = predictor(session)
-    assert own.features.shape == (1, 256, 64, 64)
+    assert session.embeddings.features(session.tiles[0].window).shape == (1, 256, 64, 64)
     again = sam.Session(image, model="vit_b", device="cpu", progress=False)
     again.segment(prompts.box(np.float32([[40, 300]])))
     assert again.embeddings.computed == 0, "the embedding comes from the cache"

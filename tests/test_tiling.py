@@ -57,7 +57,7 @@ def test_points_on_borders_are_found_once(scene):
     shape, centres = scene
     image = discs(shape, centres)
     whole = blobs.predict(image, sigma=4)
-    parts = tiled(blobs.predict, tile=128, overlap=32, measure=blobs.measure)(image, sigma=4)
+    parts = tiled(blobs.predict, tile=128, overlap=32, context=blobs.context)(image, sigma=4)
     assert len(parts.points) == len(whole.points) >= len(centres)
     matching = match(whole.points, parts.points, 0.5)
     assert (matching.fp, matching.fn) == (0, 0)

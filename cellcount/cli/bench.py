@@ -1,9 +1,11 @@
 """`cellcount bench`: the literature's benchmark, and the controlled experiments, as result files."""
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cellcount bench STUDY`."""
     studies = parser.add_subparsers(required=True, metavar="STUDY")
 
@@ -28,47 +30,50 @@ def add_arguments(parser):
     study("intervals", _intervals, "test the intervals on counts on held-out simulated fields", "intervals.csv")
 
 
-def _vgg(arguments):
-    from cellcount.cli.train import settings_from_text
+def _vgg(arguments: argparse.Namespace) -> None:
     from cellcount.data import vgg as data
     from cellcount.studies import vgg
 
     frame = vgg.bench(
         data.load(folder=arguments.data), train=arguments.train, draws_n=arguments.draws, out=arguments.out,
-        device=arguments.device, **settings_from_text(arguments.parameters),
+        device=arguments.device, **_settings(arguments),
     )  # fmt: skip
     _print(vgg.table(frame), arguments.out)
 
 
-def _labels(arguments):
-    from cellcount.cli.train import settings_from_text
+def _labels(arguments: argparse.Namespace) -> None:
     from cellcount.studies import labels
 
     frame = labels.sweep(
-        out=arguments.out, device=arguments.device, **settings_from_text(arguments.parameters)
+        out=arguments.out, device=arguments.device, **_settings(arguments)
     )  # fmt: skip
     _print(labels.table(frame), arguments.out)
 
 
-def _design(arguments):
-    from cellcount.cli.train import settings_from_text
+def _design(arguments: argparse.Namespace) -> None:
     from cellcount.studies import design
 
     frame = design.ablation(
         out=arguments.out, dataset=arguments.data, device=arguments.device,
-        **settings_from_text(arguments.parameters),
+        **_settings(arguments),
     )  # fmt: skip
     _print(design.table(frame), arguments.out)
 
 
-def _intervals(arguments):
-    from cellcount.cli.train import settings_from_text
+def _intervals(arguments: argparse.Namespace) -> None:
     from cellcount.studies import intervals
 
-    frame = intervals.run(out=arguments.out, device=arguments.device, **settings_from_text(arguments.parameters))
+    frame = intervals.run(out=arguments.out, device=arguments.device, **_settings(arguments))
     _print(intervals.table(frame), arguments.out)
 
 
 def _print(table, out):
     print(table.to_string(index=False, float_format="{:.3f}".format))
     print(f"Result rows: {out}")
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """CellNet's settings from the pairs (name, value) of -p."""
+    from cellcount.methods import METHODS, base
+
+    return base.from_text("CellNet", arguments.parameters, base.training_parameters(METHODS["cellnet"]))

@@ -1,10 +1,11 @@
 """`cellcount data`: check, import, fetch and list datasets."""
 
+import argparse
 import sys
 from pathlib import Path
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs below `cellcount data`."""
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
@@ -26,7 +27,7 @@ def add_arguments(parser):
     shown.set_defaults(action=_list)
 
 
-def _check(arguments):
+def _check(arguments: argparse.Namespace) -> int:
     from cellcount.data.folder import check
     from cellcount.data.problems import errors
     from cellcount.errors import DataError
@@ -40,13 +41,13 @@ def _check(arguments):
     return DataError.exit_code if found else 0
 
 
-def _import(arguments):
+def _import(arguments: argparse.Namespace) -> None:
     from cellcount.data.folder import import_folder
 
     print(import_folder(arguments.folder, arguments.target, link=arguments.link))
 
 
-def _fetch(arguments):
+def _fetch(arguments: argparse.Namespace) -> None:
     from cellcount import registry
 
     dataset = registry.dataset(arguments.name)
@@ -55,7 +56,7 @@ def _fetch(arguments):
     print(f"{len(paths)} files are here, all with the right SHA-256")
 
 
-def _list(arguments):
+def _list(arguments: argparse.Namespace) -> None:
     from cellcount import registry
 
     print("phantom     simulated fields with exact centres and masks; made by code: always here")

@@ -1,16 +1,23 @@
 """`cellcount methods` and `cellcount doctor`: what can run here, and what it lacks."""
 
+import argparse
 import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+try:
+    import psutil
+except ModuleNotFoundError:  # it belongs to the extra `book`
+    psutil = None
 
 
 class Methods:
     """`cellcount methods`."""
 
     @staticmethod
-    def add_arguments(parser):
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
         """It takes none."""
 
 
@@ -18,7 +25,7 @@ class Doctor(Methods):
     """`cellcount doctor`."""
 
 
-def methods(arguments):
+def methods(arguments: argparse.Namespace) -> None:
     """Print each method and its status."""
     from cellcount.methods import METHODS
 
@@ -27,7 +34,7 @@ def methods(arguments):
         print(f"{name:<10} {status.state:<14} {status.detail}")
 
 
-def doctor(arguments):
+def doctor(arguments: argparse.Namespace) -> None:
     """Print what this machine has, and what follows."""
     _machine()
     _caches()
@@ -36,21 +43,25 @@ def doctor(arguments):
     _build()
 
 
-def _machine():
-    import psutil
-    import torch
+def _machine() -> None:
+    from cellcount.errors import DISTRIBUTION
 
     print("Machine")
-    print(f"  cellcount {version('cellcount')}, Python {platform.python_version()}, {platform.system()}")
-    memory = psutil.virtual_memory().total / 1e9
-    print(f"  {psutil.cpu_count(logical=False) or os.cpu_count()} cores, {memory:.0f} GB of memory")
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    print(f"  accelerators: {', '.join(gpus) or 'none; everything runs on the CPU'}")
-    for name in ("torch", "torchvision", "cellpose", "stardist", "micro_sam"):
+    print(f"  cellcount {version(DISTRIBUTION)}, Python {platform.python_version()}, {platform.system()}")
+    memory = f", {psutil.virtual_memory().total / 1e9:.0f} GB of memory" if psutil else ""
+    print(f"  {os.cpu_count()} cores{memory}")
+    if find_spec("torch"):
+        import torch
+
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        print(f"  accelerators: {', '.join(gpus) or 'none; everything runs on the CPU'}")
+    extras = {"onnxruntime": "", "torch": "[train]", "torchvision": "[methods]", "cellpose": "[methods]",
+              "stardist": "[methods]", "micro_sam": "[methods]"}  # fmt: skip
+    for name, extra in extras.items():
         try:
             print(f"  {name} {version(name)}")
         except PackageNotFoundError:
-            print(f"  {name}: not installed (pip install 'cellcount[methods]')")
+            print(f"  {name}: not installed (pip install '{DISTRIBUTION}{extra}')")
 
 
 def _caches():

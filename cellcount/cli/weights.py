@@ -1,9 +1,10 @@
 """`cellcount weights`: list and fetch the weights of other people's networks."""
 
+import argparse
 import sys
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs below `cellcount weights`."""
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
@@ -15,7 +16,7 @@ def add_arguments(parser):
     shown.set_defaults(action=_list)
 
 
-def _fetch(arguments):
+def _fetch(arguments: argparse.Namespace) -> None:
     from cellcount import registry
 
     entries = [registry.weights(name) for name in arguments.name]  # a misspelt name stops before the first download
@@ -24,7 +25,7 @@ def _fetch(arguments):
         print(registry.fetch_weights(entry.name))
 
 
-def _list(arguments):
+def _list(arguments: argparse.Namespace) -> None:
     from cellcount import registry
     from cellcount.errors import DataError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cellcount import registry
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import DataError, ParameterError, needing
 from cellcount.nouns import Sample
 
 NAMES = ("auto", "phantom", "thesis", "vgg-cells")
@@ -39,22 +39,23 @@ def load(dataset: Path | str = "auto", *, split: str | None = None, **options: A
     if split not in (None, "train", "validation", "test"):
         raise ParameterError(f"split={split!r} is unknown; use train, validation, test or None.")
     name, _ = resolve(dataset)
-    if name == "phantom":
-        from cellcount.data import phantom
+    with needing("data", f"Loading {name}"):
+        if name == "phantom":
+            from cellcount.data import phantom
 
-        return phantom.load(split=split, **options)
-    if name == "thesis":
-        from cellcount.data import thesis
+            return phantom.load(split=split, **options)
+        if name == "thesis":
+            from cellcount.data import thesis
 
-        samples = thesis.load(**options)
-    elif name == "vgg-cells":
-        from cellcount.data import vgg
+            samples = thesis.load(**options)
+        elif name == "vgg-cells":
+            from cellcount.data import vgg
 
-        samples = vgg.load(**options)
-    else:
-        from cellcount.data.folder import load_folder
+            samples = vgg.load(**options)
+        else:
+            from cellcount.data.folder import load_folder
 
-        samples = load_folder(name, **options)
+            samples = load_folder(name, **options)
     if split is None:
         return samples
     chosen = [sample for sample in samples if sample.split == split]

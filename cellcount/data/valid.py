@@ -2,8 +2,6 @@
 
 import numpy as np
 from scipy import ndimage
-from skimage.filters import threshold_otsu
-from skimage.morphology import remove_small_objects
 
 from cellcount.nouns import as_points
 
@@ -33,6 +31,9 @@ def background(image: np.ndarray, sigma: float = SIGMA) -> np.ndarray:
     -------
     (H, W) bool
     """
+    from skimage.filters import threshold_otsu
+    from skimage.morphology import remove_small_objects
+
     image = np.asarray(image, np.float32)
     centred = image - image.mean()  # float32 loses the small variance of a bright image otherwise
     mean = ndimage.gaussian_filter(centred, sigma)

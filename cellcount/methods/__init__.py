@@ -1,26 +1,31 @@
 """Every method behind one call, found in one table that imports a method only when it is asked for."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import cast
 
 from cellcount.errors import ParameterError
+from cellcount.methods.base import Method
 
 
-class Methods(Mapping):
-    """Name -> module with `predict`, `measure` and `status`, and `fit` if the method can be trained."""
+class Methods(Mapping[str, Method]):
+    """Name -> module that keeps the contract of `cellcount.methods.base.Method`."""
 
-    def __init__(self, homes):
-        self._homes = homes
+    def __init__(self, homes: Mapping[str, str]) -> None:
+        self._homes = dict(homes)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Method:
         if name not in self._homes:
             raise ParameterError(f"There is no method {name!r}; choose one of {', '.join(self)}.")
-        return importlib.import_module(self._homes[name])
+        return cast(Method, importlib.import_module(self._homes[name]))
 
-    def __iter__(self):
+    def __contains__(self, name: object) -> bool:
+        return name in self._homes  # without importing it
+
+    def __iter__(self) -> Iterator[str]:
         return iter(self._homes)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._homes)
 
 

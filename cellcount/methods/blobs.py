@@ -1,14 +1,28 @@
 """The yardstick without learning: dark blobs, the nuclei and small cells, as extrema of a difference of Gaussians."""
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import ParameterError
+from cellcount.methods.base import predicts, sampled
 from cellcount.methods.status import Status
 from cellcount.nouns import Prediction
 
 
-def predict(image, *, prompts=None, device="auto", sigma=5.0, ratio=1.6, threshold=0.3, distance=8.0, contrast=None):
+@predicts("blobs")
+def predict(
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    sigma: float = 5.0,
+    ratio: float = 1.6,
+    threshold: float = 0.3,
+    distance: float = 8.0,
+    contrast: float | None = None,
+) -> Prediction:
     """Find dark blobs of one size.
 
     The difference of two Gaussians whose widths differ by `ratio` = 1.6 is close to the Laplacian (Marr and Hildreth
@@ -41,10 +55,6 @@ def predict(image, *, prompts=None, device="auto", sigma=5.0, ratio=1.6, thresho
     ParameterError
         If a parameter is out of range, or prompts are given.
     """
-    if image.ndim != 2:
-        raise DataError(f"blobs want an (H, W) image, got shape {image.shape}.")
-    if prompts is not None:
-        raise ParameterError("blobs take no prompts.")
     if not (sigma > 0 and ratio > 1 and distance > 0):
         raise ParameterError(f"sigma={sigma}, ratio={ratio}, distance={distance}: all positive, ratio above 1.")
     found = answer(image, sigma=sigma, ratio=ratio, contrast=contrast)
@@ -56,17 +66,17 @@ def predict(image, *, prompts=None, device="auto", sigma=5.0, ratio=1.6, thresho
     return Prediction(points[order], scores[order], float(len(points)), meta={"method": "blobs", "device": "cpu"})
 
 
-def answer(image, *, sigma=5.0, ratio=1.6, contrast=None):
+def answer(image: np.ndarray, *, sigma: float = 5.0, ratio: float = 1.6, contrast: float | None = None) -> np.ndarray:
     """The map that `predict` takes the peaks of: (H, W) float32, in units of the image's contrast; as there."""
-    contrast = measure(image)["contrast"] if contrast is None else contrast
+    contrast = context(image)["contrast"] if contrast is None else contrast
     return (ndimage.gaussian_filter(image, sigma * ratio) - ndimage.gaussian_filter(image, sigma)) / contrast
 
 
-def measure(image):
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """The contrast of the whole image, as a keyword argument of `predict` for its tiles; image (H, W) float32."""
-    return {"contrast": float(image.std()) or 1.0}
+    return {"contrast": float(sampled(image).std()) or 1.0}
 
 
-def status():
+def status() -> Status:
     """Always ready."""
     return Status("ready", "nothing to learn: scipy only")

@@ -6,6 +6,7 @@ import each other by names that exist in a checkout of its sources only.
 
 import functools
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -13,6 +14,7 @@ from scipy import ndimage
 from cellcount import registry
 from cellcount.devices import choose_device
 from cellcount.errors import DataError, NotAvailableError, ParameterError
+from cellcount.methods.base import predicts, sampled
 from cellcount.methods.status import Status
 from cellcount.nouns import Prediction
 
@@ -20,15 +22,24 @@ SMALLEST = 20  # px of the scaled image; smaller specks are removed, as in the p
 STRIDE = 4  # px that the network's coarsest pixel spans
 
 
-def measure(image):
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """What `predict` must know of the whole image when it sees only a tile of it; image (H, W) float32.
 
     DeepSea maps an image's darkest and brightest pixel to 0 and 1.
     """
+    image = sampled(image)
     return {"exposure": (float(image.min()), float(image.max()))}
 
 
-def predict(image, *, prompts=None, device="auto", scale=1.0, exposure=None):
+@predicts("DeepSea")
+def predict(
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    scale: float = 1.0,
+    exposure: tuple[float, float] | None = None,
+) -> Prediction:
     """Segment the cells of one image (Zargari et al. 2023, doi:10.1016/j.crmeth.2023.100500).
 
     The network parts cell from background, pixel by pixel; what hangs together is a cell.
@@ -42,7 +53,7 @@ def predict(image, *, prompts=None, device="auto", scale=1.0, exposure=None):
         The image is scaled by it first, so that cells have the size of those that the network has learned from.
         Nobody has published that size: choose the scale on annotated images (`cellcount.metrics.tuned`).
     exposure : (float, float) or None
-        Gray values of black and white, from `measure`, when `image` is only a tile.
+        Gray values of black and white, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -58,13 +69,9 @@ def predict(image, *, prompts=None, device="auto", scale=1.0, exposure=None):
     ParameterError
         If a parameter is out of range.
     """
-    if prompts is not None:
-        raise ParameterError("DeepSea takes no prompts.")
-    if image.ndim != 2 or image.dtype != np.float32 or not image.size:
-        raise DataError(f"DeepSea wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
     if not scale > 0:
         raise ParameterError(f"scale={scale!r} must be positive.")
-    low, high = exposure or measure(image)["exposure"]
+    low, high = exposure or context(image)["exposure"]
     device = choose_device(device)
     cell = _probability((image - np.float32(low)) / np.float32(high - low or 1.0), scale, device)
     labels, count = _components(cell > 0.5)
@@ -137,7 +144,7 @@ def _find():
     return path
 
 
-def status():
+def status() -> Status:
     """Ready where its package is installed."""
     try:
         _find()

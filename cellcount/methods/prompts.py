@@ -6,6 +6,7 @@ are those of the thesis (section 6.3.2), with its sizes as defaults.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,7 +68,7 @@ class Prompts:
         window : (y0, y1, x0, x1) px, ends excluded
         """
         y0, y1, x0, x1 = window
-        corner, size = np.float32([y0, x0]), np.float32([y1 - y0, x1 - x0])
+        corner, size = np.array([y0, x0], np.float32), np.array([y1 - y0, x1 - x0], np.float32)
         points = self.points - corner
         off = ((points < -0.5) | (points >= size - 0.5)).any(axis=2)
         signs = np.where(off, NO_POINT, self.signs).astype(np.int8)
@@ -77,7 +78,9 @@ class Prompts:
         return replace(self, centres=self.centres - corner, points=points, signs=signs, boxes=boxes)
 
 
-def _prompts(kind, centres, points=None, signs=None, boxes=None):
+def _prompts(
+    kind: str, centres: np.ndarray, points: Any = None, signs: Any = None, boxes: Any = None
+) -> Prompts:
     n = len(centres)
     points = np.zeros((n, 0, 2)) if points is None else points
     signs = np.zeros((n, 0)) if signs is None else signs

@@ -4,19 +4,32 @@ It is the yardstick of the promptable networks, and takes the same prompts: nega
 box says how far it may go. Flooding from all clicks at once, for pseudo-masks, is `cellcount.data.pseudo_masks`.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
 from cellcount.data.pseudo_masks import SEED_RADIUS
 from cellcount.data.valid import background
 from cellcount.errors import DataError, ParameterError
-from cellcount.methods.masks import Collector
+from cellcount.methods.base import predicts, sampled
+from cellcount.methods.masks import Collector, Masks
 from cellcount.methods.prompts import UNWANTED, WANTED, Prompts, point
 from cellcount.methods.status import Status
-from cellcount.nouns import Prediction
+from cellcount.nouns import Prediction, visible
 
 
-def predict(image, *, prompts=None, device="auto", radius=18.0, weight=0.8, sigma=1.5, contrast=None):
+@predicts("The watershed", prompts="required")
+def predict(
+    image: np.ndarray,
+    *,
+    prompts: Prompts | np.ndarray | None = None,
+    device: str = "auto",
+    radius: float = 18.0,
+    weight: float = 0.8,
+    sigma: float = 1.5,
+    contrast: float | None = None,
+) -> Prediction:
     """One mask for each prompt, overlaps resolved by the rule of `Masks.labels`.
 
     Parameters
@@ -32,22 +45,30 @@ def predict(image, *, prompts=None, device="auto", radius=18.0, weight=0.8, sigm
     Returns
     -------
     Prediction
-        `points` are the prompts' centres, `labels` i + 1 the mask of prompt i, `count` the number of masks.
+        `points` are the prompts' centres, `labels` i + 1 the mask of prompt i, `count` the number of masks in it.
 
     Raises
     ------
     DataError, ParameterError
         See `segment`; ParameterError also without prompts.
     """
-    if prompts is None:
-        raise ParameterError("The watershed needs prompts: give points, or make some by cellcount.methods.prompts.")
     prompts = prompts if isinstance(prompts, Prompts) else point(prompts)
     masks = segment(image, prompts, radius=radius, weight=weight, sigma=sigma, contrast=contrast)
     meta = {"method": "watershed", "prompts": prompts.kind, "device": "cpu"}
-    return Prediction(prompts.centres, masks.scores, float((masks.areas > 0).sum()), labels=masks.labels(), meta=meta)
+    labels = masks.labels()
+    count = visible(labels, len(prompts)).sum()
+    return Prediction(prompts.centres, masks.scores, float(count), labels=labels, meta=meta)
 
 
-def segment(image, prompts, *, radius=18.0, weight=0.8, sigma=1.5, contrast=None):
+def segment(
+    image: np.ndarray,
+    prompts: Prompts,
+    *,
+    radius: float = 18.0,
+    weight: float = 0.8,
+    sigma: float = 1.5,
+    contrast: float | None = None,
+) -> Masks:
     """One mask for each prompt, which may overlap.
 
     In phase contrast a cell is dark and its outline bright, so the smoothed image is flooded from the points
@@ -66,7 +87,7 @@ def segment(image, prompts, *, radius=18.0, weight=0.8, sigma=1.5, contrast=None
     sigma : float, px
         Gaussian that smooths the image before it is flooded.
     contrast : float or None
-        From `measure`, when `image` is only a part of one.
+        From `context`, when `image` is only a part of one.
 
     Returns
     -------
@@ -85,7 +106,7 @@ def segment(image, prompts, *, radius=18.0, weight=0.8, sigma=1.5, contrast=None
         raise ParameterError(f"radius={radius}, weight={weight}, sigma={sigma}: all must be positive.")
     if prompts.kind == "foreground":
         raise ParameterError("The watershed knows no foreground: it takes prompts for single objects.")
-    contrast = measure(image)["contrast"] if contrast is None else contrast
+    contrast = context(image)["contrast"] if contrast is None else contrast
     ground, ends = ndimage.gaussian_filter(image, sigma) / contrast, background(image)
     collector = Collector(image.shape, len(prompts))
     for i in range(len(prompts)):
@@ -146,12 +167,12 @@ def _flood(ground, mask, wanted, unwanted, slope):
     return watershed(ground + slope * distance, seeds, mask=mask | (seeds > 0)) == 1
 
 
-def measure(image):
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """Contrast of the whole image (H, W) float32, from its 1st to its 99th percentile, as `predict`'s argument."""
-    low, high = np.percentile(image, [1, 99])
+    low, high = np.percentile(sampled(image), [1, 99])
     return {"contrast": float(high - low) or 1.0}
 
 
-def status():
+def status() -> Status:
     """Always ready."""
     return Status("ready", "nothing to learn; wants prompts")

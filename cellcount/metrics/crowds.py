@@ -1,13 +1,19 @@
 """Scores apart for lonely and for crowded cells."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from cellcount.metrics.matching import Matching
 from cellcount.metrics.scores import pooled
 from cellcount.nouns import as_points
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RADIUS_PX = 60.0  # some five spacings across: large against a cell, small against a colony
 
@@ -48,6 +54,8 @@ def by_crowding(
     DataFrame
         K lines: low, high (neighbours), tp, fp, fn, precision, recall, f1.
     """
+    import pandas as pd
+
     edges = np.asarray(edges, float)
     found, right = matching.pairs.T
     places = {

@@ -1,16 +1,20 @@
 """The one rule that chooses parameters and thresholds, for every method, on images that are not scored."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from tqdm import tqdm
 
 from cellcount.errors import ParameterError
 from cellcount.metrics.matching import match
 from cellcount.metrics.scores import pooled
 from cellcount.nouns import Prediction, Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -61,8 +65,10 @@ def tuned(
     Raises
     ------
     ParameterError
-        If there is no sample, or no value to choose from.
+        If there is no sample, one without points, or no value to choose from.
     """
+    import pandas as pd
+
     if not samples:
         raise ParameterError("There is no image to choose parameters on; give at least one annotated image.")
     everything = combinations(grid)
@@ -72,6 +78,8 @@ def tuned(
     for run in tqdm(runs, desc="settings", disable=not progress or len(runs) < 5):
         lowest = {"threshold": cuts[0]} if cuts else {}
         for sample in samples:
+            if sample.points is None:
+                raise ParameterError(f"{sample.name} has no annotation, so no parameter can be chosen on it.")
             found = predict(sample.image, **run, **lowest)
             for setting, sums in zip(everything, counts):
                 if run.items() <= setting.items():

@@ -1,14 +1,13 @@
 """Every figure of the project: one function each, from samples, predictions or result rows to a matplotlib Figure.
 
-`overlay` alone makes a plain picture. Modules are imported when one of their functions is asked for, so that it does
-not wait for matplotlib.
+Modules are imported when one of their functions is asked for.
 """
 
 import importlib
+from typing import Any
 
 _MODULES = {
     "micrographs": ("field", "gallery", "outcome", "worst"),
-    "pictures": ("overlay",),
     "curves": (
         "counts", "intensity_and_spectrum", "loss_curve", "nearest_neighbours", "score_dots", "tolerance_curve",
     ),
@@ -29,7 +28,7 @@ _HOME = {function: module for module, functions in _MODULES.items() for function
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"cellcount.plots has no {name!r}; it has {', '.join(__all__)}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

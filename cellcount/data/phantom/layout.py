@@ -11,8 +11,6 @@ import numpy as np
 from scipy import fft
 from scipy import ndimage as ndi
 from scipy.spatial import Delaunay
-from skimage.draw import polygon2mask
-from skimage.segmentation import watershed
 
 TRIALS = 1.6  # per spacing^2: far from filling up, since real cells lie less regularly than a full packing
 SPAN = 17.0  # px; two neighbours close a gap that a circle of this radius does not fit into
@@ -186,6 +184,9 @@ def _tessellate(
     lonely: np.ndarray,
 ) -> np.ndarray:
     """Divide the covered ground among the cells; (H, W) int32."""
+    from skimage.draw import polygon2mask
+    from skimage.segmentation import watershed
+
     covered = np.zeros(shape, bool)
     distance = np.full(shape, 9.0)
     markers = np.zeros(shape, np.int32)

@@ -8,7 +8,6 @@ thick and of an index 0.01 to 0.02 above the medium's, delays green light by 0.3
 import numpy as np
 from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
-from skimage.segmentation import find_boundaries
 
 from cellcount.data.phantom.layout import Layout, smooth_noise
 
@@ -53,6 +52,8 @@ def _spread(
     rng: np.random.Generator, layout: Layout, thickness: float, granularity: float, cracks: float
 ) -> np.ndarray:
     """Bodies of the spread cells: a plateau with a steep free edge, lower at the shared borders."""
+    from skimage.segmentation import find_boundaries
+
     labels, shape, number = layout.labels, layout.labels.shape, len(layout.centres)
     flat = np.append(True, layout.rounded)[labels]
     inner = ndi.distance_transform_edt(~find_boundaries(labels, mode="inner")) + 0.5
@@ -79,6 +80,8 @@ def _spread(
 
 def _between_groups(rng: np.random.Generator, layout: Layout) -> np.ndarray:
     """(H, W) px: distance from the nearest border between two groups of about `GROUP` cells."""
+    from skimage.segmentation import find_boundaries
+
     number = len(layout.centres)
     if number < 2:
         return np.full(layout.labels.shape, np.inf)

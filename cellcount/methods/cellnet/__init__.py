@@ -4,22 +4,26 @@
 `export` makes one ONNX file of them, which counts on a CPU without torch.
 """
 
+from typing import Any
+
+import lazy_loader
+
 from cellcount.errors import needing
 from cellcount.methods.cellnet.export import export
-from cellcount.methods.cellnet.inference import SHIPPED, about, measure, predict, predict_batch
+from cellcount.methods.cellnet.inference import SHIPPED, about, context, predict, predict_batch
+from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.status import Status
 
-__all__ = ["about", "export", "fit", "measure", "predict", "predict_batch", "status"]
+_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"]})
+__all__ += ["Settings", "about", "context", "export", "predict", "predict_batch", "status"]
 
 
-def fit(samples, **params):
-    """Train on samples; see `cellcount.methods.cellnet.training.fit`."""
+def __getattr__(name: str) -> Any:
     with needing("train", "Training CellNet"):
-        from cellcount.methods.cellnet.training import fit
-    return fit(samples, **params)
+        return _lazy(name)
 
 
-def status():
+def status() -> Status:
     """Ready: its weights come with the package."""
     if SHIPPED.is_file():
         return Status("ready", "weights shipped with the package, trained on thesis images 1 and 2")

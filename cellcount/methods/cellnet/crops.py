@@ -1,11 +1,15 @@
 """Random training crops: cut, turned, scaled, mirrored, and changed in brightness and contrast."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from cellcount.methods.cellnet.pixels import prepared, shrink, to_full, to_small
+from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import TARGETS
+from cellcount.nouns import Sample
 
 
 class Crops:
@@ -25,7 +29,7 @@ class Crops:
         1 where the annotation counts. Both are replaced when the annotation is mended (`mending`).
     """
 
-    def __init__(self, samples, settings):
+    def __init__(self, samples: Sequence[Sample], settings: Settings) -> None:
         self.settings = settings
         self.images, self.trusted, self.points = [], [], []
         for sample in samples:
@@ -37,7 +41,7 @@ class Crops:
         areas = np.array([image.numel() for image in self.images], float)
         self.share = areas / areas.sum()
 
-    def batch(self, rng, n):
+    def batch(self, rng: np.random.Generator, n: int) -> list[torch.Tensor]:
         """Image (n, 1, size detail, size detail), target and trust, each (n, 1, size, size), float32."""
         crops = [self._draw(rng) for _ in range(n)]
         return [torch.cat(part).contiguous(memory_format=torch.channels_last) for part in zip(*crops, strict=True)]

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from cellcount.errors import CellcountError, ParameterError, needing
+from cellcount.errors import DISTRIBUTION, CellcountError, ParameterError, needing
 from cellcount.files import replacing, sha256
 from cellcount.methods.cellnet.checkpoint import SHIPPED
 from cellcount.methods.cellnet.settings import ONNX_FORMAT
@@ -64,7 +64,11 @@ def export(weights: str | Path | None = None, out: str | Path | None = None) -> 
         "settings": asdict(settings),
         "threshold": settings.threshold,
         "weights_sha256": sha256(weights),
-        "versions": {name: version(name) for name in ("cellcount", "torch", "onnx")},
+        "versions": {
+            "cellcount": version(DISTRIBUTION),
+            "torch": version("torch"),
+            "onnx": version("onnx"),
+        },
     }
     with replacing(out) as temporary:
         try:

@@ -5,34 +5,37 @@ On a CPU, ONNX Runtime computes the heatmap where an ONNX file belongs to the we
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cellcount.devices import choose_device, is_cpu
 from cellcount.errors import DataError, ParameterError, needing
+from cellcount.methods.base import check_image, predicts, sampled
 from cellcount.methods.cellnet.checkpoint import PHANTOM, SHIPPED, about, digest, existing, modified
 from cellcount.methods.cellnet.pixels import brightness_and_contrast, to_full
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import peaks, volume
 from cellcount.nouns import Prediction
 
-__all__ = ["PHANTOM", "SHIPPED", "about", "measure", "predict", "predict_batch"]
+__all__ = ["PHANTOM", "SHIPPED", "about", "context", "predict", "predict_batch"]
 
 
-def measure(image: np.ndarray) -> dict[str, tuple[float, float]]:
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """What `predict` must know of the whole image when it sees only a tile of it.
 
     Parameters
     ----------
-    image : (H, W) float32 in [0, 1]
+    image : (H, W) float32 in [0, 1], or a `LargeImage`
 
     Returns
     -------
     dict of `predict`'s keyword arguments
     """
-    return {"exposure": brightness_and_contrast(image)}
+    return {"exposure": brightness_and_contrast(sampled(image))}
 
 
+@predicts("CellNet")
 def predict(
     image: np.ndarray,
     *,
@@ -65,9 +68,10 @@ def predict(
         What the count is: the number of peaks, or the sum of the density, which melts no neighbours together, but
         needs clicks on all cells of the images it is trained on.
     exposure : (float, float) or None
-        Brightness and contrast of the whole image, from `measure`, when `image` is only a tile.
+        Brightness and contrast of the whole image, from `context`, when `image` is only a tile.
     density : bool
-        Whether to return the density map (full resolution), which only the target "gaussian" has.
+        Whether to return the density map (full resolution), which only the target "gaussian" has; it comes with
+        count="density" in any case.
 
     Returns
     -------
@@ -83,8 +87,6 @@ def predict(
     NotAvailableError
         If torch or the device is needed and not there.
     """
-    if prompts is not None:
-        raise ParameterError("CellNet takes no prompts.")
     return predict_batch(
         [image], device=device, weights=weights, threshold=threshold, averaging=averaging, count=count,
         exposure=exposure, density=density,
@@ -120,13 +122,14 @@ def predict_batch(
         As `predict`.
     """
     for image in images:
-        if image.ndim != 2 or image.dtype != np.float32 or not image.size or image.shape != images[0].shape:
-            raise DataError(f"CellNet wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
+        check_image(image, "CellNet")
+        if image.shape != images[0].shape:
+            raise DataError(f"Images of one batch have one shape, not {images[0].shape} and {image.shape}.")
     if averaging not in range(1, 9):
         raise ParameterError(f"averaging={averaging!r}: give a whole number from 1 to 8.")
     if count not in ("peaks", "density"):
         raise ParameterError(f"count={count!r}: choose 'peaks' or 'density'.")
-    path = existing(weights or SHIPPED)
+    path = existing(weights or str(SHIPPED))
     engine = _engine(path, device, averaging)
     settings = engine.settings
     threshold = settings.threshold if threshold is None else threshold
@@ -142,25 +145,27 @@ def predict_batch(
         "engine": engine.name,
         "threshold": threshold,
     }
+    density = has_density and (density or count == "density")
     predictions = []
     for image, heat in zip(images, engine.heats(images, exposure), strict=True):
         points, scores = peaks(heat, threshold=threshold, distance=settings.peak_distance)
         points = to_full(points, settings.factor)
+        total = float(heat.sum(dtype=float) * _cells_per_heat(settings)) if has_density else 0.0
         inside = (points > -0.5).all(axis=1) & (points < np.array(image.shape) - 0.5).all(axis=1)  # not on the padding
         predictions.append(
             Prediction(
                 points[inside],
                 scores[inside],
-                count=_total(heat, settings) if count == "density" else float(inside.sum()),
-                density=_density(heat, settings, image.shape) if density and has_density else None,
+                count=total if count == "density" else float(inside.sum()),
+                density=_density(heat, settings, image.shape) if density else None,
                 meta=dict(about_run),
             )
         )
     return predictions
 
 
-def _engine(path, device, averaging):
-    """What computes the heatmaps of these weights: an `OnnxEngine` if it can, else a `TorchEngine`."""
+def _engine(path: Path, device: str, averaging: int) -> Any:
+    """What computes the heatmaps of these weights: an `OnnxEngine` if there is one, else a `TorchEngine`."""
     cpu = is_cpu(device)
     if path.suffix == ".onnx":
         if averaging != 1 or not (cpu or device == "auto"):
@@ -171,33 +176,44 @@ def _engine(path, device, averaging):
         with needing(None, "Counting with an ONNX file"):
             from cellcount.methods.cellnet import onnx_engine
         return onnx_engine.load(path, modified(path))
-    if not cpu or averaging != 1:
-        reason = f"device={device!r}, averaging={averaging}"
-    elif importlib.util.find_spec("onnxruntime") is None:
-        reason = "CellNet without onnxruntime"
-    else:
-        from cellcount.methods.cellnet import onnx_engine
-
-        beside = path.with_suffix(".onnx")
-        if not beside.exists():
-            reason = f"{path.name} without {beside.name} beside it (see `cellcount export`)"
-        elif (engine := onnx_engine.load(beside, modified(beside))).weights_sha256 == digest(path, modified(path)):
+    needs_torch = f"CellNet with device={device!r}, averaging={averaging}"
+    if cpu and averaging == 1:
+        engine, needs_torch = _engine_beside(path)
+        if engine is not None:
             return engine
-        else:
-            reason = f"{path.name} (the {beside.name} beside it was made of other weights)"
-    about(path)  # a file that nothing can use is named first
-    with needing("train", reason):
+    about(path)  # a file that no engine can use is named first
+    with needing("train", needs_torch):
         from cellcount.methods.cellnet.torch_engine import TorchEngine
 
         return TorchEngine(path, choose_device(device), averaging)
 
 
-def _total(heat: np.ndarray, settings: Settings) -> float:
-    """The number of cells that the whole heatmap holds."""
-    return float(heat.sum(dtype=float) * settings.density_scale / volume(settings.sigma))
+def _engine_beside(path: Path) -> tuple[Any, str]:
+    """The engine of the ONNX file that was made of a safetensors file, and, if there is none, what then needs torch."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return None, "CellNet without onnxruntime"
+    from cellcount.methods.cellnet import onnx_engine
+
+    beside = path.with_suffix(".onnx")
+    if not beside.exists():
+        return None, f"{path.name} without {beside.name} beside it (see `cellcount export`)"
+    try:
+        engine = onnx_engine.load(beside, modified(beside))
+    except DataError:
+        return None, f"{path.name} (the {beside.name} beside it cannot be read)"
+    if engine.weights_sha256 != digest(path, modified(path)):
+        return None, f"{path.name} (the {beside.name} beside it was made of other weights)"
+    return engine, ""
+
+
+def _cells_per_heat(settings: Settings) -> float:
+    """How many cells a heatmap's sum of 1 stands for."""
+    assert settings.sigma and settings.density_scale  # trained weights have both
+    return settings.density_scale / volume(settings.sigma)
 
 
 def _density(heat: np.ndarray, settings: Settings, shape: tuple[int, ...]) -> np.ndarray:
     """Cells per px of the full image, (H, W) float32."""
-    small = heat * np.float32(settings.density_scale / (volume(settings.sigma) * settings.factor**2))
-    return small.repeat(settings.factor, axis=0).repeat(settings.factor, axis=1)[: shape[0], : shape[1]]
+    factor = settings.factor or 1
+    small = heat * np.float32(_cells_per_heat(settings) / factor**2)
+    return small.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]

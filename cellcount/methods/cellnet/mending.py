@@ -7,13 +7,14 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import peaks
 
 SURE, DOUBTFUL = 1.0, 0.5  # of the height of a typical click; at 0.6 every second point added is no cell
 REACH = 1.5  # of `peak_distance`, half of the cells' spacing: as far as a click may lie from its hill
 
 
-def typical_height(heat, points, reach):
+def typical_height(heat: np.ndarray, points: np.ndarray, reach: float) -> float:
     """Median, over the clicks, of the highest value of the heatmap within `reach`; 0 without clicks.
 
     The chance that a cell was clicked, and clicked where it is, scales all heights alike. Dividing by this height
@@ -35,7 +36,9 @@ def typical_height(heat, points, reach):
     return float(np.median(highest[tuple(pixels.T)]))
 
 
-def mend(heat, clicks, trusted, settings):
+def mend(
+    heat: np.ndarray, clicks: np.ndarray, trusted: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
     """Clicks and trust, seen with a heatmap learned from them.
 
     Each hill and the click nearest to it, if each is the other's nearest and they lie within half of the cells'

@@ -1,6 +1,6 @@
 """What a training run of CellNet can be told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cellcount.errors import ParameterError
+from cellcount.methods import base
 from cellcount.methods.cellnet.targets import TARGETS
 from cellcount.nouns import Sample
 
@@ -106,10 +107,6 @@ def _spacing(samples):
     return float(np.median(np.concatenate(nearest))) if nearest else 25.0
 
 
-def settings_from(params: dict[str, Any]) -> Settings:
+def settings_from(params: Mapping[str, Any]) -> Settings:
     """`Settings` from keyword parameters; unknown ones are refused with the list of known ones."""
-    known = Settings.__dataclass_fields__
-    unknown = sorted(set(params) - set(known))
-    if unknown:
-        raise ParameterError(f"CellNet has no parameter {', '.join(unknown)}; known: {', '.join(known)}.")
-    return Settings(**params)
+    return base.settings_from(Settings, "CellNet", params)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from cellcount.devices import choose_device, deterministic
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import DISTRIBUTION, DataError, ParameterError
 from cellcount.files import replacing, sha256
 from cellcount.methods.cellnet import losses
 from cellcount.methods.cellnet.checkpoint import PHANTOM
@@ -89,7 +89,7 @@ def fit(
         "parameters": sum(parameter.numel() for parameter in average.parameters()),
         "start": sha256(start) if start else None,
         "losses": [round(loss, 5) for loss in curve],
-        "cellcount": version("cellcount"),
+        "cellcount": version(DISTRIBUTION),
         "torch": torch.__version__,
     }
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in average.state_dict().items()}

@@ -4,30 +4,35 @@
 `segment` are the two halves of `predict`, for those who want several thresholds from one run of the network.
 """
 
+from pathlib import Path
+from typing import Any
+
+import lazy_loader
+
 from cellcount import registry
 from cellcount.errors import CellcountError
-from cellcount.methods.cellpose.inference import estimate_diameter, flow, measure, predict, segment
-from cellcount.methods.cellpose.settings import NAMES
+from cellcount.methods.cellpose.inference import context, estimate_diameter, flow, predict, segment
+from cellcount.methods.cellpose.settings import NAMES, Settings
 from cellcount.methods.cellpose.sweep import sweep
 from cellcount.methods.cellpose.weights import find, read
 from cellcount.methods.status import Status
 
-__all__ = ["NAMES", "about", "estimate_diameter", "fit", "flow", "measure", "predict", "segment", "status", "sweep"]
+_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"]})
+__all__ += [
+    "NAMES", "Settings", "about", "context", "estimate_diameter", "flow", "predict", "segment", "status", "sweep",
+]  # fmt: skip
 
 
-def fit(samples, **params):
-    """Train on samples; see `cellcount.methods.cellpose.training.fit`."""
-    from cellcount.methods.cellpose.training import fit
-
-    return fit(samples, **params)
+def __getattr__(name: str) -> Any:
+    return _lazy(name)
 
 
-def about(path):
+def about(path: str | Path) -> dict[str, Any]:
     """What one of our weights files says of itself: settings, samples, losses, versions. Raises DataError."""
     return read(path)[0]
 
 
-def status(weights=None):
+def status(weights: str | None = None) -> Status:
     """Whether it can segment here with these weights; by default with any of its authors'."""
     from importlib.util import find_spec
 

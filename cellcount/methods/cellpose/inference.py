@@ -2,44 +2,63 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 from cellcount.devices import choose_device
 from cellcount.errors import DataError, ParameterError
-from cellcount.methods.cellpose.weights import load
+from cellcount.methods.base import middle, predicts, sampled
+from cellcount.methods.cellpose.weights import Loaded, load
 from cellcount.nouns import Prediction
 
 OFF = {"normalize": False}  # a dict: given False, the library would change its own defaults for good
 GRAY = [0, 0]  # channels: gray, and no nuclear stain
 LEAST_DIAMETER = 5.0  # px; the library's own floor of what its size model may say
+LARGEST = 2048  # px; of an image beyond it the size model looks at the middle
+SMALLEST = 16  # px; on a narrower image the library's size model fails, and no cell fits
 MASK_SIZE = 15  # px; the library's default of the smallest mask
 
 
-def measure(image):
-    """What `predict` must know of the whole image when it sees only a tile of it; image (H, W) float32.
+def context(
+    image: Any, *, device: str = "auto", weights: str | Path = "cyto3", diameter: float | None = None, **params: Any
+) -> dict[str, Any]:
+    """What `predict` must know of the whole image when it sees only a tile of it: exposure and diameter.
 
-    Cellpose maps an image's 1st to its 99th percentile to 0 and 1.
+    Cellpose maps an image's 1st to its 99th percentile to 0 and 1. Without a diameter, the size model is asked once,
+    about the middle of the image: asked tile by tile it would give each its own scale.
+
+    Parameters
+    ----------
+    image : (H, W) float32 in [0, 1], or a `LargeImage`
+    device, weights, diameter
+        As `predict` will be given them.
     """
-    low, high = np.percentile(image, [1, 99])
-    return {"exposure": (float(low), float(high))}
+    low, high = np.percentile(sampled(image), [1, 99])
+    exposure = (float(low), float(high))
+    if diameter is None:
+        part = np.ascontiguousarray(middle(image, LARGEST))
+        diameter = estimate_diameter(part, device=device, weights=weights, exposure=exposure)
+    return {"exposure": exposure, "diameter": diameter}
 
 
+@predicts("Cellpose")
 def predict(
-    image,
+    image: np.ndarray,
     *,
-    prompts=None,
-    device="auto",
-    weights="cyto3",
-    diameter=None,
-    flow_threshold=None,
-    cellprob_threshold=0.0,
-    min_size=MASK_SIZE,
-    exposure=None,
-):
+    prompts: None = None,
+    device: str = "auto",
+    weights: str | Path = "cyto3",
+    diameter: float | None = None,
+    flow_threshold: float | None = None,
+    cellprob_threshold: float = 0.0,
+    min_size: int = MASK_SIZE,
+    exposure: tuple[float, float] | None = None,
+) -> Prediction:
     """Segment the cells of one image (Stringer et al. 2021, doi:10.1038/s41592-020-01018-x).
 
     Parameters
@@ -60,7 +79,7 @@ def predict(
     min_size : int, px
         Area of the smallest mask.
     exposure : (float, float) or None
-        Gray values of black and white, from `measure`, when `image` is only a tile.
+        Gray values of black and white, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -76,8 +95,6 @@ def predict(
     ParameterError
         If a parameter is out of range.
     """
-    if prompts is not None:
-        raise ParameterError("Cellpose takes no prompts.")
     if diameter is not None and not diameter > 0:
         raise ParameterError(f"diameter={diameter!r} must be positive, or None for the size model's.")
     flows = flow(image, device=device, weights=weights, diameter=diameter, exposure=exposure)
@@ -90,10 +107,17 @@ class Flows(NamedTuple):
     flow: np.ndarray
     logit: np.ndarray
     diameter: float
-    loaded: object
+    loaded: Loaded
 
 
-def flow(image, *, device="auto", weights="cyto3", diameter=None, exposure=None):
+def flow(
+    image: np.ndarray,
+    *,
+    device: str = "auto",
+    weights: str | Path = "cyto3",
+    diameter: float | None = None,
+    exposure: tuple[float, float] | None = None,
+) -> Flows:
     """Run the network only: a `Flows`, from which `segment` makes masks. Arguments as of `predict`; image (H, W)."""
     if image.ndim != 2 or image.dtype != np.float32 or not image.size:
         raise DataError(f"Cellpose wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
@@ -108,13 +132,19 @@ def flow(image, *, device="auto", weights="cyto3", diameter=None, exposure=None)
     return Flows(vectors.reshape(2, *shape), logit.reshape(shape), float(diameter), loaded)
 
 
-def normalised(image, exposure=None):
+def normalised(image: np.ndarray, exposure: tuple[float, float] | None = None) -> np.ndarray:
     """(H, W) float32 with `exposure` (or the image's own) mapped to 0 and 1; a constant image becomes 0."""
-    low, high = exposure or measure(image)["exposure"]
+    low, high = exposure or np.percentile(image, [1, 99]).tolist()
     return (image - np.float32(low)) / np.float32(high - low or 1.0)
 
 
-def estimate_diameter(image, *, device="auto", weights="cyto3", exposure=None):
+def estimate_diameter(
+    image: np.ndarray,
+    *,
+    device: str = "auto",
+    weights: str | Path = "cyto3",
+    exposure: tuple[float, float] | None = None,
+) -> float:
     """The mean diameter (px) of the cells of an image (H, W) float32, by the size model of the weights.
 
     Raises as `predict` does, and NotAvailableError if the library's size model is not on this machine.
@@ -133,6 +163,8 @@ def _automatic_diameter(image, loaded):
 
     if loaded.size is None:
         return _lacking_size_model()
+    if min(image.shape) < SMALLEST:
+        return loaded.diameter
     size = SizeModel(loaded.model)
     size.params, size.diam_mean = loaded.size, loaded.size["diam_mean"]
     model = loaded.model
@@ -157,7 +189,9 @@ def _lacking_size_model():
     )
 
 
-def segment(flows, flow_threshold=None, *, cellprob_threshold=0.0, min_size=MASK_SIZE):
+def segment(
+    flows: Flows, flow_threshold: float | None = None, *, cellprob_threshold: float = 0.0, min_size: int = MASK_SIZE
+) -> Prediction:
     """Masks from a `Flows`, as a Prediction; arguments as of `predict`."""
     from cellpose.dynamics import resize_and_compute_masks
 
@@ -184,7 +218,7 @@ def segment(flows, flow_threshold=None, *, cellprob_threshold=0.0, min_size=MASK
 
 
 @contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Without remarks on stderr: torch's on the sparse tensors of Cellpose's dynamics, and Cellpose's on no masks.
 
     No masks is an answer, at the wrong diameter the expected one.
@@ -200,7 +234,7 @@ def quiet():
         logger.setLevel(level)
 
 
-def as_prediction(masks, logit, **meta):
+def as_prediction(masks: np.ndarray, logit: np.ndarray, **meta: Any) -> Prediction:
     """A Prediction from masks (H, W) int, 0 is background, and the network's logits (H, W) of being cell."""
     numbers = np.unique(masks)
     numbers = numbers[numbers > 0]

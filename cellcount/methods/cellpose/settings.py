@@ -1,9 +1,12 @@
 """What a training run of Cellpose can be told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cellcount.data.pseudo_masks import VARIANTS
 from cellcount.errors import ParameterError
+from cellcount.methods import base
 
 FORMAT = "cellcount-cellpose-1"  # of our weights file
 NAMES = ("cyto", "cyto2", "cyto3")  # weights of the library
@@ -32,7 +35,7 @@ class Settings:
     size_epochs: int = 4  # of the size model, over 8 crops each
     seed: int = 0  # of the first weights; Cellpose seeds its crops by itself, with the number of the epoch
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON gives a list
         for name in POSITIVE:
             if not getattr(self, name) > 0:
@@ -56,10 +59,6 @@ class Settings:
             raise ParameterError(f"epochs={self.epochs}: Cellpose's learning rate is 0 in the first; give 2 or more.")
 
 
-def settings_from(params):
+def settings_from(params: Mapping[str, Any]) -> Settings:
     """`Settings` from keyword parameters; unknown ones are refused with the list of known ones."""
-    known = Settings.__dataclass_fields__
-    unknown = sorted(set(params) - set(known))
-    if unknown:
-        raise ParameterError(f"Cellpose has no parameter {', '.join(unknown)}; known: {', '.join(known)}.")
-    return Settings(**params)
+    return base.settings_from(Settings, "Cellpose", params)

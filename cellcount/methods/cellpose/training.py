@@ -1,26 +1,30 @@
 """Training Cellpose from clicks, with the library's own loop, and its size model after it."""
 
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from cellcount.data.pseudo_masks import pseudo_masks
 from cellcount.devices import choose_device, deterministic
-from cellcount.errors import DataError
+from cellcount.errors import DISTRIBUTION, DataError
 from cellcount.methods.cellpose.inference import OFF, normalised
-from cellcount.methods.cellpose.settings import settings_from
+from cellcount.methods.cellpose.settings import Settings, settings_from
 from cellcount.methods.cellpose.weights import load, new_model, save
+from cellcount.nouns import Sample
 from cellcount.tiling import tiles
 
 LEAST_MASKS = 5  # of a tile; the library's own limit
 NEVER = 10**9  # epochs between two files of the library's own
 
 
-def fit(samples, *, out, device="auto", progress=True, **params):
+def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
     """Train on annotated samples and write the weights, size model included.
 
     Parameters
@@ -60,13 +64,15 @@ def fit(samples, *, out, device="auto", progress=True, **params):
         "masks": int(sum(len(np.unique(label[0])) - 1 for label in cut[1])),
         "diameter": float(model.net.diam_labels.item()),
         "losses": [round(float(loss), 5) for loss in losses],
-        "cellcount": version("cellcount"),
+        "cellcount": version(DISTRIBUTION),
         "cellpose": version("cellpose"),
     }
     return save(out, model.net, size, described)
 
 
-def training_tiles(samples, settings, progress=False):
+def training_tiles(
+    samples: Sequence[Sample], settings: Settings, progress: bool = False
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Cut samples into tiles, and compute the flows of their masks.
 
     The library does the latter inside of its training function, without a word, for minutes on images with a
@@ -187,7 +193,7 @@ def _train_size(net, cut, settings):
 
 
 @contextmanager
-def numpy_seed_kept():
+def numpy_seed_kept() -> Iterator[None]:
     """Cellpose seeds NumPy's global generator; the caller's goes on afterwards as if it had not."""
     before = np.random.get_state()
     try:

@@ -1,14 +1,20 @@
 """Fluctuations of a cell's size: a band of periods, cut out of the image's Fourier transform."""
 
-from cellcount.errors import ParameterError
-from cellcount.methods.classical.maps import as_prediction, check, contrast_of, measure, status
+import numpy as np
 
-__all__ = ["answer", "measure", "predict", "status"]
+from cellcount.errors import ParameterError
+from cellcount.methods.base import predicts
+from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive, status
+from cellcount.nouns import Prediction
+
+__all__ = ["answer", "context", "predict", "status"]
 
 STEEPEST = 8  # order; scikit-image raises frequencies to twice that power, and float32 overflows not far above
 
 
-def answer(image, *, shortest=16.0, longest=50.0, order=2, contrast=None):
+def answer(
+    image: np.ndarray, *, shortest: float = 16.0, longest: float = 50.0, order: int = 2, contrast: float | None = None
+) -> np.ndarray:
     """The image with only the periods from `shortest` to `longest`, turned negative.
 
     The filter 1 / (1 + (f / f_c)^(2 n)) (Butterworth 1930) is as flat as can be inside of the band. It falls off
@@ -20,7 +26,7 @@ def answer(image, *, shortest=16.0, longest=50.0, order=2, contrast=None):
     shortest, longest : float, px
     order : int, at most 8
     contrast : float or None
-        Standard deviation of the whole image, from `measure`, when `image` is only a tile.
+        Standard deviation of the whole image, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -34,10 +40,19 @@ def answer(image, *, shortest=16.0, longest=50.0, order=2, contrast=None):
     return -butterworth(smooth, 1 / longest, high_pass=True, **shared) / contrast_of(image, contrast)
 
 
+@predicts("bandpass")
 def predict(
-    image, *, prompts=None, device="auto", shortest=16.0, longest=50.0, order=2, threshold=0.4, distance=8.0,
-    contrast=None,
-):  # fmt: skip
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    shortest: float = 16.0,
+    longest: float = 50.0,
+    order: int = 2,
+    threshold: float = 0.4,
+    distance: float = 8.0,
+    contrast: float | None = None,
+) -> Prediction:
     """Peaks of `answer`.
 
     Parameters
@@ -64,7 +79,7 @@ def predict(
     ParameterError
         If a parameter is not positive, the band is empty, or prompts are given.
     """
-    check(image, prompts, "bandpass", order=order, distance=distance)
+    positive("bandpass", order=order, distance=distance)
     if order > STEEPEST:
         raise ParameterError(f"bandpass: order={order}; give at most {STEEPEST}, which is nearly a rectangle.")
     if not 2 <= shortest < longest:

@@ -1,17 +1,22 @@
 """Clustering of pixels: sort them by how their surroundings look, without any label, and look where a sort gathers."""
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
-from cellcount.methods.classical.maps import as_prediction, check, status
+from cellcount.methods.base import middle, predicts
+from cellcount.methods.classical.maps import as_prediction, positive, status
+from cellcount.nouns import Prediction
 
-__all__ = ["answer", "measure", "predict", "segment", "status"]
+__all__ = ["answer", "context", "predict", "segment", "status"]
 
 SIGMAS = (2.0, 4.0, 8.0)  # px; from a nucleolus to half a cell
 PIXELS = 4096  # to learn the clusters from
+LARGEST = 8192  # px; of an image beyond it the middle is looked at
 
 
-def features(image):
+def features(image: np.ndarray) -> np.ndarray:
     """What a pixel knows of its surroundings: at three widths the smoothed gray value, its slope, and its curvature.
 
     Parameters
@@ -30,22 +35,23 @@ def features(image):
     return np.stack(found, axis=-1)
 
 
-def measure(image):
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """Pixels of the whole image to learn the clusters from, as keyword argument of `predict` for its tiles.
 
     Parameters
     ----------
-    image : (H, W) float32
+    image : (H, W) float32, or a `LargeImage`, whose middle stands for the whole
 
     Returns
     -------
     dict with `pixels`, (about 4096, 9) float32: the features on an even grid
     """
+    image = middle(image, LARGEST)
     step = max(1, int(np.sqrt(image.size / PIXELS)))
     return {"pixels": features(image)[step // 2 :: step, step // 2 :: step].reshape(-1, 3 * len(SIGMAS))}
 
 
-def segment(image, *, clusters=6, seed=0, pixels=None):
+def segment(image: np.ndarray, *, clusters: int = 6, seed: int = 0, pixels: np.ndarray | None = None) -> np.ndarray:
     """Sort the pixels by k-means of their standardised features (Lloyd 1982).
 
     Parameters
@@ -55,7 +61,7 @@ def segment(image, *, clusters=6, seed=0, pixels=None):
     seed : int
         Of the starting points of k-means.
     pixels : (K, 9) float32 or None
-        From `measure`, when `image` is only a tile.
+        From `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -65,7 +71,7 @@ def segment(image, *, clusters=6, seed=0, pixels=None):
     """
     from sklearn.cluster import KMeans
 
-    pixels = measure(image)["pixels"] if pixels is None else pixels
+    pixels = context(image)["pixels"] if pixels is None else pixels
     middle, spread = pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1e-6)
     if spread.max() <= 1e-5:
         return np.full(image.shape, clusters, np.int32)
@@ -75,7 +81,15 @@ def segment(image, *, clusters=6, seed=0, pixels=None):
     return rank[sorting.predict(flat)].reshape(image.shape).astype(np.int32)
 
 
-def answer(image, *, clusters=6, kept=1, sigma=4.0, seed=0, pixels=None):
+def answer(
+    image: np.ndarray,
+    *,
+    clusters: int = 6,
+    kept: int = 1,
+    sigma: float = 4.0,
+    seed: int = 0,
+    pixels: np.ndarray | None = None,
+) -> np.ndarray:
     """Share of the surroundings that belongs to the deepest clusters.
 
     Parameters
@@ -97,10 +111,20 @@ def answer(image, *, clusters=6, kept=1, sigma=4.0, seed=0, pixels=None):
     return ndimage.gaussian_filter(cell.astype(np.float32), sigma)
 
 
+@predicts("clusters")
 def predict(
-    image, *, prompts=None, device="auto", clusters=6, kept=1, sigma=4.0, threshold=0.3, distance=8.0, seed=0,
-    pixels=None,
-):  # fmt: skip
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    clusters: int = 6,
+    kept: int = 1,
+    sigma: float = 4.0,
+    threshold: float = 0.3,
+    distance: float = 8.0,
+    seed: int = 0,
+    pixels: np.ndarray | None = None,
+) -> Prediction:
     """Peaks of `answer`.
 
     Parameters
@@ -127,6 +151,6 @@ def predict(
     ParameterError
         If a parameter is not positive, or prompts are given.
     """
-    check(image, prompts, "clusters", clusters=clusters, kept=kept, sigma=sigma, distance=distance)
+    positive("clusters", clusters=clusters, kept=kept, sigma=sigma, distance=distance)
     found = answer(image, clusters=clusters, kept=kept, sigma=sigma, seed=seed, pixels=pixels)
     return as_prediction(found, "clusters", threshold=threshold, distance=distance)

@@ -3,12 +3,16 @@
 import numpy as np
 from scipy import ndimage
 
-from cellcount.methods.classical.maps import as_prediction, check, contrast_of, measure, status
+from cellcount.methods.base import predicts
+from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive, status
+from cellcount.nouns import Prediction
 
-__all__ = ["answer", "measure", "predict", "status"]
+__all__ = ["answer", "context", "predict", "status"]
 
 
-def answer(image, *, smallest=4.0, largest=8.0, scales=4, contrast=None):
+def answer(
+    image: np.ndarray, *, smallest: float = 4.0, largest: float = 8.0, scales: int = 4, contrast: float | None = None
+) -> np.ndarray:
     """The strongest answer over the scales.
 
     The Laplacian of an image smoothed at width sigma, times sigma^2, answers equally to a blob and to the same blob
@@ -21,7 +25,7 @@ def answer(image, *, smallest=4.0, largest=8.0, scales=4, contrast=None):
         Range of sigma, divided evenly on a logarithmic scale.
     scales : int
     contrast : float or None
-        Standard deviation of the whole image, from `measure`, when `image` is only a tile.
+        Standard deviation of the whole image, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -32,10 +36,19 @@ def answer(image, *, smallest=4.0, largest=8.0, scales=4, contrast=None):
     return strongest / contrast_of(image, contrast)
 
 
+@predicts("laplacian")
 def predict(
-    image, *, prompts=None, device="auto", smallest=4.0, largest=8.0, scales=4, threshold=0.5, distance=8.0,
-    contrast=None,
-):  # fmt: skip
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    smallest: float = 4.0,
+    largest: float = 8.0,
+    scales: int = 4,
+    threshold: float = 0.5,
+    distance: float = 8.0,
+    contrast: float | None = None,
+) -> Prediction:
     """Peaks of `answer`.
 
     Parameters
@@ -62,6 +75,6 @@ def predict(
     ParameterError
         If a parameter is not positive, or prompts are given.
     """
-    check(image, prompts, "laplacian", smallest=smallest, largest=largest, scales=scales, distance=distance)
+    positive("laplacian", smallest=smallest, largest=largest, scales=scales, distance=distance)
     found = answer(image, smallest=smallest, largest=largest, scales=scales, contrast=contrast)
     return as_prediction(found, "laplacian", threshold=threshold, distance=distance)

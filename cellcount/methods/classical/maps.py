@@ -1,32 +1,31 @@
-"""What the classical methods share: the check of the input, the peaks of a map, contrast, and status."""
+"""What the classical methods share: the check of numbers, the peaks of a map, contrast, and status."""
+
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import ParameterError
+from cellcount.methods.base import sampled
 from cellcount.methods.status import Status
 from cellcount.nouns import Prediction
 
 
-def check(image, prompts, method, **positive):
-    """Raise DataError unless `image` is (H, W); ParameterError if there are prompts or a number is not positive."""
-    if image.ndim != 2:
-        raise DataError(f"{method} wants an (H, W) image, got shape {image.shape}.")
-    if prompts is not None:
-        raise ParameterError(f"{method} takes no prompts.")
-    for name, value in positive.items():
+def positive(method: str, **numbers: float) -> None:
+    """Raise a ParameterError if one of the numbers is not positive."""
+    for name, value in numbers.items():
         if not value > 0:
             raise ParameterError(f"{method}: {name}={value!r} must be positive.")
 
 
-def peaks(answer, *, threshold, distance):
+def peaks(answer: np.ndarray, *, threshold: float, distance: float) -> tuple[np.ndarray, np.ndarray]:
     """Local maxima of a map: the highest pixel within `distance`, on each axis.
 
     Parameters
     ----------
     answer : (H, W) float
     threshold : float
-        Lower maxima are none. Raising it only removes the lowest: `cellcount.search` relies on that.
+        Lower maxima are none. Raising it only removes the lowest: `cellcount.metrics.tuned` relies on that.
     distance : float, px
 
     Returns
@@ -46,22 +45,22 @@ def peaks(answer, *, threshold, distance):
     return points[order], scores[order]
 
 
-def as_prediction(answer, method, *, threshold, distance):
+def as_prediction(answer: np.ndarray, method: str, *, threshold: float, distance: float) -> Prediction:
     """Prediction of a map's peaks; `answer` (H, W) float."""
     points, scores = peaks(answer, threshold=threshold, distance=distance)
     return Prediction(points, scores, float(len(points)), meta={"method": method, "device": "cpu"})
 
 
-def measure(image):
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """The contrast of the whole image, as a keyword argument of `predict` for its tiles; image (H, W) float32."""
-    return {"contrast": float(image.std()) or 1.0}
+    return {"contrast": float(sampled(image).std()) or 1.0}
 
 
-def contrast_of(image, contrast):
+def contrast_of(image: np.ndarray, contrast: float | None) -> float:
     """`contrast` if a tile was told it, else that of the image, (H, W) float32."""
-    return measure(image)["contrast"] if contrast is None else contrast
+    return context(image)["contrast"] if contrast is None else contrast
 
 
-def status():
+def status() -> Status:
     """Always ready."""
     return Status("ready", "nothing to learn")

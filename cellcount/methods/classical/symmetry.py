@@ -3,14 +3,16 @@
 import numpy as np
 from scipy import fft, ndimage
 
-from cellcount.methods.classical.maps import as_prediction, check, contrast_of, measure, status
+from cellcount.methods.base import predicts
+from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive, status
+from cellcount.nouns import Prediction
 
-__all__ = ["answer", "measure", "monogenic", "predict", "status"]
+__all__ = ["answer", "context", "monogenic", "predict", "status"]
 
 BANDWIDTH = 0.55  # of a log-Gabor filter, relative to its frequency: about two octaves (Kovesi 1999)
 
 
-def monogenic(image, wavelength):
+def monogenic(image: np.ndarray, wavelength: float) -> tuple[np.ndarray, np.ndarray]:
     """Even and odd part of an image at one wavelength.
 
     The monogenic signal (Felsberg and Sommer 2001, doi:10.1109/78.969520) is the analytic signal in two dimensions:
@@ -42,7 +44,16 @@ def monogenic(image, wavelength):
     return fft.ifft2(spectrum).real[inner], np.abs(riesz)[inner]
 
 
-def answer(image, *, wavelength=20.0, scales=3, ratio=1.6, noise=0.2, sigma=2.0, contrast=None):
+def answer(
+    image: np.ndarray,
+    *,
+    wavelength: float = 20.0,
+    scales: int = 3,
+    ratio: float = 1.6,
+    noise: float = 0.2,
+    sigma: float = 2.0,
+    contrast: float | None = None,
+) -> np.ndarray:
     """Phase symmetry of dark blobs (Kovesi 1997, "Symmetry and asymmetry from local phase").
 
     The sum over the wavelengths of (-even - odd), over the sum of the amplitudes: 1 where all waves are in a trough,
@@ -60,7 +71,7 @@ def answer(image, *, wavelength=20.0, scales=3, ratio=1.6, noise=0.2, sigma=2.0,
     sigma : float, px
         Gaussian smoothing of the result.
     contrast : float or None
-        Standard deviation of the whole image, from `measure`, when `image` is only a tile.
+        Standard deviation of the whole image, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -74,10 +85,21 @@ def answer(image, *, wavelength=20.0, scales=3, ratio=1.6, noise=0.2, sigma=2.0,
     return ndimage.gaussian_filter(np.maximum(energy, 0) / amplitude, sigma)
 
 
+@predicts("symmetry")
 def predict(
-    image, *, prompts=None, device="auto", wavelength=20.0, scales=3, ratio=1.6, noise=0.2, sigma=2.0, threshold=0.1,
-    distance=8.0, contrast=None,
-):  # fmt: skip
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    wavelength: float = 20.0,
+    scales: int = 3,
+    ratio: float = 1.6,
+    noise: float = 0.2,
+    sigma: float = 2.0,
+    threshold: float = 0.1,
+    distance: float = 8.0,
+    contrast: float | None = None,
+) -> Prediction:
     """Peaks of `answer`.
 
     Parameters
@@ -104,8 +126,7 @@ def predict(
     ParameterError
         If a parameter is not positive, or prompts are given.
     """
-    positive = {"wavelength": wavelength, "scales": scales, "ratio": ratio, "noise": noise, "distance": distance}
-    check(image, prompts, "symmetry", **positive)
+    positive("symmetry", wavelength=wavelength, scales=scales, ratio=ratio, noise=noise, distance=distance)
     found = answer(
         image, wavelength=wavelength, scales=scales, ratio=ratio, noise=noise, sigma=sigma, contrast=contrast
     )

@@ -1,13 +1,16 @@
 """Dark spots narrower than a disc: the black top-hat of mathematical morphology."""
 
+import numpy as np
 from scipy import ndimage
 
-from cellcount.methods.classical.maps import as_prediction, check, contrast_of, measure, status
+from cellcount.methods.base import predicts
+from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive, status
+from cellcount.nouns import Prediction
 
-__all__ = ["answer", "measure", "predict", "status"]
+__all__ = ["answer", "context", "predict", "status"]
 
 
-def answer(image, *, radius=12, sigma=3.0, contrast=None):
+def answer(image: np.ndarray, *, radius: int = 12, sigma: float = 3.0, contrast: float | None = None) -> np.ndarray:
     """How far each pixel lies below the closing of the image.
 
     The closing fills whatever is dark and has no room for a disc of `radius` (Serra 1982, Image Analysis and
@@ -21,7 +24,7 @@ def answer(image, *, radius=12, sigma=3.0, contrast=None):
     sigma : float, px
         Gaussian smoothing before, against texture, and after, to merge the spots of one cell.
     contrast : float or None
-        Standard deviation of the whole image, from `measure`, when `image` is only a tile.
+        Standard deviation of the whole image, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -34,7 +37,18 @@ def answer(image, *, radius=12, sigma=3.0, contrast=None):
     return ndimage.gaussian_filter(spots, sigma) / contrast_of(image, contrast)
 
 
-def predict(image, *, prompts=None, device="auto", radius=12, sigma=3.0, threshold=0.4, distance=8.0, contrast=None):
+@predicts("tophat")
+def predict(
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    radius: int = 12,
+    sigma: float = 3.0,
+    threshold: float = 0.4,
+    distance: float = 8.0,
+    contrast: float | None = None,
+) -> Prediction:
     """Peaks of `answer`.
 
     Parameters
@@ -61,6 +75,6 @@ def predict(image, *, prompts=None, device="auto", radius=12, sigma=3.0, thresho
     ParameterError
         If a parameter is not positive, or prompts are given.
     """
-    check(image, prompts, "tophat", radius=radius, sigma=sigma, distance=distance)
+    positive("tophat", radius=radius, sigma=sigma, distance=distance)
     found = answer(image, radius=radius, sigma=sigma, contrast=contrast)
     return as_prediction(found, "tophat", threshold=threshold, distance=distance)

@@ -3,20 +3,28 @@
 import numpy as np
 from scipy import ndimage
 
+from cellcount.methods.base import predicts
 from cellcount.methods.classical import maps
-from cellcount.methods.classical.maps import check, contrast_of, status
+from cellcount.methods.classical.maps import context, contrast_of, positive, status
 from cellcount.methods.foreground.texture import deviation
 from cellcount.nouns import Prediction
 
-__all__ = ["measure", "predict", "status"]
-
-measure = maps.measure
+__all__ = ["context", "predict", "status"]
 
 
+@predicts("watershed")
 def predict(
-    image, *, prompts=None, device="auto", sigma=4.0, texture=0.04, smallest=60, threshold=0.2, distance=8.0,
-    contrast=None,
-):  # fmt: skip
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    sigma: float = 4.0,
+    texture: float = 0.04,
+    smallest: int = 60,
+    threshold: float = 0.2,
+    distance: float = 8.0,
+    contrast: float | None = None,
+) -> Prediction:
     """Flood the smoothed image from its minima, within the textured part of the image.
 
     A cell body is dark and its border bright, so that water which rises from every minimum meets at the borders
@@ -39,7 +47,7 @@ def predict(
     distance : float, px
         Least distance of two minima, on each axis.
     contrast : float or None
-        Standard deviation of the whole image, from `measure`, when `image` is only a tile.
+        Standard deviation of the whole image, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -55,7 +63,7 @@ def predict(
     """
     from skimage.segmentation import watershed
 
-    check(image, prompts, "watershed", sigma=sigma, texture=texture, distance=distance)
+    positive("watershed", sigma=sigma, texture=texture, distance=distance)
     foreground = deviation(image) > texture
     smooth = ndimage.gaussian_filter(image, sigma) / contrast_of(image, contrast)
     lowest, _ = maps.peaks(np.where(foreground, -smooth, -np.inf), threshold=-1e9, distance=distance)

@@ -1,24 +1,17 @@
 """What both detectors do before and after their network."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import ParameterError
 from cellcount.methods.cellnet.pixels import brightness_and_contrast, shrink, to_full
+from cellcount.methods.detection.settings import Common
 
 EDGE = 2.0  # px: a box that ends so close to the image's border is taken for cut by it
 
 
-def check(image, prompts, weights, method):
-    """Raise DataError or ParameterError unless this call can be answered; image (H, W) float32."""
-    if image.ndim != 2 or image.dtype != np.float32 or not image.size:
-        raise DataError(f"{method} wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
-    if prompts is not None:
-        raise ParameterError(f"{method} takes no prompts.")
-    if weights is None:
-        raise ParameterError(f"{method} has no weights for cells of its own: give `weights`, a file that `fit` wrote.")
-
-
-def check_limits(threshold, nms, detections):
+def check_limits(threshold: float, nms: float, detections: int | None) -> None:
     """Raise ParameterError unless least confidence, largest overlap and most detections are in their ranges."""
     if not (0 <= threshold <= 1 and 0 < nms <= 1 and (detections is None or detections > 0)):
         raise ParameterError(
@@ -26,7 +19,7 @@ def check_limits(threshold, nms, detections):
         )
 
 
-def normalised(image, settings, exposure=None):
+def normalised(image: np.ndarray, settings: Common, exposure: tuple[float, float] | None = None) -> np.ndarray:
     """The image (H, W) float32 as the network was shown it: normalised and shrunken.
 
     Parameters
@@ -44,7 +37,7 @@ def normalised(image, settings, exposure=None):
     return np.ascontiguousarray(shrink((image - middle) / contrast, settings.factor))
 
 
-def most(settings, shape):
+def most(settings: Common, shape: Sequence[int]) -> int:
     """More detections than an image can hold: one for every square of a quarter of a box's side, at least 100.
 
     Parameters
@@ -55,7 +48,7 @@ def most(settings, shape):
     return max(100, round(16 * shape[0] * shape[1] / (settings.box / settings.factor) ** 2))
 
 
-def to_points(boxes, settings, shape):
+def to_points(boxes: np.ndarray, settings: Common, shape: Sequence[int]) -> np.ndarray:
     """Centres of square boxes on the full image, (N, 2) float32, (y, x) px.
 
     The image's border cuts boxes off, in training as in prediction: the centre then lies half a side within the edge

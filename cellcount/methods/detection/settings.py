@@ -49,7 +49,7 @@ class Common:
     POSITIVE = ("box", "factor", "tile", "least", "batch", "epochs", "learning_rate", "decay_every", "decay")
     CHOICES = {"optimizer": ("sgd", "adamw"), "schedule": ("steps", "onecycle")}
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in self.POSITIVE:
             if not getattr(self, name) > 0:
                 raise ParameterError(f"{name}={getattr(self, name)!r} must be positive.")
@@ -58,30 +58,3 @@ class Common:
                 raise ParameterError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(known)}.")
         if not 0 <= self.average < 1:
             raise ParameterError(f"average={self.average!r} must be at least 0 and below 1.")
-
-
-def settings_from(kind, presets, method, params):
-    """Settings from keyword parameters on top of a preset.
-
-    Parameters
-    ----------
-    kind : class of the settings
-    presets : dict of name to dict; without a `preset` in the parameters the first is taken
-    method : str
-        For messages.
-    params : dict
-
-    Raises
-    ------
-    ParameterError
-        If a parameter or the preset is unknown, with those that are known.
-    """
-    params = dict(params)
-    preset = params.pop("preset", next(iter(presets)))
-    if preset not in presets:
-        raise ParameterError(f"preset={preset!r} is unknown; choose one of {', '.join(presets)}.")
-    known = kind.__dataclass_fields__
-    unknown = sorted(set(params) - set(known))
-    if unknown:
-        raise ParameterError(f"{method} has no parameter {', '.join(unknown)}; known: preset, {', '.join(known)}.")
-    return kind(**(presets[preset] | params))

@@ -3,7 +3,8 @@
 `foreground` finds it in one of the ways of `FOREGROUNDS`; `predict` and `fit` are the baseline.
 """
 
-from cellcount.methods.foreground.area import fit, measure, predict, read, status
+from cellcount.methods.foreground.area import context, fit, predict, read, status
 from cellcount.methods.foreground.masks import FOREGROUNDS, cut, foreground
 
-__all__ = ["FOREGROUNDS", "cut", "fit", "foreground", "measure", "predict", "read", "status"]
+SUFFIX = ".json"  # of weights files
+__all__ = ["FOREGROUNDS", "cut", "fit", "foreground", "context", "predict", "read", "status"]

@@ -5,27 +5,38 @@ import json
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from cellcount.errors import DataError
+from cellcount.errors import DISTRIBUTION, DataError, ParameterError
 from cellcount.files import replacing, sha256
-from cellcount.methods.foreground.masks import find, foreground
+from cellcount.methods.base import predicts, refuse_unknown
+from cellcount.methods.foreground.masks import find, foreground, known_parameters
+from cellcount.methods.prompts import Prompts
 from cellcount.methods.status import Status
-from cellcount.nouns import Prediction
+from cellcount.nouns import Prediction, Sample
 
 FORMAT = "cellcount foreground-area 1"
 SHIPPED = files("cellcount") / "weights" / "foreground-area-thesis.json"
 
 
-def predict(image, *, prompts=None, device="auto", weights=None):
+@predicts("foreground-area", prompts="optional")
+def predict(
+    image: np.ndarray,
+    *,
+    prompts: Prompts | np.ndarray | None = None,
+    device: str = "auto",
+    weights: str | Path | None = None,
+) -> Prediction:
     """Count the cells of one image by the area that they cover.
 
     Parameters
     ----------
     image : (H, W) float32 in [0, 1]
-    prompts : (N, 2) float32 (y, x) px, or None
-        Handed on to a foreground that takes prompts.
+    prompts : Prompts or None
+        For a foreground that is asked for by prompts ("sam"); others take none.
     device : str
         For a foreground that runs a network.
     weights : path or None
@@ -42,17 +53,26 @@ def predict(image, *, prompts=None, device="auto", weights=None):
     DataError
         If the image is not (H, W), or the weights file is missing or not one of this method's.
     """
-    if image.ndim != 2:
-        raise DataError(f"foreground-area wants an (H, W) image, got shape {image.shape}.")
     path = Path(weights or SHIPPED)
     about = read(path)
+    if prompts is not None and not find(about["foreground"]).prompted:
+        raise ParameterError(f"foreground-area: the foreground {about['foreground']!r} takes no prompts.")
     mask = foreground(image, about["foreground"], prompts=prompts, device=device, **about["parameters"])
     density = mask.astype(np.float32) * np.float32(about["cells_per_px"])
     meta = {"method": "foreground-area", "device": "cpu", "weights_sha256": sha256(path)}
     return Prediction([], [], count=float(density.sum(dtype=float)), density=density, meta=meta)
 
 
-def fit(samples, *, out, name="deviation", prompts=None, device="auto", **params):
+def fit(
+    samples: list[Sample],
+    *,
+    out: str | Path,
+    name: str = "deviation",
+    prompts: dict[str, np.ndarray] | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    **params: Any,
+) -> Path:
     """Fit the one constant, cells per px of foreground, and write it.
 
     Parameters
@@ -64,6 +84,7 @@ def fit(samples, *, out, name="deviation", prompts=None, device="auto", **params
     name : key of `cellcount.methods.foreground.masks.FOREGROUNDS`
     prompts : dict of sample name to (N, 2) float32 (y, x) px, or None
     device : str
+    progress : bool
     params
         Of `foreground`: threshold, shrink, smallest, and those of the map. Kept in the file.
 
@@ -76,14 +97,14 @@ def fit(samples, *, out, name="deviation", prompts=None, device="auto", **params
     DataError
         If there is no annotated sample, no point, or no foreground.
     ParameterError
-        If there is no such foreground.
+        If there is no such foreground, or a parameter is unknown.
     """
-    find(name)
+    refuse_unknown("foreground-area", params, known_parameters(name))
     if not samples or any(sample.points is None for sample in samples):
         raise DataError("foreground-area is fitted on annotated fields; leave out those without points.")
     points = sum(len(sample.points) for sample in samples)
     area = 0
-    for sample in samples:
+    for sample in tqdm(samples, desc="foreground", unit="image", disable=not progress or len(samples) < 5):
         own = (prompts or {}).get(sample.name)
         area += int(foreground(sample.image, name, prompts=own, device=device, **params).sum())
     if not points or not area:
@@ -96,14 +117,14 @@ def fit(samples, *, out, name="deviation", prompts=None, device="auto", **params
         "samples": [sample.name for sample in samples],
         "points": points,
         "area_px": area,
-        "cellcount": version("cellcount"),
+        "cellcount": version(DISTRIBUTION),
     }
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n")
     return Path(out)
 
 
-def read(path):
+def read(path: Path | str) -> dict[str, Any]:
     """What a weights file holds: a dict with foreground, parameters, cells_per_px, samples, points, area_px.
 
     Raises
@@ -132,12 +153,12 @@ def _read(path, mtime):
     return about
 
 
-def measure(image):
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """Nothing: each part of an image (H, W) tells its own foreground."""
     return {}
 
 
-def status():
+def status() -> Status:
     """Ready: its constant comes with the package."""
     if SHIPPED.is_file():
         return Status("ready", "one constant shipped with the package, fitted on thesis images 1 and 2")

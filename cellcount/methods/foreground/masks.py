@@ -1,7 +1,8 @@
 """From a map to a mask, and the table of what makes maps."""
 
 import importlib
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -14,13 +15,15 @@ class Foreground(NamedTuple):
 
     `home` is "module:function", with the call (image, *, prompts=None, device="auto", **params) -> (H, W) float32,
     higher on cells. Above `threshold` is foreground; `shrink` px are then taken off its border.
+    Only those that are `prompted` take prompts.
     """
 
     home: str
     threshold: float
     shrink: float
+    prompted: bool = False
 
-    def answer(self, image, **params):
+    def answer(self, image: np.ndarray, **params: Any) -> np.ndarray:
         """The map, (H, W) float32; image (H, W) float32 in [0, 1]."""
         module, _, function = self.home.partition(":")
         return getattr(importlib.import_module(module), function)(image, **params)
@@ -32,12 +35,12 @@ FOREGROUNDS = {
     "deviation": Foreground("cellcount.methods.foreground.texture:deviation", threshold=0.025, shrink=5),
     "entropy": Foreground("cellcount.methods.foreground.texture:entropy", threshold=4.0, shrink=4),
     "restoration": Foreground("cellcount.methods.foreground.restoration:restore", threshold=0.02, shrink=0),
-    "sam": Foreground("cellcount.methods.sam:foreground", threshold=0.5, shrink=0),
+    "sam": Foreground("cellcount.methods.sam:foreground", threshold=0.5, shrink=0, prompted=True),
 }
 SMALLEST = 400  # px, half a small cell's area: smaller pieces are dirt, smaller holes the inside of a cell
 
 
-def find(name):
+def find(name: str) -> Foreground:
     """The `Foreground` of a name.
 
     Raises
@@ -50,7 +53,22 @@ def find(name):
     return FOREGROUNDS[name]
 
 
-def foreground(image, name="deviation", *, threshold=None, shrink=None, smallest=SMALLEST, **params):
+def known_parameters(name: str) -> list[str]:
+    """The parameters that `foreground` takes for the foreground of this name; raises as `find` does."""
+    module, _, function = find(name).home.partition(":")
+    own = inspect.signature(getattr(importlib.import_module(module), function)).parameters
+    return ["threshold", "shrink", "smallest", *(key for key in own if key not in ("image", "prompts", "device"))]
+
+
+def foreground(
+    image: np.ndarray,
+    name: str = "deviation",
+    *,
+    threshold: float | str | None = None,
+    shrink: float | None = None,
+    smallest: int = SMALLEST,
+    **params: Any,
+) -> np.ndarray:
     """Where the cells are.
 
     Parameters
@@ -83,7 +101,7 @@ def foreground(image, name="deviation", *, threshold=None, shrink=None, smallest
     )
 
 
-def cut(answer, threshold, *, shrink=0, smallest=SMALLEST):
+def cut(answer: np.ndarray, threshold: float | str, *, shrink: float = 0, smallest: int = SMALLEST) -> np.ndarray:
     """A map's part above a threshold, tidied.
 
     Parameters

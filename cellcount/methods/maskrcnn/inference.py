@@ -1,7 +1,9 @@
 """From an image to detections, to points."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,19 +11,29 @@ import torch.nn.functional as F
 
 from cellcount.devices import choose_device
 from cellcount.files import sha256
+from cellcount.methods.base import predicts
 from cellcount.methods.cellnet.pixels import to_full
 from cellcount.methods.detection import checkpoints
 from cellcount.methods.detection.boxes import from_corner_xy
-from cellcount.methods.detection.inference import check, check_limits, most, normalised, to_points
+from cellcount.methods.detection.inference import check_limits, most, normalised, to_points
 from cellcount.methods.maskrcnn.network import allow, build
 from cellcount.methods.maskrcnn.settings import FORMAT, Settings
 from cellcount.nouns import Prediction
 
 
+@predicts("Mask R-CNN")
 def predict(
-    image, *, prompts=None, device="auto", weights=None, threshold=None, nms=0.5, detections=None, masks=True,
-    exposure=None,
-):  # fmt: skip
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    weights: str | Path | None,
+    threshold: float | None = None,
+    nms: float = 0.5,
+    detections: int | None = None,
+    masks: bool = True,
+    exposure: tuple[float, float] | None = None,
+) -> Prediction:
     """Find the cells of one image.
 
     The points are the boxes' centres; the centroids of the masks where the network has learned instance masks.
@@ -44,7 +56,7 @@ def predict(
     masks : bool
         Whether to return `labels`; where masks overlap, the surer one is on top.
     exposure : (float, float) or None
-        Brightness and contrast of the whole image, from `measure`, when `image` is only a tile.
+        Brightness and contrast of the whole image, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -57,7 +69,6 @@ def predict(
     ParameterError
         If a parameter is out of range, or prompts are given.
     """
-    check(image, prompts, weights, "Mask R-CNN")
     device = choose_device(device)
     network, settings, digest = load_weights(weights, device)
     threshold = settings.threshold if threshold is None else threshold
@@ -77,7 +88,7 @@ def predict(
     return Prediction(points, found["scores"], float(len(points)), labels=labels, meta=meta)
 
 
-def about(path):
+def about(path: str | Path) -> dict[str, Any]:
     """What a weights file says of itself: a dict with its settings, samples, number of points, curves and versions.
 
     Raises
@@ -88,7 +99,7 @@ def about(path):
     return checkpoints.load(path, kind=FORMAT, method="maskrcnn")[0]
 
 
-def load_weights(path, device):
+def load_weights(path: Path | str, device: torch.device) -> tuple[torch.nn.Module, Settings, str]:
     """Network in evaluation mode, `Settings` and SHA-256 of a weights file; kept until the file changes.
 
     Raises like `about`.
@@ -107,7 +118,7 @@ def _load(path, mtime, device):
 
 
 @torch.inference_mode()
-def detect(network, image, device):
+def detect(network: torch.nn.Module, image: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
     """Detections of one normalised image, the surest first.
 
     Parameters
@@ -127,7 +138,7 @@ def detect(network, image, device):
     return {"boxes": from_corner_xy(boxes), "scores": scores, "masks": masks[:, 0]}
 
 
-def paint(boxes, masks, shape):
+def paint(boxes: np.ndarray, masks: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """One label image from many masks, each drawn alone into its own box: memory does not grow with their number.
 
     Parameters

@@ -1,8 +1,11 @@
 """What a training run of Mask R-CNN can be told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cellcount.errors import ParameterError
+from cellcount.methods import base
 from cellcount.methods.detection import settings as shared
 
 FORMAT = "cellcount-maskrcnn-1"  # of the weights file
@@ -56,7 +59,7 @@ class Settings(shared.Common):
         "start": ("auto", "coco", "scratch"),
     }
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.start == "coco" and not self.fits_coco:
             raise ParameterError(
@@ -65,12 +68,12 @@ class Settings(shared.Common):
             )
 
     @property
-    def fits_coco(self):
+    def fits_coco(self) -> bool:
         """Whether this network has the shape of the one that was trained on COCO."""
         names = ("backbone", "pyramid", "channels", "pool", "representation", "mask_layers", "hidden")
         return [getattr(self, name) for name in names] == ["resnet50", True, 256, 7, 1024, 4, 256]
 
 
-def settings_from(params):
+def settings_from(params: Mapping[str, Any]) -> Settings:
     """`Settings` from keyword parameters, on top of `preset` ("thesis" or "light")."""
-    return shared.settings_from(Settings, PRESETS, "Mask R-CNN", params)
+    return base.settings_from(Settings, "Mask R-CNN", params, PRESETS)

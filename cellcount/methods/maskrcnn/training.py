@@ -1,6 +1,9 @@
 """Training Mask R-CNN on square boxes around clicks."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,12 +12,13 @@ from cellcount import registry
 from cellcount.devices import choose_device, deterministic
 from cellcount.methods.detection import checkpoints, loop
 from cellcount.methods.detection.boxes import to_corner_xy
-from cellcount.methods.detection.tiles import Tiles
+from cellcount.methods.detection.tiles import Tile, Tiles
 from cellcount.methods.maskrcnn.network import COCO_NAME, build, load_coco
 from cellcount.methods.maskrcnn.settings import FORMAT, settings_from
+from cellcount.nouns import Sample
 
 
-def fit(samples, *, out, device="auto", progress=True, **params):
+def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
     """Train on annotated samples and write the weights.
 
     Each click becomes a square box, and the box its own mask, as in the thesis; or the samples' instance masks are
@@ -71,7 +75,7 @@ def _start(settings):
     return replace(settings, start="coco" if found else "scratch"), found
 
 
-def tensors(batch, device):
+def tensors(batch: Sequence[Tile], device: torch.device) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
     """Images and targets of a list of `Tile`, as torchvision wants them."""
     images = [torch.from_numpy(tile.image)[None].to(device) for tile in batch]
     targets = [

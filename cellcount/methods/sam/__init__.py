@@ -4,23 +4,41 @@
 model, `status` says which weights are here. Weights are found by the registry and never fetched unasked.
 """
 
+from pathlib import Path
+from typing import Any
+
+import lazy_loader
+import numpy as np
+
+from cellcount.methods.base import predicts, sampled
 from cellcount.methods.prompts import Prompts, point
 from cellcount.methods.sam.backbones import BACKBONES, DEFAULT, SMALL, status
-from cellcount.methods.sam.small import about
-from cellcount.nouns import Prediction
+from cellcount.methods.sam.small import Settings, about
+from cellcount.nouns import Prediction, visible
 
-__all__ = ["BACKBONES", "DEFAULT", "SMALL", "Session", "about", "fit", "foreground", "measure", "predict", "status"]
-
-
-def __getattr__(name):
-    if name != "Session":  # it wants torch, which takes seconds to import
-        raise AttributeError(f"module {__name__} has no {name!r}")
-    from cellcount.methods.sam.session import Session
-
-    return Session
+# torch takes seconds to import; whoever asks for the status only does not wait for it.
+_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"session": ["Session"], "training": ["fit"]})
+__all__ += ["BACKBONES", "DEFAULT", "SMALL", "Settings", "about", "context", "foreground", "predict", "status"]
 
 
-def predict(image, *, prompts=None, device="auto", model=DEFAULT, spacing=32.0, **settings):
+def __getattr__(name: str) -> Any:
+    return _lazy(name)
+
+
+@predicts("SAM", prompts="optional")
+def predict(
+    image: np.ndarray,
+    *,
+    prompts: Prompts | np.ndarray | None = None,
+    device: str = "auto",
+    model: str = DEFAULT,
+    spacing: float = 32.0,
+    weights: str | Path | None = None,
+    exposure: tuple[float, float] | None = None,
+    batch: int = 16,
+    cache: bool | None = None,
+    progress: bool = True,
+) -> Prediction:
     """Masks of one image.
 
     Parameters
@@ -34,14 +52,14 @@ def predict(image, *, prompts=None, device="auto", model=DEFAULT, spacing=32.0, 
         One of `BACKBONES`.
     spacing : float, px
         Of the automatic mode's grid.
-    settings
-        Of `Session`: weights, exposure, batch, cache, progress.
+    weights, exposure, batch, cache, progress
+        Of `Session`.
 
     Returns
     -------
     Prediction
         `points` are the prompts' centres, one for each prompt, and `labels` i + 1 its mask, after overlaps were
-        resolved by the rule of `Masks.labels`; `count` is the number of prompts that gave a mask. In the automatic
+        resolved by the rule of `Masks.labels`; `count` is the number of prompts with a mask in it. In the automatic
         mode the points are the masks' centroids.
 
     Raises
@@ -54,7 +72,10 @@ def predict(image, *, prompts=None, device="auto", model=DEFAULT, spacing=32.0, 
 
     if isinstance(prompts, Prompts) and prompts.kind == "foreground":
         raise ParameterError("A foreground prompt asks for one object and not for cells: use Session.foreground.")
-    session = Session(image, model=model, device=device, **settings)
+    session = Session(
+        image, model=model, device=device, weights=weights, exposure=exposure, batch=batch, cache=cache,
+        progress=progress,
+    )  # fmt: skip
     if prompts is None:
         masks = session.automatic(spacing)
         points = masks.centroids()
@@ -66,10 +87,24 @@ def predict(image, *, prompts=None, device="auto", model=DEFAULT, spacing=32.0, 
         "weights_sha256": session.loaded.digest, "device": str(session.loaded.sam.device),
         "seconds": sum(session.seconds.values()),
     }  # fmt: skip
-    return Prediction(points, masks.scores, float((masks.areas > 0).sum()), labels=masks.labels(), meta=meta)
+    labels = masks.labels()
+    count = visible(labels, len(points)).sum()
+    return Prediction(points, masks.scores, float(count), labels=labels, meta=meta)
 
 
-def foreground(image, *, prompts=None, device="auto", model=DEFAULT, wanted="cells", **settings):
+def foreground(
+    image: np.ndarray,
+    *,
+    prompts: Prompts | None = None,
+    device: str = "auto",
+    model: str = DEFAULT,
+    wanted: str = "cells",
+    weights: str | Path | None = None,
+    exposure: tuple[float, float] | None = None,
+    batch: int = 16,
+    cache: bool | None = None,
+    progress: bool = True,
+) -> np.ndarray:
     """Where the cells of an image are, asked for as one object: a map for `cellcount.methods.foreground`.
 
     Parameters
@@ -77,7 +112,7 @@ def foreground(image, *, prompts=None, device="auto", model=DEFAULT, wanted="cel
     image : (H, W) float32 in [0, 1]
     prompts : Prompts
         From `prompts.foreground`, with the cells wanted.
-    device, model, settings
+    device, model, weights, exposure, batch, cache, progress
         As of `predict`.
     wanted : "cells" or "background"
         Which of the two the network is asked for; for the background all signs are turned, and the answer, too.
@@ -94,8 +129,6 @@ def foreground(image, *, prompts=None, device="auto", model=DEFAULT, wanted="cel
     """
     from dataclasses import replace
 
-    import numpy as np
-
     from cellcount.errors import ParameterError
     from cellcount.methods.sam.session import Session
 
@@ -104,19 +137,16 @@ def foreground(image, *, prompts=None, device="auto", model=DEFAULT, wanted="cel
     if wanted not in ("cells", "background"):
         raise ParameterError(f"foreground: wanted={wanted!r}; choose 'cells' or 'background'.")
     asked = prompts if wanted == "cells" else replace(prompts, signs=-prompts.signs)
-    answer = Session(image, model=model, device=device, **settings).foreground(asked)
+    session = Session(
+        image, model=model, device=device, weights=weights, exposure=exposure, batch=batch, cache=cache,
+        progress=progress,
+    )  # fmt: skip
+    answer = session.foreground(asked)
     return (answer if wanted == "cells" else ~answer).astype(np.float32)
 
 
-def measure(image):
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """Darkest and brightest value of the whole image (H, W) float32, which `predict` must know to see only a part."""
     from cellcount.methods.sam.embedding import exposure_of
 
-    return {"exposure": exposure_of(image)}
-
-
-def fit(samples, **params):
-    """Train the small model on samples with masks; see `cellcount.methods.sam.training.fit`."""
-    from cellcount.methods.sam.training import fit
-
-    return fit(samples, **params)
+    return {"exposure": exposure_of(sampled(image))}

@@ -7,12 +7,20 @@ data only if it need not first learn what an edge is (Xiao et al. 2021, arXiv:21
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cellcount.errors import DataError, ParameterError
+from cellcount.methods import base
 from cellcount.methods.status import Status
+
+if TYPE_CHECKING:
+    import torch
+    from segment_anything.modeling import Sam
+
 
 FORMAT = "cellcount-sam-small-1"  # of the weights file
 SHIPPED = files("cellcount") / "weights" / "sam-small-phantom.safetensors"
@@ -39,7 +47,7 @@ class Settings:
     average: float = 0.99  # of the weights, over the last hundred steps
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "stem", tuple(self.stem))  # JSON gives a list
         for field in fields(self):
             value = getattr(self, field.name)
@@ -53,16 +61,12 @@ class Settings:
             raise ParameterError(f"stem={self.stem}: give three widths, at 2, 4 and 8 px.")
 
 
-def settings_from(params):
+def settings_from(params: Mapping[str, Any]) -> Settings:
     """`Settings` from keyword parameters; unknown ones are refused with the list of known ones."""
-    known = Settings.__dataclass_fields__
-    unknown = sorted(set(params) - set(known))
-    if unknown:
-        raise ParameterError(f"The small SAM has no parameter {', '.join(unknown)}; known: {', '.join(known)}.")
-    return Settings(**params)
+    return base.settings_from(Settings, "The small SAM", params)
 
 
-def build(settings):
+def build(settings: Settings) -> "Sam":
     """segment_anything's `Sam` with fresh weights, at this scale.
 
     Parameters
@@ -175,7 +179,7 @@ def _stem(settings):
     return Stem()
 
 
-def status():
+def status() -> Status:
     """Whether its weights are here: `Status`."""
     if SHIPPED.is_file():
         return Status("ready", "small, our own, shipped with the package: trained on simulated fields")
@@ -184,7 +188,7 @@ def status():
     )
 
 
-def path(weights=None):
+def path(weights: Path | str | None = None) -> Path:
     """Path of the weights file: the given one, or the shipped one. Raises DataError if it is not there."""
     found = Path(weights or SHIPPED)
     if not found.is_file():
@@ -192,7 +196,7 @@ def path(weights=None):
     return found
 
 
-def save(network, settings, about, out):
+def save(network: "torch.nn.Module", settings: Settings, about: dict[str, Any], out: Path | str) -> None:
     """Write weights in half precision, with what they say of themselves (a dict of JSON values), to `out`."""
     from safetensors.torch import save_file
 
@@ -204,12 +208,12 @@ def save(network, settings, about, out):
         save_file(state, temporary, metadata={"cellcount": json.dumps(described)})
 
 
-def about(weights=None):
+def about(weights: Path | str | None = None) -> dict[str, Any]:
     """What a weights file says of itself: a dict with settings, data, losses and scores of its training."""
     return _read(path(weights))[0]
 
 
-def load(weights):
+def load(weights: Path | str) -> "Sam":
     """The network of a weights file, float32, on the CPU. Raises DataError if it is torn or not one of these."""
     described, state = _read(weights)
     network = build(Settings(**described["settings"]))

@@ -2,9 +2,11 @@
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +14,28 @@ from torch import nn
 from tqdm import tqdm
 
 from cellcount.devices import choose_device, deterministic
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import DISTRIBUTION, DataError, ParameterError
 from cellcount.files import replacing
 from cellcount.methods.prompts import NO_POINT, UNWANTED, drawn, point, true_boxes
 from cellcount.methods.sam import small
 from cellcount.methods.sam.examples import LEAST, MARGIN, Examples, mistakes
 from cellcount.methods.sam.losses import dense_head, dense_loss, enlarged, mask_loss
+from cellcount.nouns import Sample
 
 SEEDS = 50_000  # of the first training field; the default set has its own below 4000
 SAVE_EVERY = 250  # steps; a killed run loses at most so many
 
 
-def fit(samples, *, out, validation=(), stop=None, device="auto", progress=True, **params):
+def fit(
+    samples: list[Sample],
+    *,
+    out: str | Path,
+    validation: Sequence[Sample] = (),
+    stop: int | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    **params: Any,
+) -> Path:
     """Train the small SAM and write its weights.
 
     The state of the run is kept beside `out` (suffix .state) and the same call goes on from it after an
@@ -203,7 +215,7 @@ class _Run:
     def _write(self):
         about = {
             "samples": self.names, "steps done": self.step, "losses": [round(loss, 4) for loss in self.losses],
-            "scores": self.scores, "cellcount": version("cellcount"), "torch": torch.__version__,
+            "scores": self.scores, "cellcount": version(DISTRIBUTION), "torch": torch.__version__,
         }  # fmt: skip
         small.save(self.average, self.settings, about, self.out)
 
@@ -221,7 +233,7 @@ class _Run:
         self.step, self.losses, self.scores = state["step"], state["losses"], state["scores"]
 
 
-def training_fields(n=96, size=(512, 512), seed=0):
+def training_fields(n: int = 96, size: tuple[int, int] = (512, 512), seed: int = 0) -> list[Sample]:
     """Simulated fields to train on, none of which is in the default set: from open colonies to closed sheets.
 
     Parameters

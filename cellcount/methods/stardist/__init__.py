@@ -6,42 +6,47 @@ from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cellcount import registry
-from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError
+from cellcount.errors import DISTRIBUTION, CellcountError, DataError, NotAvailableError, ParameterError
+from cellcount.methods.base import predicts, sampled
 from cellcount.methods.stardist.process import PROCESS
+from cellcount.methods.stardist.settings import FORMAT, Settings, settings_from
 from cellcount.methods.status import Status
-from cellcount.nouns import Prediction
+from cellcount.nouns import Prediction, Sample
 
-__all__ = ["NAMES", "about", "fit", "measure", "predict", "status"]
+__all__ = ["NAMES", "Settings", "about", "fit", "context", "predict", "status"]
 
+SUFFIX = ".zip"  # of weights files
 NAMES = ("2D_versatile_fluo", "2D_versatile_he")
 BRIGHT = ("2D_versatile_fluo",)  # learned from bright nuclei on dark ground: phase contrast is turned over for it
 
 
-def measure(image):
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """What `predict` must know of the whole image when it sees only a tile of it; image (H, W) float32.
 
     StarDist's examples map an image's 1st and 99.8th percentile to 0 and 1.
     """
-    low, high = np.percentile(image, [1, 99.8])
+    low, high = np.percentile(sampled(image), [1, 99.8])
     return {"exposure": (float(low), float(high))}
 
 
+@predicts("StarDist")
 def predict(
-    image,
+    image: np.ndarray,
     *,
-    prompts=None,
-    device="auto",
-    weights="2D_versatile_he",
-    threshold=None,
-    overlap=None,
-    scale=1.0,
-    invert=None,
-    exposure=None,
-):
+    prompts: None = None,
+    device: str = "auto",
+    weights: str | Path = "2D_versatile_he",
+    threshold: float | None = None,
+    overlap: float | None = None,
+    scale: float = 1.0,
+    invert: bool | None = None,
+    exposure: tuple[float, float] | None = None,
+) -> Prediction:
     """Segment the cells of one image (Schmidt et al. 2018, doi:10.1007/978-3-030-00934-2_30).
 
     Parameters
@@ -60,7 +65,7 @@ def predict(
     invert : bool or None
         Whether to turn bright and dark over; None: for weights learned from fluorescence.
     exposure : (float, float) or None
-        Gray values of black and white, from `measure`, when `image` is only a tile.
+        Gray values of black and white, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -76,17 +81,13 @@ def predict(
     ParameterError
         If a parameter is out of range.
     """
-    if prompts is not None:
-        raise ParameterError("StarDist takes no prompts.")
-    if image.ndim != 2 or image.dtype != np.float32 or not image.size:
-        raise DataError(f"StarDist wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
     if device not in ("auto", "cpu"):
         raise NotAvailableError(f"device={device!r}: StarDist computes where its TensorFlow does; use 'auto'.")
     if not scale > 0:
         raise ParameterError(f"scale={scale!r} must be positive.")
     path = _find(weights)
     invert = str(weights) in BRIGHT if invert is None else invert
-    low, high = exposure or measure(image)["exposure"]
+    low, high = exposure or context(image)["exposure"]
     normalised = (image - np.float32(low)) / np.float32(high - low or 1.0)
     found = PROCESS.call(
         "predict",
@@ -126,7 +127,7 @@ def _find(weights):
     return path
 
 
-def fit(samples, *, out, device="auto", progress=True, **params):
+def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
     """Train on annotated samples and write the weights: a zip file as StarDist publishes its own.
 
     Ground that nobody has looked at (`Sample.valid`) takes no part in the loss. Thresholds are chosen by StarDist's
@@ -156,7 +157,6 @@ def fit(samples, *, out, device="auto", progress=True, **params):
     """
     from tqdm import tqdm
 
-    from cellcount.methods.stardist.settings import FORMAT, settings_from
     from cellcount.methods.stardist.tiles import training_tiles
 
     settings = settings_from(params)
@@ -169,7 +169,7 @@ def fit(samples, *, out, device="auto", progress=True, **params):
         "settings": asdict(settings),
         "samples": [sample.name for sample in samples],
         "tiles": len(train[0]),
-        "cellcount": version("cellcount"),
+        "cellcount": version(DISTRIBUTION),
         "stardist": version("stardist"),
     }
     with tqdm(total=settings.steps, desc="StarDist", unit="step", disable=not progress, mininterval=1) as bar:
@@ -188,10 +188,10 @@ def fit(samples, *, out, device="auto", progress=True, **params):
             about=described,
             on_progress=step,
         )
-    return out
+    return Path(out)
 
 
-def about(path):
+def about(path: str | Path) -> dict[str, Any]:
     """What one of our weights files says of itself: settings, samples, losses, thresholds, versions.
 
     Raises
@@ -206,7 +206,7 @@ def about(path):
         raise DataError(f"{path}: not a weights file written by `stardist.fit` ({error}).") from error
 
 
-def status(weights=None):
+def status(weights: str | None = None) -> Status:
     """Whether it can segment here with these weights; by default with any published ones."""
     lacking = []
     for name in [weights] if weights else NAMES:

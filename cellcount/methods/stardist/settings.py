@@ -1,9 +1,12 @@
 """What a training run of StarDist can be told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cellcount.data.pseudo_masks import VARIANTS
 from cellcount.errors import ParameterError
+from cellcount.methods import base
 
 FORMAT = "cellcount-stardist-1"  # of about.json in our weights file
 POSITIVE = ("rays", "grid", "filters", "depth", "patch", "batch", "steps", "learning_rate", "tile")
@@ -26,7 +29,7 @@ class Settings:
     validation: float = 0.125  # ... and the best annotated eighth of them chooses weights and thresholds
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise ParameterError(f"{name}={getattr(self, name)!r} must be positive.")
@@ -39,10 +42,6 @@ class Settings:
             raise ParameterError(f"patch={self.patch} must be a multiple of {step}, what the network halves it by.")
 
 
-def settings_from(params):
+def settings_from(params: Mapping[str, Any]) -> Settings:
     """`Settings` from keyword parameters; unknown ones are refused with the list of known ones."""
-    known = Settings.__dataclass_fields__
-    unknown = sorted(set(params) - set(known))
-    if unknown:
-        raise ParameterError(f"StarDist has no parameter {', '.join(unknown)}; known: {', '.join(known)}.")
-    return Settings(**params)
+    return base.settings_from(Settings, "StarDist", params)

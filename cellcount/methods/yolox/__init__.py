@@ -4,41 +4,30 @@
 """
 
 from importlib.util import find_spec
+from typing import Any
 
+import lazy_loader
+
+from cellcount.methods.base import sampled
+from cellcount.methods.cellnet.pixels import brightness_and_contrast
 from cellcount.methods.status import Status
 
-__all__ = ["about", "fit", "measure", "predict", "status"]
+# torch takes seconds to import; whoever asks for the status only does not wait for it.
+_PARTS = {"inference": ["about", "predict"], "settings": ["PRESETS", "Settings"], "training": ["fit"]}
+_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_PARTS)
+__all__ += ["context", "status"]
 
 
-def predict(image, *, prompts=None, device="auto", **params):
-    """Find the cells of one image (H, W) float32; see `cellcount.methods.yolox.inference.predict`."""
-    from cellcount.methods.yolox.inference import predict
-
-    return predict(image, prompts=prompts, device=device, **params)
+def __getattr__(name: str) -> Any:
+    return _lazy(name)
 
 
-def measure(image):
+def context(image: Any, **params: Any) -> dict[str, Any]:
     """Brightness and contrast of the whole image (H, W) float32, as a keyword argument of `predict` for its tiles."""
-    from cellcount.methods.cellnet.pixels import brightness_and_contrast
-
-    return {"exposure": brightness_and_contrast(image)}
+    return {"exposure": brightness_and_contrast(sampled(image))}
 
 
-def fit(samples, **params):
-    """Train on samples; see `cellcount.methods.yolox.training.fit`."""
-    from cellcount.methods.yolox.training import fit
-
-    return fit(samples, **params)
-
-
-def about(path):
-    """What a weights file says of itself; see `cellcount.methods.yolox.inference.about`."""
-    from cellcount.methods.yolox.inference import about
-
-    return about(path)
-
-
-def status():
+def status() -> Status:
     """Ready to be trained, if its package is installed."""
     if all(find_spec(name) for name in ("yolox", "pycocotools")):
         return Status("ready", "trained by `fit` from nothing")

@@ -2,23 +2,34 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from cellcount.devices import choose_device
 from cellcount.files import sha256
+from cellcount.methods.base import predicts
 from cellcount.methods.detection import checkpoints
 from cellcount.methods.detection.boxes import from_corner_xy
-from cellcount.methods.detection.inference import check, check_limits, most, normalised, to_points
+from cellcount.methods.detection.inference import check_limits, most, normalised, to_points
 from cellcount.methods.yolox.network import build, stride
 from cellcount.methods.yolox.settings import FORMAT, Settings
 from cellcount.nouns import Prediction
 
 
+@predicts("YOLOX")
 def predict(
-    image, *, prompts=None, device="auto", weights=None, threshold=None, nms=0.5, detections=None, exposure=None
-):
+    image: np.ndarray,
+    *,
+    prompts: None = None,
+    device: str = "auto",
+    weights: str | Path | None,
+    threshold: float | None = None,
+    nms: float = 0.5,
+    detections: int | None = None,
+    exposure: tuple[float, float] | None = None,
+) -> Prediction:
     """Find the cells of one image: the centres of the boxes.
 
     Parameters
@@ -35,7 +46,7 @@ def predict(
     detections : int or None
         Most detections in the image, the surest first; None takes more than any image can hold.
     exposure : (float, float) or None
-        Brightness and contrast of the whole image, from `measure`, when `image` is only a tile.
+        Brightness and contrast of the whole image, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -50,7 +61,6 @@ def predict(
     NotAvailableError
         If the package is not installed.
     """
-    check(image, prompts, weights, "YOLOX")
     device = choose_device(device)
     network, settings, digest = load_weights(weights, device)
     threshold = settings.threshold if threshold is None else threshold
@@ -63,7 +73,7 @@ def predict(
     return Prediction(points, scores[kept], float(len(points)), meta=meta)
 
 
-def about(path):
+def about(path: str | Path) -> dict[str, Any]:
     """What a weights file says of itself: a dict with its settings, samples, number of points, curves and versions.
 
     Raises
@@ -74,7 +84,7 @@ def about(path):
     return checkpoints.load(path, kind=FORMAT, method="yolox")[0]
 
 
-def load_weights(path, device):
+def load_weights(path: Path | str, device: torch.device) -> tuple[torch.nn.Module, Settings, str]:
     """Network in evaluation mode, `Settings` and SHA-256 of a weights file; kept until the file changes.
 
     Raises like `about`, and NotAvailableError if the package is not installed.
@@ -93,7 +103,9 @@ def _load(path, mtime, device):
 
 
 @torch.inference_mode()
-def detect(network, image, device, step, *, threshold, nms):
+def detect(
+    network: torch.nn.Module, image: np.ndarray, device: torch.device, step: int, *, threshold: float, nms: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Detections of one normalised image, the surest first.
 
     Parameters

@@ -1,8 +1,11 @@
 """What a training run of YOLOX can be told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cellcount.errors import ParameterError
+from cellcount.methods import base
 from cellcount.methods.detection import settings as shared
 
 FORMAT = "cellcount-yolox-1"  # of the weights file
@@ -40,7 +43,7 @@ class Settings(shared.Common):
 
     POSITIVE = (*shared.Common.POSITIVE, "depth", "width")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.finest not in (4, 8):
             raise ParameterError(f"finest={self.finest!r} is unknown; choose 4 or 8.")
@@ -48,6 +51,6 @@ class Settings(shared.Common):
             raise ParameterError(f"tile={self.tile}, width={self.width}: multiples of 32 and of 0.125, please.")
 
 
-def settings_from(params):
+def settings_from(params: Mapping[str, Any]) -> Settings:
     """`Settings` from keyword parameters, on top of `preset` ("s" or "light")."""
-    return shared.settings_from(Settings, PRESETS, "YOLOX", params)
+    return base.settings_from(Settings, "YOLOX", params, PRESETS)

@@ -1,7 +1,10 @@
 """Training YOLOX on square boxes around clicks."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,12 +12,13 @@ import torch
 from cellcount.devices import choose_device, deterministic
 from cellcount.methods.detection import checkpoints, loop
 from cellcount.methods.detection.boxes import to_corner_xy
-from cellcount.methods.detection.tiles import Tiles
+from cellcount.methods.detection.tiles import Tile, Tiles
 from cellcount.methods.yolox.network import build, stride
 from cellcount.methods.yolox.settings import FORMAT, settings_from
+from cellcount.nouns import Sample
 
 
-def fit(samples, *, out, device="auto", progress=True, **params):
+def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
     """Train on annotated samples, from nothing, and write the weights.
 
     Each click becomes a square box, as for Mask R-CNN. A place without a box is background only where `Sample.valid`
@@ -65,7 +69,7 @@ def fit(samples, *, out, device="auto", progress=True, **params):
     return checkpoints.save(network, out, kind=FORMAT, settings=asdict(settings), samples=samples, curves=curves)
 
 
-def tensors(batch, step, device):
+def tensors(batch: Sequence[Tile], step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A list of `Tile` as the network wants it, filled up to one size, a multiple of `step` px.
 
     Returns

@@ -1,13 +1,22 @@
-"""Pictures as large as the image, drawn with Pillow: matplotlib would take longer than the count."""
+"""Overlays: pictures as large as the image, drawn with Pillow: matplotlib would take longer than the count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import cKDTree
+
+from cellcount.nouns import Prediction
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 ORANGE = (230, 159, 0)  # Okabe and Ito's stands out from gray for every eye; `style` would import matplotlib
 SPACING = 24.0  # px; the thesis images' median distance of neighbours
 
 
-def overlay(image, prediction, *, factor=1):
+def overlay(image: np.ndarray, prediction: Prediction, *, factor: int = 1) -> PIL.Image.Image:
     """The whole image at its own resolution, with a ring around every predicted cell.
 
     Parameters
@@ -36,7 +45,7 @@ def overlay(image, prediction, *, factor=1):
     return picture
 
 
-def _radius(points):
+def _radius(points: np.ndarray) -> float:
     """A quarter of the spacing, px: rings of neighbours do not touch."""
     spacing = SPACING
     if len(points) > 2:

@@ -1,0 +1,216 @@
+"""The contract that every method keeps, and the checks that all of them share."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args, get_origin
+
+import numpy as np
+
+from cellcount.errors import DataError, ParameterError, needing
+from cellcount.methods.prompts import Prompts
+from cellcount.methods.status import Status
+from cellcount.nouns import Prediction, as_points
+
+CONTEXT = ("exposure", "contrast", "pixels")  # what `context` tells of a whole image; not named to users
+PARTS = ("device", "progress", "out")  # arguments of every call, which are no parameters of a method
+HINTS = {
+    "weights": "a file written by `cellcount train`",
+    "prompts": "points, or what `cellcount.methods.prompts` makes",
+}
+
+
+class Method(Protocol):
+    """What every entry of `cellcount.METHODS` offers.
+
+    Those that can be trained have `fit(samples, *, out, device="auto", progress=True, **params) -> Path` and
+    `Settings`, the dataclass of its parameters, as well; some have `predict_batch(images, *, device, **params)`, for
+    several images of one shape, and `export(weights, out)`, for a file that counts without torch.
+    """
+
+    @property
+    def predict(self) -> Callable[..., Prediction]:
+        """`predict(image, *, prompts=None, device="auto", **params) -> Prediction`, made by `predicts`."""
+
+    def context(self, image: Any, **params: Any) -> dict[str, Any]:
+        """What a tile must know of its whole image (exposure, diameter), as further arguments of `predict`.
+
+        image : (H, W) float32 in [0, 1], or a `LargeImage`; params : the arguments that `predict` will be given.
+        """
+
+    def status(self) -> Status:
+        """What it lacks to run on this machine."""
+
+
+class Parameter(NamedTuple):
+    """One parameter of a method: its type, and its default (`inspect.Parameter.empty` where one must be given)."""
+
+    kind: Any
+    default: Any
+
+
+def predicts(label: str, *, prompts: Literal["none", "optional", "required"] = "none") -> Callable[[Any], Any]:
+    """Decorate a method's `predict(image, *, prompts, device, **params)` with the checks that all methods share.
+
+    Parameters
+    ----------
+    label : str
+        The method's name in messages.
+    prompts : "none", "optional" or "required"
+
+    Returns
+    -------
+    decorator
+        The decorated function raises a DataError unless the image is (H, W) float32 with at least one pixel, a
+        ParameterError for an argument that the method does not have or that it lacks, and a NotAvailableError if a
+        package is not installed.
+    """
+
+    def decorate(predict: Callable[..., Prediction]) -> Callable[..., Prediction]:
+        @functools.wraps(predict)
+        def checked(image: np.ndarray, **given: Any) -> Prediction:
+            check_call(checked, given)
+            check_image(image, label)
+            if given.get("prompts") is not None and not isinstance(given["prompts"], Prompts):
+                given["prompts"] = as_points(given["prompts"], "prompts")
+            with needing("methods", label):
+                return predict(image, **given)
+
+        checked.label, checked.prompts = label, prompts  # type: ignore[attr-defined]  # what `check_call` reads
+        return checked
+
+    return decorate
+
+
+def check_image(image: np.ndarray, label: str) -> None:
+    """Raise a DataError unless `image` is (H, W) float32 with at least one pixel."""
+    if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype != np.float32 or not image.size:
+        found = f"shape {image.shape}, {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise DataError(f"{label} wants an (H, W) float32 image in [0, 1], got {found}.")
+
+
+def check_call(predict: Callable[..., Prediction], given: Mapping[str, Any]) -> None:
+    """Raise a ParameterError if these arguments cannot be those of `predict`, one decorated by `predicts`."""
+    label, prompts = predict.label, predict.prompts  # type: ignore[attr-defined]
+    known = parameters(predict)
+    if given.get("prompts") is not None and prompts == "none":
+        raise ParameterError(f"{label} takes no prompts.")
+    refuse_unknown(label, set(given) - {"prompts", *PARTS}, known)
+    lacking = [name for name, known_as in known.items() if known_as.default is inspect.Parameter.empty]
+    lacking += ["prompts"] if prompts == "required" else []
+    for name in lacking:
+        if given.get(name) is None:
+            raise ParameterError(f"{label} needs {name}: {HINTS.get(name, 'it has no default')}.")
+
+
+def refuse_unknown(label: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a ParameterError if one of `names` is not `known`, which lists those that are."""
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        has = ", ".join(name for name in known if name not in CONTEXT) or "none"
+        raise ParameterError(f"{label} has no parameter {', '.join(unknown)}; it has: {has}.")
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, Parameter]:
+    """The parameters of a method's `predict` or `fit` by name; those that every call has are left out."""
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in ("prompts", *PARTS):
+            found[name] = Parameter(parameter.annotation, parameter.default)
+    return found
+
+
+def training_parameters(method: Any) -> dict[str, Parameter]:
+    """The parameters of a method's `fit`: its own, and the fields of its `Settings`.
+
+    Raises
+    ------
+    ParameterError
+        If the method cannot be trained.
+    """
+    if not hasattr(method, "fit"):
+        raise ParameterError(f"{method.__name__.rpartition('.')[2]} cannot be trained: it has no `fit`.")
+    found = parameters(method.fit)
+    settings = getattr(method, "Settings", None)
+    if settings is not None:
+        found |= {"preset": Parameter(str, "")} if hasattr(method, "PRESETS") else {}
+        found |= {field.name: Parameter(field.type, field.default) for field in fields(settings)}
+    return found
+
+
+Kind = TypeVar("Kind")
+
+
+def settings_from(
+    kind: type[Kind], label: str, params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]] | None = None
+) -> Kind:
+    """A settings dataclass from keyword parameters, on top of a preset where there are some (the first by default).
+
+    Raises
+    ------
+    ParameterError
+        If a parameter or the preset is unknown, with those that are known.
+    """
+    params = dict(params)
+    known = [*(["preset"] if presets else []), *(field.name for field in fields(kind))]  # type: ignore[arg-type]
+    refuse_unknown(label, params, known)
+    if presets:
+        preset = params.pop("preset", next(iter(presets)))
+        if preset not in presets:
+            raise ParameterError(f"preset={preset!r} is unknown; choose one of {', '.join(presets)}.")
+        params = {**presets[preset], **params}
+    return kind(**params)
+
+
+def from_text(label: str, given: Iterable[tuple[str, str]], known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Parameters from pairs of texts (name, value), as the command line gets them: values of the types of `known`.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown, or a value cannot be read, with an example of one that can.
+    """
+    params = {}
+    for name, text in given:
+        refuse_unknown(label, [name], known)
+        kind, default = known[name]
+        try:
+            params[name] = _value(text, kind)
+        except ValueError as error:
+            example = (2 if "int" in str(kind) else 2.5) if default in (None, inspect.Parameter.empty) else default
+            raise ParameterError(f"-p {name} {text}: expected a value like {example}.") from error
+    return params
+
+
+def _value(text: str, kind: Any) -> Any:
+    """Text as a value of a type like `int | None`, `str | Path`, `tuple[int, ...]` or `bool`."""
+    if get_origin(kind) is tuple:
+        return tuple(get_args(kind)[0](part) for part in text.split(","))
+    if get_origin(kind) is Literal:
+        return text
+    kinds = get_args(kind) or (kind,)
+    if NoneType in kinds and text in ("None", "none"):
+        return None
+    if len(kinds) > 1:
+        return _value(text, kinds[0])
+    if kind is bool:
+        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+            raise ValueError(text)
+        return text.lower() in ("true", "yes", "1")
+    if kind in (int, float, str, Path):
+        return kind(text)
+    raise ValueError(f"{kind} cannot be given as text")
+
+
+def sampled(image: Any) -> np.ndarray:
+    """(H, W) pixels that stand for a whole image where quantiles are measured: itself, or a `LargeImage`'s sample."""
+    return getattr(image, "sample", image)
+
+
+def middle(image: Any, side: int) -> np.ndarray:
+    """The middle part, (H, W) float32 at full resolution, of an image or `LargeImage`, at most `side` px on a side."""
+    (y0, y1), (x0, x1) = (((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in image.shape)
+    return image[y0:y1, x0:x1]
