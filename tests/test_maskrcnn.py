@@ -184,7 +184,6 @@ def test_other_bytes_under_the_name_of_the_weights_are_refused(bare, monkeypatch
         maskrcnn.fit([scene(0)], out=tmp_path / "unused.safetensors")
 
 
-@pytest.mark.slow
 def test_the_weights_of_coco_fit_and_see_gray_as_three_equal_colours(tmp_path):
     """A random network of torchvision's own make stands in for the trained one, which is not here."""
     from torchvision.models.detection import maskrcnn_resnet50_fpn

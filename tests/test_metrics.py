@@ -86,7 +86,7 @@ def test_bad_points_are_refused():
         match([[0, 0], [np.nan, 1]], [[0, 0]], 5)
 
 
-@pytest.mark.parametrize("side", [1000, 300])
+@pytest.mark.parametrize("side", [1000, pytest.param(300, marks=pytest.mark.slow)])
 def test_five_thousand_points(side):
     """In a process of its own, since the peak memory of this one is not the metric's; limits of time and memory."""
     code = f"""

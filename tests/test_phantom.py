@@ -25,11 +25,11 @@ def disk(radius, shape=(201, 201)):
     return np.hypot(y - shape[0] // 2, x - shape[1] // 2) <= radius
 
 
-def test_same_seed_same_bytes(sheet):
-    again, other = (phantom.simulate(seed, (256, 256), confluence=1.0) for seed in (8, 9))
+def test_same_seed_same_bytes():
+    first, again, other = (phantom.simulate(seed, (96, 112), confluence=1.0) for seed in (8, 8, 9))
     for name in ("image", "points", "labels", "valid", "dead"):
-        assert getattr(again, name).tobytes() == getattr(sheet, name).tobytes(), name
-    assert not np.array_equal(other.image, sheet.image)
+        assert getattr(again, name).tobytes() == getattr(first, name).tobytes(), name
+    assert not np.array_equal(other.image, first.image)
 
 
 @pytest.mark.parametrize("name", ["field", "sheet"])

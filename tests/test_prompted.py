@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cellcount import data
+from cellcount.data import phantom
 from cellcount.data.pseudo_masks import pseudo_masks
 from cellcount.errors import DataError, ParameterError
 from cellcount.methods import masks, prompts, watershed
@@ -12,7 +12,7 @@ from cellcount.metrics import assigned, prompt_scores, prompt_summary
 
 @pytest.fixture(scope="module")
 def field():
-    return data.load("phantom", split="train", fields=1)[0].crop(128, 128, 256, 256)
+    return phantom.load("train", fields=1, size=(256, 256))[0]
 
 
 def touching():

@@ -17,10 +17,14 @@ def clicks_on(sample, seed):
 
 
 @pytest.fixture(scope="module")
-def scores():
-    """Summary of each type of prompt over the four test fields, and of the fixed square: at cells and at clicks."""
+def field():
+    return phantom.load("test", fields=1, size=(256, 256))[0]
+
+
+def scored(samples):
+    """Summary of each type of prompt over fields, and of the fixed square: at cells and at clicks."""
     rows = {}
-    for number, sample in enumerate(phantom.load("test", size=(384, 384))):
+    for number, sample in enumerate(samples):
         session = sam.Session(sample.image, model="small", device="cpu", progress=False)
         square = promptable("square").open(sample.image)
         boxes, labels = prompts.true_boxes(sample.labels)
@@ -41,24 +45,39 @@ def scores():
     return {kind: prompt_summary(parts) for kind, parts in rows.items()}
 
 
+@pytest.fixture(scope="module")
+def scores():
+    """Over the four test fields."""
+    return scored(phantom.load("test", size=(384, 384)))
+
+
 def test_it_is_small_enough_to_ship():
     assert SHIPPED.stat().st_size < 16e6
 
 
+def test_prompts_beat_the_fixed_square_on_a_field(field):
+    found = scored([field])
+    assert found["box"]["iou"] > found["point"]["iou"] > found["square"]["iou"]
+    assert found["click"]["iou"] > found["square at click"]["iou"]
+
+
+@pytest.mark.slow
 def test_boxes_beat_points_and_points_beat_the_fixed_square(scores):
     assert scores["box"]["iou"] > scores["point"]["iou"] > scores["square"]["iou"]
 
 
+@pytest.mark.slow
 def test_points_beat_the_fixed_square_at_an_annotators_clicks_too(scores):
     assert scores["point"]["iou"] > scores["click"]["iou"] > scores["square at click"]["iou"]
 
 
+@pytest.mark.slow
 def test_naming_the_neighbours_keeps_masks_off_them(scores):
     assert scores["neighbours"]["others"] < scores["point"]["others"]
 
 
-def test_a_negative_point_and_a_box_move_the_mask_the_right_way():
-    sample = phantom.load("test", fields=1, size=(256, 256))[0]
+def test_a_negative_point_and_a_box_move_the_mask_the_right_way(field):
+    sample = field
     session = sam.Session(sample.image, model="small", device="cpu", progress=False)
     masks = session.segment(prompts.point(sample.points))
     held = masks.holds(sample.points)

@@ -138,7 +138,7 @@ def test_an_interrupted_training_gives_the_same_weights(tmp_path):
     sam.fit(samples, out=parts, **settings)
     assert parts.read_bytes() == whole.read_bytes()
     assert len(sam.about(parts)["losses"]) == 4
-    with pytest.raises(DataError, match="parts.safetensors"):
+    with pytest.raises(DataError, match="parts.state"):
         sam.fit(samples, out=parts, seed=1, **settings)
 
 
