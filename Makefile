@@ -13,7 +13,7 @@ ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
-.PHONY: help env results weights picture book html pdf notebooks test bench constraints clean
+.PHONY: help env results weights picture book html pdf notebooks test slow bench constraints clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -23,7 +23,7 @@ help:  ## list the verbs
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON3) >/dev/null || { echo "error: $(PYTHON3) is missing; install it with its venv module"; exit 1; }
 	test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --no-compile -c constraints.txt -e '.[book,methods,test]'
+	$(PYTHON) -m pip install --quiet --no-compile -c constraints.txt -e '.[book,data,methods,test,train]'
 	$(PYTHON) -m pip install --quiet --no-compile -c constraints.txt --no-deps pixeltable-yolox
 	@$(PYTHON) -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true  # on all cores; a few files are no Python 3
 	@touch $@
@@ -49,10 +49,15 @@ notebooks: env  ## compute the committed notebooks anew: phantom data, smoke pro
 		$(PYTHON) -m cellcount.runner commit $$chapter || exit; \
 	done
 
-test: env  ## unit tests, the committed notebooks against a fresh run, and a strict build of the book
-	$(PYTHON) -m pytest -m "not network and not gpu" -n 2 --dist loadfile
+test: env  ## types, unit tests, the committed notebooks against a fresh run, a strict build of the book, the wheel by itself
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest -m "not slow and not network and not gpu" -n 2 --dist loadfile
 	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg -n 2 --dist loadfile book
 	$(PYTHON) workflow/render.py book build/committed
+	$(PYTHON) workflow/try_wheel.py
+
+slow: env  ## the tests that train and compute for minutes; CI runs them after `make test`
+	$(PYTHON) -m pytest -m "slow and not network and not gpu" -n 2 --dist loadfile
 
 results: env  ## compute the committed results on the thesis images anew: CellNet in ten minutes (CHAPTERS="cellpose ..." for others)
 	@for chapter in $(or $(CHAPTERS),cellnet); do \
@@ -65,7 +70,6 @@ picture: env  ## draw the README's picture, from a simulated field
 weights: env  ## train the shipped weights anew: on simulated fields, then on thesis images 1 and 2
 	$(PYTHON) workflow/train_start.py
 	$(PYTHON) -m cellcount train thesis --images 1 2 --out cellcount/weights/cellnet-thesis.safetensors
-	$(PYTHON) -m cellcount export
 
 bench: env  ## time and memory of what the project promises, beside other methods; wants a quiet machine (BENCH="--only cellnet")
 	$(PYTHON) workflow/bench.py $(BENCH)

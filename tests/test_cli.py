@@ -2,12 +2,16 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+import cellcount
 from cellcount import cli, counting
 from cellcount.data import large, phantom
 from cellcount.methods.cellnet.inference import SHIPPED
@@ -172,3 +176,55 @@ def test_train_then_count(image, tmp_path):
     settings = ["-p", "steps", "2", "-p", "widths", "8,8", "-p", "crop", "64", "-p", "batch", "2"]
     assert run("train", folder, "--out", weights, "--device", "cpu", *settings) == 0
     assert run("count", image, "--weights", weights, "--out", tmp_path / "out", "--device", "cpu") == 0
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--version")
+    assert stop.value.code == 0 and capsys.readouterr().out.split() == ["cellcount", cellcount.__version__]
+
+
+@pytest.mark.parametrize("method", ["cellpose", "deepsea", "sam", "foreground-area"])
+def test_a_threshold_that_a_method_does_not_have_is_one_line_and_costs_no_image(image, tmp_path, capsys, method):
+    out = tmp_path / "out"
+    assert run("count", image, image, "--method", method, "--threshold", ".3", "--out", out) == 2
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 1 and "no parameter threshold; it has" in captured and not out.exists()
+
+
+def test_any_parameter_of_a_method_can_be_set(image, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("count", image, "--method", "blobs", "-p", "sigma", "3", "-p", "threshold", "90", "--out", out) == 0
+    assert json.loads((out / "summary.json").read_text())["images"][0]["count"] == 0
+    assert run("count", image, "--method", "blobs", "-p", "sigam", "3", "--out", out) == 2
+    assert run("count", image, "--method", "blobs", "-p", "sigma", "x", "--out", out) == 2
+    assert "sigma" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_ends_silently(image, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "cellcount", "methods"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == 141 and done.stderr == ""
+
+
+def test_another_method_is_trained_and_counts_with_its_weights(image, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    field = phantom.simulate(seed=1, size=(120, 150))
+    Image.fromarray((field.image * 255).astype(np.uint8)).save(folder / "field.png")
+    lines = "".join(f"field.png,{y},{x}\n" for y, x in field.points)
+    (folder / "points.csv").write_text("image,y,x\n" + lines)
+    assert run("train", folder, "--method", "foreground-area") == 0
+    assert "--method foreground-area --weights foreground-area.json" in capsys.readouterr().out
+    assert run("count", image, "--method", "foreground-area", "--weights", "foreground-area.json") == 0
+    assert run("train", folder, "--method", "blobs") == 2
+    assert run("train", folder, "--method", "foreground-area", "-p", "sigma", "2") == 2
+
+
+def test_export_writes_a_file_that_counts(image, tmp_path):
+    assert run("export", "--out", tmp_path / "own.onnx") == 0
+    assert run("count", image, "--weights", tmp_path / "own.onnx", "--out", tmp_path / "out") == 0

@@ -1,5 +1,7 @@
 """Tiled equals untiled, above all for objects on tile borders."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -7,7 +9,7 @@ from scipy import ndimage
 from cellcount.errors import ParameterError
 from cellcount.methods import blobs
 from cellcount.metrics import match
-from cellcount.nouns import Prediction
+from cellcount.nouns import Prediction, visible
 from cellcount.tiling import SLACK, _Canvas, tiled, tiles
 
 
@@ -162,3 +164,88 @@ def test_an_empty_image_has_no_cells():
 def test_impossible_tiles_are_refused(tile, overlap):
     with pytest.raises(ParameterError, match="overlap"):
         tiled(components, tile=tile, overlap=overlap)
+
+
+def test_the_ends_of_an_interval_add_up(scene):
+    shape, centres = scene
+    image = discs(shape, centres)
+
+    def sure(image, *, prompts=None, device="auto"):
+        exact = components(image)
+        return replace(exact, count_interval=(0.9 * exact.count, 1.2 * exact.count))
+
+    whole, parts = sure(image), tiled(sure, tile=128, overlap=32)(image)
+    np.testing.assert_allclose(parts.count_interval, whole.count_interval, rtol=1e-6)
+
+
+def test_one_tile_without_an_interval_leaves_none(scene):
+    shape, centres = scene
+    given = iter([(0.0, 99.0)] + [None] * 99)
+
+    def sometimes(image, *, prompts=None, device="auto"):
+        return replace(components(image), count_interval=next(given))
+
+    assert tiled(sometimes, tile=128, overlap=32)(discs(shape, centres)).count_interval is None
+
+
+def test_a_count_of_masks_is_added_up_and_answers_keep_the_order_of_prompts(scene):
+    shape, centres = scene
+    image = discs(shape, centres)
+    # Two prompts closer than tiles may jitter are two all the same, and one where nothing is has no mask.
+    asked = np.concatenate([centres[::-1], centres[:1] + [0, 2], [[299, 419]]]).astype(np.float32)
+
+    def masked(image, *, prompts=None, device="auto"):
+        found, labels = components(image), np.zeros(image.shape, np.int32)
+        for i, (y, x) in enumerate(np.rint(prompts).astype(int)):
+            if found.labels[y, x]:
+                labels[(found.labels == found.labels[y, x]) & (labels == 0)] = i + 1
+        return Prediction(prompts, np.arange(len(prompts)), float(visible(labels, len(prompts)).sum()), labels=labels)
+
+    whole, parts = masked(image, prompts=asked), tiled(masked, tile=128, overlap=32)(image, prompts=asked)
+    np.testing.assert_allclose(parts.points, asked, atol=1e-4)
+    assert parts.count == whole.count == len(centres)
+    assert ((parts.labels > 0) == (whole.labels > 0)).all()
+    for i, (y, x) in enumerate(np.rint(centres[::-1]).astype(int)):
+        assert parts.labels[y, x] == i + 1
+
+
+def test_a_count_that_cannot_be_added_up_is_refused_in_words(scene):
+    shape, centres = scene
+
+    def odd(image, *, prompts=None, device="auto"):
+        return Prediction([[1, 1]], [1.0], 2.5)
+
+    with pytest.raises(ParameterError, match="density"):
+        tiled(odd, tile=128, overlap=32)(discs(shape, centres))
+
+
+def test_what_a_tile_must_know_is_asked_once_with_the_arguments_of_the_call(scene):
+    shape, centres = scene
+    asked = []
+
+    def context(image, **params):
+        asked.append((image.shape, params))
+        return {"scale": 2.0}
+
+    def scaled(image, *, prompts=None, device="auto", scale=None, weights=None):
+        assert scale == 2.0 and weights == "mine"
+        return components(image)
+
+    tiled(scaled, tile=128, overlap=32, context=context)(discs(shape, centres), weights="mine", device="cpu")
+    assert asked == [(shape, {"device": "cpu", "weights": "mine"})]
+
+
+def test_cellpose_asks_its_size_model_once_for_all_tiles(monkeypatch):
+    from cellcount.methods.cellpose import inference
+
+    asked = []
+
+    def size_model(image, **params):
+        asked.append(image.shape)
+        return 17.0
+
+    monkeypatch.setattr(inference, "estimate_diameter", size_model)
+    image = np.random.default_rng(0).random((300, 2100), np.float32)
+    assert inference.context(image, weights="mine")["diameter"] == 17.0
+    assert inference.context(image, diameter=30.0)["diameter"] == 30.0
+    assert asked == [(300, inference.LARGEST)]
