@@ -99,7 +99,7 @@ def test_brightness_shades_the_two_ranges():
     phases = np.linspace(0, 2 * np.pi, 9)
     figure = phantoms.brightness(phases, phases, phases, phases, spread=(0.3, 1.1), rounded=(3, 6))
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["spread cells", "rounded cells"]
+    assert len(axes.texts) == len(axes.patches) == 2
     assert drawn(figure)
 
 
