@@ -134,6 +134,7 @@ def trained(tmp_path_factory):
     return cellnet.fit(scenes(), out=out, device="cpu", steps=80, **SMALL)
 
 
+@pytest.mark.slow
 def test_half_of_the_clicks_are_enough_with_a_threshold_from_the_heights(tmp_path, trained):
     """Hills learned from half of the clicks are half as high; the threshold follows, and rounds raise the hills."""
     half = [Sample(s.name, s.image, s.points[::2]) for s in scenes()]

@@ -20,6 +20,7 @@ from cellcount.runner.sources import root
 
 pytestmark = pytest.mark.slow
 
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the project without notebooks, caches and hashes."""

@@ -10,7 +10,7 @@ from cellcount.devices import cpu_threads
 from cellcount.methods.trained import trained, trainings
 from cellcount.nouns import Sample
 
-METHOD = '''
+METHOD = """
 from pathlib import Path
 
 calls = []
@@ -21,7 +21,7 @@ def fit(samples, *, out, device, progress, steps=1):
     if steps < 0:
         raise RuntimeError("interrupted")
     Path(out).write_text("weights %d" % steps)
-'''
+"""
 
 
 @pytest.fixture
