@@ -20,7 +20,7 @@ OFF = {"normalize": False}  # a dict: given False, the library would change its 
 GRAY = [0, 0]  # channels: gray, and no nuclear stain
 LEAST_DIAMETER = 5.0  # px; the library's own floor of what its size model may say
 LARGEST = 2048  # px; of an image beyond it the size model looks at the middle
-SMALLEST = 16  # px; on a narrower image the library's size model fails, and no cell fits
+SMALLEST = 16  # px; on a narrower image the library fails, and no cell fits
 MASK_SIZE = 15  # px; the library's default of the smallest mask
 
 
@@ -123,6 +123,9 @@ def flow(
         raise DataError(f"Cellpose wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
     loaded = load(weights, choose_device(device))
     image = normalised(image, exposure)
+    if min(image.shape) < SMALLEST:
+        nothing = np.zeros((2, *image.shape), np.float32)
+        return Flows(nothing, nothing[0] - 10, float(diameter or loaded.diameter), loaded)
     if diameter is None:
         diameter = _automatic_diameter(image, loaded)
     _, (_, vectors, logit), _ = loaded.model.eval(
