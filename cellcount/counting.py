@@ -93,16 +93,20 @@ class Result:
         Raises
         ------
         DataError
-            If the image has to be read again, and cannot be.
+            If the suffix is none of .png, .jpg and .tif, or the image has to be read again, and cannot be.
         """
         from cellcount.overlays import overlay
 
         pixels = open_image(self.image, self.channel)[0] if self.pixels is None else self.pixels
         shown, factor = (pixels.overview, pixels.factor) if isinstance(pixels, LargeImage) else (pixels, 1)
-        path = Path(path)
-        options: dict[str, Any] = {"compress_level": 1} if path.suffix.lower() == ".png" else {}
+        path, picture = Path(path), overlay(shown, self.prediction, factor=factor)
+        if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".tif", ".tiff"):
+            raise DataError(f"{path}: an overlay is written as .png, .jpg or .tif.")
         with replacing(path) as temporary:
-            overlay(shown, self.prediction, factor=factor).save(temporary, **options)
+            if path.suffix.lower() == ".png":
+                picture.save(temporary, compress_level=1)
+            else:
+                picture.convert("RGB").save(temporary)
         return factor
 
     def summary(self) -> dict[str, Any]:

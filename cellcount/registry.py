@@ -14,11 +14,8 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
-
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", message="IProgress not found")  # of no use on the first line of a chapter
-    import pooch
 
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.files import sha256
@@ -28,6 +25,14 @@ log = logging.getLogger(__name__)
 PROBE_SECONDS = 4.0  # a resolver that hangs is not covered by a connect timeout, so the whole probe is cut off here
 _probed: dict[str, str] = {}  # host -> "" or why it does not answer; one probe per process
 _verified: dict[tuple[Path, str], tuple[int, int, str]] = {}  # path, algorithm -> size, mtime in ns, hash
+
+
+def _pooch() -> Any:
+    """The library that downloads; most calls do without."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # of no use on the first line of a chapter
+        import pooch
+    return pooch
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ def local_root() -> Path | None:
 def cache_root() -> Path:
     """The cache folder: CELLCOUNT_CACHE, or the user's cache folder of the platform."""
     named = os.environ.get("CELLCOUNT_CACHE", "").strip()
-    return Path(named).expanduser() if named else Path(pooch.os_cache("cellcount"))
+    return Path(named).expanduser() if named else Path(_pooch().os_cache("cellcount"))
 
 
 def dataset(name: str) -> Dataset:
@@ -371,6 +376,7 @@ def _refusal(url: str | None) -> str:
 def _download(url: str, digest: str, target: Path, progress: bool, ways: str) -> Path:
     import requests
 
+    pooch = _pooch()
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=(PROBE_SECONDS, 30))
     try:
@@ -405,6 +411,6 @@ def _digest(path: Path, algorithm: str = "sha256") -> str:
     key = (path.resolve(), algorithm)
     known = _verified.get(key)
     if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
-        digest = sha256(path) if algorithm == "sha256" else pooch.file_hash(path, alg=algorithm)
+        digest = sha256(path) if algorithm == "sha256" else _pooch().file_hash(path, alg=algorithm)
         known = _verified[key] = (stat.st_size, stat.st_mtime_ns, digest)
     return known[2]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from cellcount.errors import ParameterError
@@ -260,6 +259,8 @@ class _Canvas:
         self.border = self.border[self.border[:, 0] >= low[0] - 2 * SLACK]
         if not len(self.border):
             return np.zeros(len(points), bool)
+        from scipy.spatial import cKDTree
+
         return np.isfinite(cKDTree(self.border).query(points, distance_upper_bound=SLACK)[0])
 
     def _paste(self, density: np.ndarray, core: Window) -> float:

@@ -46,7 +46,7 @@ def test_a_result_is_written_as_the_command_writes_it(path, tmp_path):
     assert float(rows[0]["y_px"]) == pytest.approx(result.points[0, 0], abs=0.006)
     assert result.save_overlay(tmp_path / "overlay.png") == 1
     with Image.open(tmp_path / "overlay.png") as overlay:
-        assert overlay.size == (240, 200) and overlay.mode == "RGB"
+        assert overlay.size == (240, 200) and overlay.mode == "P"
     assert {"image", "count", "method", "seconds", "warnings"} <= result.summary().keys()
 
 

@@ -88,7 +88,7 @@ def test_any_function_can_join_and_gets_its_prompts(monkeypatch, tmp_path):
         yy, xx = np.indices(image.shape)
         return np.max([np.hypot(yy - y, xx - x) <= radius for y, x in prompts], axis=0).astype(np.float32)
 
-    monkeypatch.setitem(masks.FOREGROUNDS, "prompted", masks.Foreground("here:prompted", threshold=0.5, shrink=0, prompted=True))
+    monkeypatch.setitem(masks.FOREGROUNDS, "prompted", masks.Foreground("here:prompted", 0.5, 0, prompted=True))
     monkeypatch.setattr(masks.importlib, "import_module", lambda name: type("here", (), {"prompted": prompted}))
     image, points = np.zeros((64, 64), np.float32), np.float32([[20, 20], [40, 44]])
     mask = foreground(image, "prompted", prompts=points, device="cpu", radius=8, smallest=10)

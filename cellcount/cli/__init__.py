@@ -1,22 +1,34 @@
 """The command line: `cellcount --help`."""
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from cellcount.cli import bench, count, data, doctor, export, train, weights
 from cellcount.errors import CellcountError
-from cellcount.runner import __main__ as chapter
 
+# verb: its module, with `add_arguments` and `run`, and what it does
+VERBS = {
+    "count": ("cli.count", "count the cells of images with weights that are at hand"),
+    "train": ("cli.train", "train CellNet, or another method, on annotated images"),
+    "export": ("cli.export", "write CellNet's weights as one ONNX file, which counts without torch"),
+    "run": ("runner.__main__", "run a chapter of the book on any dataset"),
+    "bench": ("cli.bench", "compute a benchmark or a controlled experiment, training many times"),
+    "data": ("cli.data", "check, import, fetch and list datasets"),
+    "weights": ("cli.weights", "list and fetch the weights of other people's networks"),
+    "methods": ("cli.methods", "list every method and whether it can run here"),
+    "doctor": ("cli.doctor", "say what this machine has, and what a build here would compute"),
+}
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong call, 3 data cannot be used, 4 something must be fetched first"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code (int) of the command line; `argv` defaults to the process's arguments."""
     try:
-        arguments = _parser().parse_args(argv)
+        argv = sys.argv[1:] if argv is None else list(argv)
+        arguments = _parser(argv[0] if argv else "").parse_args(argv)
         code = arguments.action(arguments) or 0
         sys.stdout.flush()  # here, where a closed pipe can still be caught
         return code
@@ -44,27 +56,18 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    """The parser of all verbs; only the chosen one's module is imported, so that no verb waits for another."""
     parser = argparse.ArgumentParser(
         prog="cellcount", description="Count cells in phase-contrast images, from clicks at their centres.",
         epilog=EXIT_CODES,
     )  # fmt: skip
     parser.add_argument("--version", action=_Version)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    def verb(name: str, module: Any, summary: str, action: Callable[..., Any] | None = None) -> None:
+    for name, (home, summary) in VERBS.items():
         added = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        module.add_arguments(added)
-        if action:
-            added.set_defaults(action=action)
-
-    verb("count", count, "count the cells of images with weights that are at hand", count.run)
-    verb("train", train, "train CellNet, or another method, on annotated images", train.run)
-    verb("export", export, "write CellNet's weights as one ONNX file, which counts without torch", export.run)
-    verb("run", chapter, "run a chapter of the book on any dataset", chapter.run)
-    verb("bench", bench, "compute a benchmark or a controlled experiment, training many times")
-    verb("data", data, "check, import, fetch and list datasets")
-    verb("weights", weights, "list and fetch the weights of other people's networks")
-    verb("methods", doctor.Methods, "list every method and whether it can run here", doctor.methods)
-    verb("doctor", doctor.Doctor, "say what this machine has, and what a build here would compute", doctor.doctor)
+        if name == chosen:
+            module = importlib.import_module(f"cellcount.{home}")
+            added.set_defaults(action=getattr(module, "run", None))  # where there are verbs below, each sets its own
+            module.add_arguments(added)
     return parser

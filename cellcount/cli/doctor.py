@@ -1,4 +1,4 @@
-"""`cellcount methods` and `cellcount doctor`: what can run here, and what it lacks."""
+"""`cellcount doctor`: what this machine has, and what can run on it."""
 
 import argparse
 import os
@@ -7,39 +7,24 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from cellcount.cli import methods
+
 try:
     import psutil
 except ModuleNotFoundError:  # it belongs to the extra `book`
     psutil = None
 
 
-class Methods:
-    """`cellcount methods`."""
-
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """It takes none."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes none."""
 
 
-class Doctor(Methods):
-    """`cellcount doctor`."""
-
-
-def methods(arguments: argparse.Namespace) -> None:
-    """Print each method and its status."""
-    from cellcount.methods import METHODS
-
-    for name in METHODS:
-        status = METHODS[name].status()
-        print(f"{name:<10} {status.state:<14} {status.detail}")
-
-
-def doctor(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Print what this machine has, and what follows."""
     _machine()
     _caches()
     print("\nMethods")
-    methods(arguments)
+    methods.run(arguments)
     _build()
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from cellcount.errors import ParameterError
 from cellcount.nouns import as_points
@@ -172,6 +170,8 @@ def neighbours(centres: ArrayLike, nearest: int = 8, within: float = 60.0) -> Pr
     if len(centres) < 2:
         return replace(point(centres), kind="neighbours")
     k = min(nearest, len(centres) - 1)
+    from scipy.spatial import cKDTree
+
     distance, index = cKDTree(centres).query(centres, k=[*range(1, k + 2)], distance_upper_bound=within)
     points, signs = np.zeros((len(centres), k, 2)), np.zeros((len(centres), k))
     for row in range(len(centres)):  # twins at the same place: a point is not its own neighbour, whatever comes first
@@ -215,6 +215,8 @@ def true_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     objects : (N,) int
         Their labels.
     """
+    from scipy import ndimage
+
     found = [(place, i + 1) for i, place in enumerate(ndimage.find_objects(labels)) if place is not None]
     boxes = [(rows.start, columns.start, rows.stop - 1, columns.stop - 1) for (rows, columns), _ in found]
     return np.array(boxes, np.float32).reshape(-1, 4), np.array([label for _, label in found], int)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from cellcount.errors import ParameterError
 from cellcount.methods import base
@@ -103,6 +102,8 @@ def stride(widths: Sequence[int]) -> int:
 
 def _spacing(samples):
     """Median distance of a point to its nearest neighbour, px; the thesis' 25 px if no image has two points."""
+    from scipy.spatial import cKDTree
+
     nearest = [cKDTree(s.points).query(s.points, 2)[0][:, 1] for s in samples if len(s.points) > 1]
     return float(np.median(np.concatenate(nearest))) if nearest else 25.0
 

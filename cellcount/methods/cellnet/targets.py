@@ -1,8 +1,6 @@
 """Points to heatmap and back."""
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from cellcount.nouns import as_points
 
@@ -52,6 +50,8 @@ def repel(points: np.ndarray, shape: tuple[int, int], sigma: float) -> np.ndarra
 
 def _distances(points, shape, k):
     """(height, width, k) px: distance of each pixel to its k nearest points, infinite where there are fewer."""
+    from scipy.spatial import cKDTree
+
     points = as_points(points)
     if not len(points):
         return np.full((*shape, k), np.inf)
@@ -90,12 +90,7 @@ def peaks(heat: np.ndarray, *, threshold: float, distance: float) -> tuple[np.nd
     y, x = _highest(heat, threshold, distance)
     if not len(y):
         return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
-    mask = np.zeros(heat.shape, bool)
-    mask[y, x] = True
-    plateaus = ndimage.label(mask, np.ones((3, 3)))[0][y, x] - 1  # neighbours of one height are one peak
-    size = np.bincount(plateaus)
-    centres = np.stack([np.bincount(plateaus, along) / size for along in (y, x)], axis=1)
-    centres = np.rint(centres).astype(int)
+    centres = _merged(y, x, heat.shape)
     scores = heat[tuple(centres.T)]
     points = centres + np.stack([_vertex(heat, centres, axis) for axis in (0, 1)], axis=1)
     order = np.argsort(-scores, kind="stable")
@@ -115,6 +110,19 @@ def _highest(heat, threshold, distance):
             at = at[flat[at + offsets[i, 0] * width + offsets[i, 1]] <= flat[at]]
     y, x = np.divmod(at, width)
     return y - radius, x - radius
+
+
+def _merged(y, x, shape):
+    """(M, 2) int px: the middle of each plateau, that is of pixels of one height that touch, corners included."""
+    mask = np.zeros((shape[0] + 1, shape[1] + 2), bool)  # with a border, so that each pixel has four later neighbours
+    mask[y, x + 1] = True
+    if not any(mask[y + down, x + 1 + right].any() for down, right in ((0, 1), (1, -1), (1, 0), (1, 1))):
+        return np.stack([y, x], axis=1)  # the rule; scipy takes longer to import than a field to search
+    from scipy import ndimage
+
+    plateaus = ndimage.label(mask, np.ones((3, 3)))[0][y, x + 1] - 1
+    size = np.bincount(plateaus)
+    return np.rint(np.stack([np.bincount(plateaus, along) / size for along in (y, x)], axis=1)).astype(int)
 
 
 def _vertex(heat, centres, axis):
