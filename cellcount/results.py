@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellcount.errors import DataError
+from cellcount.errors import DISTRIBUTION, DataError
 from cellcount.files import replacing
 from cellcount.metrics import (
     READINGS,
@@ -351,4 +351,4 @@ def commit() -> str:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", here)
         return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
-        return f"cellcount {version('cellcount')}"
+        return f"cellcount {version(DISTRIBUTION)}"
