@@ -79,4 +79,4 @@ def context(image: Any, **params: Any) -> dict[str, Any]:
 
 def status() -> Status:
     """Always ready."""
-    return Status("ready", "nothing to learn: scipy only")
+    return Status("ready", "no training needed")

@@ -1,6 +1,9 @@
 """What a method lacks before it can run here."""
 
+from importlib.util import find_spec
 from typing import NamedTuple
+
+from cellcount.errors import DISTRIBUTION
 
 
 class Status(NamedTuple):
@@ -8,3 +11,11 @@ class Status(NamedTuple):
 
     state: str
     detail: str
+
+
+def ready(detail: str, *packages: str) -> Status:
+    """Ready, where these packages are installed; else "needs package", with the command that installs them."""
+    lacking = [name for name in packages if find_spec(name) is None]
+    if lacking:
+        return Status("needs package", f"{', '.join(lacking)}: pip install '{DISTRIBUTION}[methods]'")
+    return Status("ready", detail)

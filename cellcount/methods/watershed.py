@@ -15,7 +15,7 @@ from cellcount.errors import DataError, ParameterError
 from cellcount.methods.base import predicts, sampled
 from cellcount.methods.masks import Collector, Masks
 from cellcount.methods.prompts import UNWANTED, WANTED, Prompts, point
-from cellcount.methods.status import Status
+from cellcount.methods.status import Status, ready
 from cellcount.nouns import Prediction, visible
 
 
@@ -174,5 +174,5 @@ def context(image: Any, **params: Any) -> dict[str, Any]:
 
 
 def status() -> Status:
-    """Always ready."""
-    return Status("ready", "nothing to learn; wants prompts")
+    """Ready where its package is installed; it wants prompts."""
+    return ready("no training needed; wants prompts", "skimage")

@@ -4,7 +4,8 @@ import numpy as np
 
 from cellcount.errors import ParameterError
 from cellcount.methods.base import predicts
-from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive, status
+from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive
+from cellcount.methods.status import Status, ready
 from cellcount.nouns import Prediction
 
 __all__ = ["answer", "context", "predict", "status"]
@@ -86,3 +87,8 @@ def predict(
         raise ParameterError(f"bandpass: periods from {shortest} to {longest} px; give 2 px or more, shortest first.")
     found = answer(image, shortest=shortest, longest=longest, order=order, contrast=contrast)
     return as_prediction(found, "bandpass", threshold=threshold, distance=distance)
+
+
+def status() -> Status:
+    """Ready where its package is installed."""
+    return ready("no training needed", "skimage")

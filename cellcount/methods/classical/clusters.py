@@ -6,7 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from cellcount.methods.base import middle, predicts
-from cellcount.methods.classical.maps import as_prediction, positive, status
+from cellcount.methods.classical.maps import as_prediction, positive
+from cellcount.methods.status import Status, ready
 from cellcount.nouns import Prediction
 
 __all__ = ["answer", "context", "predict", "segment", "status"]
@@ -154,3 +155,8 @@ def predict(
     positive("clusters", clusters=clusters, kept=kept, sigma=sigma, distance=distance)
     found = answer(image, clusters=clusters, kept=kept, sigma=sigma, seed=seed, pixels=pixels)
     return as_prediction(found, "clusters", threshold=threshold, distance=distance)
+
+
+def status() -> Status:
+    """Ready where its package is installed."""
+    return ready("no training needed", "sklearn")

@@ -63,4 +63,4 @@ def contrast_of(image: np.ndarray, contrast: float | None) -> float:
 
 def status() -> Status:
     """Always ready."""
-    return Status("ready", "nothing to learn")
+    return Status("ready", "no training needed")

@@ -4,7 +4,8 @@ import numpy as np
 from scipy import ndimage
 
 from cellcount.methods.base import predicts
-from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive, status
+from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive
+from cellcount.methods.status import Status, ready
 from cellcount.nouns import Prediction
 
 __all__ = ["answer", "context", "predict", "status"]
@@ -78,3 +79,8 @@ def predict(
     positive("tophat", radius=radius, sigma=sigma, distance=distance)
     found = answer(image, radius=radius, sigma=sigma, contrast=contrast)
     return as_prediction(found, "tophat", threshold=threshold, distance=distance)
+
+
+def status() -> Status:
+    """Ready where its package is installed."""
+    return ready("no training needed", "skimage")

@@ -5,8 +5,9 @@ from scipy import ndimage
 
 from cellcount.methods.base import predicts
 from cellcount.methods.classical import maps
-from cellcount.methods.classical.maps import context, contrast_of, positive, status
+from cellcount.methods.classical.maps import context, contrast_of, positive
 from cellcount.methods.foreground.texture import deviation
+from cellcount.methods.status import Status, ready
 from cellcount.nouns import Prediction
 
 __all__ = ["context", "predict", "status"]
@@ -79,3 +80,8 @@ def predict(
     renamed[order + 1] = np.arange(1, len(order) + 1)
     meta = {"method": "watershed", "device": "cpu"}
     return Prediction(lowest[order], depth[order], float(len(order)), labels=renamed[labels], meta=meta)
+
+
+def status() -> Status:
+    """Ready where its package is installed."""
+    return ready("no training needed", "skimage")

@@ -15,7 +15,7 @@ from cellcount.files import replacing, sha256
 from cellcount.methods.base import predicts, refuse_unknown
 from cellcount.methods.foreground.masks import find, foreground, known_parameters
 from cellcount.methods.prompts import Prompts
-from cellcount.methods.status import Status
+from cellcount.methods.status import Status, ready
 from cellcount.nouns import Prediction, Sample
 
 FORMAT = "cellcount foreground-area 1"
@@ -161,5 +161,5 @@ def context(image: Any, **params: Any) -> dict[str, Any]:
 def status() -> Status:
     """Ready: its constant comes with the package."""
     if SHIPPED.is_file():
-        return Status("ready", "one constant shipped with the package, fitted on thesis images 1 and 2")
+        return ready("one constant shipped with the package, fitted on thesis images 1 and 2", "skimage")
     return Status("needs weights", f"the package's own file {SHIPPED.name} is missing: install cellcount again")

@@ -9,7 +9,7 @@ import lazy_loader
 
 from cellcount.methods.base import sampled
 from cellcount.methods.cellnet.pixels import brightness_and_contrast
-from cellcount.methods.status import Status
+from cellcount.methods.status import Status, ready
 
 # torch takes seconds to import; whoever asks for the status only does not wait for it.
 _PARTS = {"inference": ["about", "predict"], "settings": ["PRESETS", "Settings"], "training": ["fit"]}
@@ -32,9 +32,10 @@ def status() -> Status:
 
     entry = registry.weights("maskrcnn-resnet50-coco")
     if registry.find_weights(entry.name):
-        return Status("ready", "trained by `fit`, which starts from the weights for COCO on this machine")
-    return Status(
-        "ready",
+        return ready("trained by `fit`, which starts from the weights for COCO on this machine", "torch", "torchvision")
+    return ready(
         f"trained by `fit` from nothing; to start from COCO, put {entry.filename} "
         f"({registry.megabytes(entry.bytes)}) into the folder weights/ of CELLCOUNT_DATA",
+        "torch",
+        "torchvision",
     )
