@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from cellcount.data.images import SUFFIXES
+from cellcount.data.images import SUFFIXES, from_array
 from cellcount.data.large import LARGE, LargeImage, open_image
 from cellcount.devices import is_cpu
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing
@@ -56,6 +56,9 @@ class Result:
     warnings: tuple[str, ...] = ()
     channel: str = "auto"
     pixels: np.ndarray | LargeImage | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Result({self.image}: {self.count:.0f} cells)"
 
     @property
     def count(self) -> float:
@@ -180,8 +183,9 @@ def count(
 
     Parameters
     ----------
-    images : path, (H, W) float32 array in [0, 1], or a list of them
-        A list may hold folders; the images in them are counted.
+    images : path, (H, W) or (H, W, 3) array, or a list of them
+        Arrays are scaled as the pixels of a file are (`cellcount.data.images.read_image`): 8-bit values by 255, float
+        values in [0, 1] stay. A list may hold folders; the images in them are counted.
     method : str
         A key of `cellcount.METHODS`.
     weights : path, name or None
@@ -218,6 +222,10 @@ def count(
     >>> result.count == len(result.points)
     True
     """
+    if hasattr(images, "__array_interface__") and not isinstance(images, np.ndarray):
+        images = np.asarray(images)  # an image of Pillow
+    if not isinstance(images, (str, Path, np.ndarray, Sequence)):
+        raise DataError(f"count takes a path, an array or a list of them, not {type(images).__name__}.")
     several = not isinstance(images, (str, Path, np.ndarray))
     chosen = [images] if isinstance(images, (str, Path, np.ndarray)) else find_images(images)
     if several and prompts is not None:
@@ -301,15 +309,7 @@ def find_images(given: Sequence[Image]) -> list[Image]:
 
 
 def _open(image: Image, channel: str) -> tuple[np.ndarray | LargeImage, list[str]]:
-    if not isinstance(image, np.ndarray):
-        return open_image(image, channel)
-    base.check_image(image, "count")
-    if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
-        raise DataError(
-            f"count wants an image in [0, 1], got values from {image.min():g} to {image.max():g}; for 8-bit values "
-            "divide by 255, or give the file's path."
-        )
-    return image, []
+    return from_array(image, channel) if isinstance(image, np.ndarray) else open_image(image, channel)
 
 
 def _predictor(
@@ -384,10 +384,10 @@ def train(
 
     chosen, out = METHODS[method], Path(out)
     with needing("train" if method == "cellnet" else "methods", f"Training {method}"):
-        known = base.training_parameters(chosen)
+        known = base.training_parameters(chosen, method)
     if hasattr(chosen, "Settings"):  # foreground-area has none, and checks the parameters of its foreground
         base.refuse_unknown(method, params, known)
-    _try(out)
+    try_file(out)
     samples = load(data) if isinstance(data, (str, Path)) else list(data)
     samples = [sample for sample in samples if sample.points is not None and sample.split != "test"]
     if not samples:
@@ -408,8 +408,8 @@ def train(
     return out
 
 
-def _try(out: Path) -> None:
-    """Raise a DataError if this file cannot be written."""
+def try_file(out: Path) -> None:
+    """Raise a DataError if this file cannot be written; asked before hours of work."""
     try:
         if out.is_dir():
             raise IsADirectoryError("it is a folder")

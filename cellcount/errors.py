@@ -30,6 +30,14 @@ class ParameterError(CellcountError):
     exit_code = 2
 
 
+SMALLEST_EXTRA = {"pandas": "data", "skimage": "data"}  # package: the extra that brings little else
+
+
+def install(extra: str | None = None) -> str:
+    """The command that installs this distribution, with an extra."""
+    return f"pip install '{DISTRIBUTION}{f'[{extra}]' if extra else ''}'"
+
+
 @contextmanager
 def needing(extra: str | None, what: str) -> Iterator[None]:
     """Turn the import error of a package that is not installed into a NotAvailableError that says how to get it.
@@ -44,5 +52,7 @@ def needing(extra: str | None, what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        wanted = DISTRIBUTION + (f"[{extra}]" if extra else "")
-        raise NotAvailableError(f"{what} needs {error.name}, which is not here: pip install '{wanted}'.") from error
+        if (error.name or "cellcount").startswith("cellcount"):
+            raise  # a mistake of ours
+        command = install(SMALLEST_EXTRA.get(error.name or "", extra))
+        raise NotAvailableError(f"{what} needs {error.name}, which is not here: {command}.") from error

@@ -228,3 +228,23 @@ def test_another_method_is_trained_and_counts_with_its_weights(image, tmp_path, 
 def test_export_writes_a_file_that_counts(image, tmp_path):
     assert run("export", "--out", tmp_path / "own.onnx") == 0
     assert run("count", image, "--weights", tmp_path / "own.onnx", "--out", tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize("where", ["field.png", "/proc/nowhere"])
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_counted(image, capsys, where):
+    out = image if where == "field.png" else where
+    assert run("count", image, "--method", "blobs", "--out", out) == 3
+    captured = capsys.readouterr()
+    assert "cannot be written" in captured.err and captured.out == ""
+
+
+def test_a_base_install_says_what_it_lacks(tmp_path):
+    """Every verb and every method's status, where nothing but the base is installed."""
+    block = "import sys; sys.modules |= dict.fromkeys(['torch', 'pandas', 'skimage', 'sklearn', 'jupytext', 'yolox'])"
+    calls = [["methods"], ["doctor"], ["bench", "labels", "--out", str(tmp_path / "x.csv")], ["run", "cellnet"]]
+    for call in calls:
+        code = f"{block}; from cellcount import cli; sys.exit(cli.main({call!r}))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == (0 if len(call) == 1 else 4)
+        assert len(call) == 1 or "pip install 'cellcount-points[" in done.stderr or "clone" in done.stderr

@@ -74,12 +74,24 @@ def test_where_nothing_can_be_counted_the_error_is_raised(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "image", [np.full((20, 20), 200, np.float32), np.full((20, 20), np.nan, np.float32), np.zeros((4, 4), np.uint8)],
-    ids=["0 to 255", "nan", "uint8"],
+    "image",
+    [
+        np.full((20, 20), np.nan, np.float32), np.zeros((4, 4), np.uint8), np.zeros((20, 20, 7)),
+        np.zeros((20, 20), complex), np.zeros((0, 20)), np.zeros(20), None, {"a": 1}, iter([]),
+    ],
+    ids=["nan", "tiny", "seven channels", "complex", "empty", "one axis", "None", "dict", "iterator"],
 )  # fmt: skip
-def test_an_array_that_is_no_image_in_0_to_1_is_refused(image):
+def test_what_is_no_image_is_refused(image):
     with pytest.raises(DataError):
         cellcount.count(image, method="blobs")
+
+
+def test_arrays_of_any_depth_give_what_the_file_gives(path):
+    expected = cellcount.count(path, method="blobs").points
+    with Image.open(path) as picture:
+        eight = np.asarray(picture)
+        for image in (eight, eight.astype(np.float64) / 255, np.dstack(3 * [eight]), picture, eight[:, ::-1][:, ::-1]):
+            np.testing.assert_array_equal(cellcount.count(image, method="blobs").points, expected)
 
 
 @pytest.mark.parametrize("method", ["cellpose", "deepsea", "sam", "foreground-area", "prompted-watershed"])
@@ -168,7 +180,7 @@ def test_every_method_that_can_be_trained_names_its_parameters():
 
     for name, method in METHODS.items():
         if hasattr(method, "fit"):
-            known = base.training_parameters(method)
+            known = base.training_parameters(method, name)
             assert known, name
             assert ("preset" in known) == hasattr(method, "PRESETS")
 

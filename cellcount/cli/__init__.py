@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cellcount.errors import CellcountError
+from cellcount.errors import CellcountError, needing
 
 # verb: its module, with `add_arguments` and `run`, and what it does
 VERBS = {
@@ -21,6 +21,7 @@ VERBS = {
     "methods": ("cli.methods", "list every method and whether it can run here"),
     "doctor": ("cli.doctor", "say what this machine has, and what a build here would compute"),
 }
+EXTRAS = {"run": "book", "bench": "train", "data": "data", "train": "train", "export": "train"}  # what a verb may lack
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong call, 3 data cannot be used, 4 something must be fetched first"
 
 
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         argv = sys.argv[1:] if argv is None else list(argv)
         arguments = _parser(argv[0] if argv else "").parse_args(argv)
-        code = arguments.action(arguments) or 0
+        with needing(EXTRAS.get(argv[0], "methods"), f"cellcount {argv[0]}"):
+            code = arguments.action(arguments) or 0
         sys.stdout.flush()  # here, where a closed pipe can still be caught
         return code
     except BrokenPipeError:  # `| head` has read enough

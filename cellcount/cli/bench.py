@@ -76,4 +76,4 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """CellNet's settings from the pairs (name, value) of -p."""
     from cellcount.methods import METHODS, base
 
-    return base.from_text("CellNet", arguments.parameters, base.training_parameters(METHODS["cellnet"]))
+    return base.from_text("CellNet", arguments.parameters, base.training_parameters(METHODS["cellnet"], "cellnet"))

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from cellcount.counting import Failure, counted, find_images
+    from cellcount.counting import Failure, counted, find_images, try_file
 
     params = _parameters(arguments)
     paths = find_images(arguments.images)
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         paths, method=arguments.method, weights=arguments.weights, channel=arguments.channel,
         device=arguments.device, **params,
     )  # fmt: skip
+    try_file(arguments.out / "summary.json")
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     names = _names(paths)

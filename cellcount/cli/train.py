@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     method = METHODS[arguments.method]
     with needing("train" if arguments.method == "cellnet" else "methods", f"Training {arguments.method}"):
-        params = base.from_text(arguments.method, arguments.parameters, base.training_parameters(method))
+        params = base.from_text(
+            arguments.method, arguments.parameters, base.training_parameters(method, arguments.method)
+        )
     if arguments.start is not None:
         params["start"] = None if arguments.start == "none" else arguments.start
     out = arguments.out or Path(arguments.method + getattr(method, "SUFFIX", ".safetensors"))

@@ -7,7 +7,7 @@ import numpy as np
 
 from cellcount.data.decoders import EXPORT, read_pillow, read_tiff
 from cellcount.data.problems import Problem, raise_errors
-from cellcount.errors import ParameterError
+from cellcount.errors import DataError, ParameterError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 CHANNELS = ("auto", "red", "green", "blue", "mean")
@@ -48,6 +48,46 @@ def read_image(path: Path | str, channel: str = "auto") -> np.ndarray:
     raise_errors(problems)
     assert pixels is not None  # `decode` gives None only beside an error
     return as_gray(pixels, channel)
+
+
+def from_array(pixels: np.ndarray, channel: str = "auto") -> tuple[np.ndarray, list[str]]:
+    """Gray values of pixels (H, W) or (H, W, 3) of any real dtype, as `read_image` makes them of a file's.
+
+    Returns
+    -------
+    image : (H, W) float32 in [0, 1]
+    warnings : list of str
+        What is odd about it.
+
+    Raises
+    ------
+    DataError
+        If they cannot be those of an image.
+    ParameterError
+        If the channel is unknown.
+    """
+    known_channel(channel)
+    if (
+        pixels.ndim not in (2, 3)
+        or pixels.ndim == 3
+        and pixels.shape[2] not in (3, 4)
+        or pixels.dtype.kind not in "buif"
+    ):
+        raise DataError(
+            f"An image is an (H, W) array of gray values or (H, W, 3) of colours, not {pixels.shape}, {pixels.dtype}; "
+            "give one plane of a stack, and real numbers."
+        )
+    if not pixels.size:
+        raise DataError(f"The array has the shape {pixels.shape}: there is no pixel in it.")
+    found: list[Problem] = []
+
+    def problem(kind: str, what: str, todo: str, severity: str = "error") -> None:
+        found.append(Problem(kind, "array", "", what, todo, severity))
+
+    pixels = _examine(pixels[..., :3] if pixels.ndim == 3 else pixels, problem)
+    raise_errors(found)
+    flat = flat_channel(pixels, channel)
+    return as_gray(pixels, channel), [str(one) for one in found] + [flat] * bool(flat)
 
 
 def known_channel(channel: str) -> str:

@@ -25,6 +25,9 @@ class Methods(Mapping[str, Method]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._homes)
 
+    def __repr__(self) -> str:
+        return f"METHODS: {', '.join(self)}"
+
     def __len__(self) -> int:
         return len(self._homes)
 

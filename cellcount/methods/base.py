@@ -2,8 +2,9 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args, get_origin
@@ -52,7 +53,12 @@ class Parameter(NamedTuple):
     default: Any
 
 
-def predicts(label: str, *, prompts: Literal["none", "optional", "required"] = "none") -> Callable[[Any], Any]:
+def predicts(
+    label: str,
+    *,
+    prompts: Literal["none", "optional", "required"] = "none",
+    packages: Sequence[str] = (),
+) -> Callable[[Any], Any]:
     """Decorate a method's `predict(image, *, prompts, device, **params)` with the checks that all methods share.
 
     Parameters
@@ -60,6 +66,7 @@ def predicts(label: str, *, prompts: Literal["none", "optional", "required"] = "
     label : str
         The method's name in messages.
     prompts : "none", "optional" or "required"
+    packages : names of the packages that it is made of; they are missed before anything else
 
     Returns
     -------
@@ -77,6 +84,9 @@ def predicts(label: str, *, prompts: Literal["none", "optional", "required"] = "
             if given.get("prompts") is not None and not isinstance(given["prompts"], Prompts):
                 given["prompts"] = as_points(given["prompts"], "prompts")
             with needing("methods", label):
+                for package in packages:
+                    if find_spec(package) is None:
+                        raise ModuleNotFoundError(name=package)
                 return predict(image, **given)
 
         checked.label, checked.prompts = label, prompts  # type: ignore[attr-defined]  # what `check_call` reads
@@ -123,8 +133,8 @@ def parameters(function: Callable[..., Any]) -> dict[str, Parameter]:
     return found
 
 
-def training_parameters(method: Any) -> dict[str, Parameter]:
-    """The parameters of a method's `fit`: its own, and the fields of its `Settings`.
+def training_parameters(method: Any, name: str) -> dict[str, Parameter]:
+    """The parameters of the `fit` of a method, called `name` in METHODS: its own, and the fields of its `Settings`.
 
     Raises
     ------
@@ -132,7 +142,7 @@ def training_parameters(method: Any) -> dict[str, Parameter]:
         If the method cannot be trained.
     """
     if not hasattr(method, "fit"):
-        raise ParameterError(f"{method.__name__.rpartition('.')[2]} cannot be trained: it has no `fit`.")
+        raise ParameterError(f"{name} cannot be trained; choose a method with `fit`, such as cellnet.")
     found = parameters(method.fit)
     settings = getattr(method, "Settings", None)
     if settings is not None:

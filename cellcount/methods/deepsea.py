@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from cellcount import registry
 from cellcount.devices import choose_device
-from cellcount.errors import DataError, NotAvailableError, ParameterError
+from cellcount.errors import DataError, NotAvailableError, ParameterError, install
 from cellcount.methods.base import predicts, sampled
 from cellcount.methods.status import Status
 from cellcount.nouns import Prediction
@@ -31,7 +31,7 @@ def context(image: Any, **params: Any) -> dict[str, Any]:
     return {"exposure": (float(image.min()), float(image.max()))}
 
 
-@predicts("DeepSea")
+@predicts("DeepSea", packages=("deepsea",))
 def predict(
     image: np.ndarray,
     *,
@@ -137,7 +137,7 @@ def _network(path, device):
 def _find():
     """Verified path of the weights in the installed package, or wherever else the registry looks."""
     if find_spec("deepsea") is None:
-        raise NotAvailableError("The package deepsea is not installed: pip install 'cellcount[methods]'.")
+        raise NotAvailableError(f"The package deepsea is not installed: {install('methods')}.")
     path = registry.find_weights("deepsea")
     if path is None:
         raise NotAvailableError("The package deepsea lacks its weights: install it again, pip install deepsea==0.0.3.")

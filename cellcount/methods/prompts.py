@@ -76,9 +76,7 @@ class Prompts:
         return replace(self, centres=self.centres - corner, points=points, signs=signs, boxes=boxes)
 
 
-def _prompts(
-    kind: str, centres: np.ndarray, points: Any = None, signs: Any = None, boxes: Any = None
-) -> Prompts:
+def _prompts(kind: str, centres: np.ndarray, points: Any = None, signs: Any = None, boxes: Any = None) -> Prompts:
     n = len(centres)
     points = np.zeros((n, 0, 2)) if points is None else points
     signs = np.zeros((n, 0)) if signs is None else signs

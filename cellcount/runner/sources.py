@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from cellcount.errors import NotAvailableError, ParameterError
+from cellcount.errors import NotAvailableError, ParameterError, needing
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -72,10 +72,8 @@ def find(chapter: Path | str) -> Path:
 
 def read(source: Path) -> NotebookNode:
     """The notebook (nbformat node) that a MyST source stands for."""
-    try:
+    with needing("book", "Running chapters"):
         import jupytext
-    except ImportError as error:
-        raise NotAvailableError(f"Running chapters needs {error.name}: pip install 'cellcount[book]'.") from error
     return jupytext.reads(source.read_text(encoding="utf-8"), fmt="md:myst")
 
 

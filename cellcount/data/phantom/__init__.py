@@ -14,7 +14,7 @@ from cellcount.data.phantom.layout import lay_out
 from cellcount.data.phantom.optics import phase_contrast, photograph
 from cellcount.data.phantom.specimen import add_debris, cell_phase, out_of_focus
 from cellcount.data.phantom.statistics import describe, intensity_histogram, radial_power_spectrum
-from cellcount.errors import ParameterError
+from cellcount.errors import ParameterError, needing
 from cellcount.nouns import Sample
 
 __all__ = ["annotate", "describe", "intensity_histogram", "load", "radial_power_spectrum", "simulate"]
@@ -76,6 +76,7 @@ def _look(confluence: float) -> dict[str, float]:
     return {"confluence": confluence, **(sheet if confluence == 1 else {})}
 
 
+@needing("data", "Simulating a field")
 def simulate(
     seed: int | Sequence[int],
     size: tuple[int, int] = (512, 512),

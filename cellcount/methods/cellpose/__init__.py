@@ -10,7 +10,7 @@ from typing import Any
 import lazy_loader
 
 from cellcount import registry
-from cellcount.errors import CellcountError
+from cellcount.errors import CellcountError, install
 from cellcount.methods.cellpose.inference import context, estimate_diameter, flow, predict, segment
 from cellcount.methods.cellpose.settings import NAMES, Settings
 from cellcount.methods.cellpose.sweep import sweep
@@ -37,7 +37,7 @@ def status(weights: str | None = None) -> Status:
     from importlib.util import find_spec
 
     if find_spec("cellpose") is None:
-        return Status("needs package", "pip install 'cellcount[methods]'")
+        return Status("needs package", f"cellpose: {install('methods')}")
     lacking = []
     for name in [weights] if weights else reversed(NAMES):
         try:

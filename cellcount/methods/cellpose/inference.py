@@ -46,7 +46,7 @@ def context(
     return {"exposure": exposure, "diameter": diameter}
 
 
-@predicts("Cellpose")
+@predicts("Cellpose", packages=("cellpose",))
 def predict(
     image: np.ndarray,
     *,

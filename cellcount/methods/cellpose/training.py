@@ -150,7 +150,7 @@ def _train(net, cut, settings, progress):
         tqdm(total=settings.epochs, desc="Cellpose", unit="step", disable=not progress, mininterval=1) as bar,
         _quiet(),
     ):
-        hook = net.register_forward_hook(lambda *_: bar.update())
+        hook = net.register_forward_hook(lambda *_: bar.update() and None)  # what a hook returns would be the output
         try:
             _, losses, _ = train_seg(
                 net,

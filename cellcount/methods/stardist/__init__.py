@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cellcount import registry
-from cellcount.errors import DISTRIBUTION, CellcountError, DataError, NotAvailableError, ParameterError
+from cellcount.errors import DISTRIBUTION, CellcountError, DataError, NotAvailableError, ParameterError, install
 from cellcount.methods.base import predicts, sampled
 from cellcount.methods.stardist.process import PROCESS
 from cellcount.methods.stardist.settings import FORMAT, Settings, settings_from
@@ -224,4 +224,4 @@ def status(weights: str | None = None) -> Status:
 def _need_package():
     for name in ("stardist", "tensorflow"):
         if find_spec(name) is None:
-            raise NotAvailableError(f"The package {name} is not installed: pip install 'cellcount[methods]'.")
+            raise NotAvailableError(f"The package {name} is not installed: {install('methods')}.")

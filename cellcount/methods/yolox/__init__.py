@@ -31,6 +31,6 @@ def status() -> Status:
     """Ready to be trained, if its package is installed."""
     if all(find_spec(name) for name in ("yolox", "pycocotools")):
         return Status("ready", "trained by `fit` from nothing")
-    from cellcount.methods.yolox.network import INSTALL
+    from cellcount.methods.yolox.settings import INSTALL
 
     return Status("needs package", f"pixeltable-yolox; install it with: {INSTALL}")

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from cellcount.errors import NotAvailableError
-from cellcount.methods.yolox.settings import Settings
+from cellcount.methods.yolox.settings import INSTALL, Settings
 
-INSTALL = "pip install --no-deps pixeltable-yolox==0.4.3 pycocotools"  # its OpenCV would overwrite the one in use
 CHANNELS = {"dark2": 128, "dark3": 256, "dark4": 512, "dark5": 1024}  # of the backbone's stages, at width 1
 PRIOR = 0.01  # confidence of an untrained network: almost every place is empty
 

@@ -8,6 +8,7 @@ from cellcount.errors import ParameterError
 from cellcount.methods import base
 from cellcount.methods.detection import settings as shared
 
+INSTALL = "pip install --no-deps pixeltable-yolox==0.4.3 pycocotools"  # its OpenCV would overwrite the one in use
 FORMAT = "cellcount-yolox-1"  # of the weights file
 # Trained from nothing within minutes on a processor: half the resolution, and therefore feature maps one step finer.
 LIGHT = {
