@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import inspect
+import os
 import time
 import warnings as python_warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +32,7 @@ BATCH = 8  # tiles at once on a GPU
 Image = str | Path | np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """The count of one image.
 
@@ -211,7 +213,7 @@ def count(
     NotAvailableError
         If a package or weights are not on this machine.
     ParameterError
-        If a parameter is unknown or out of range, before any image is read.
+        If a parameter is unknown or of another type, before any image is read, or out of range.
 
     Examples
     --------
@@ -224,6 +226,8 @@ def count(
     """
     if hasattr(images, "__array_interface__") and not isinstance(images, np.ndarray):
         images = np.asarray(images)  # an image of Pillow
+    if isinstance(images, os.PathLike):
+        images = Path(images)
     if not isinstance(images, (str, Path, np.ndarray, Sequence)):
         raise DataError(f"count takes a path, an array or a list of them, not {type(images).__name__}.")
     several = not isinstance(images, (str, Path, np.ndarray))
@@ -298,8 +302,13 @@ def find_images(given: Sequence[Image]) -> list[Image]:
     """The images given, (H, W) arrays or paths, and those in the folders given. Raises DataError if one has none."""
     found: list[Image] = []
     for one in given:
-        if isinstance(one, np.ndarray) or not Path(one).is_dir():
-            found.append(one)
+        if hasattr(one, "__array_interface__"):
+            found.append(np.asarray(one))
+            continue
+        if not isinstance(one, (str, os.PathLike)):
+            raise DataError(f"An image is a path or an array, not {type(one).__name__}.")
+        if not Path(one).is_dir():
+            found.append(Path(one))
             continue
         inside = sorted(file for file in Path(one).iterdir() if file.suffix.lower() in SUFFIXES)
         if not inside:
@@ -319,10 +328,19 @@ def _predictor(
     given = params if weights is None else params | {"weights": weights}
     with needing("methods", "This method"):
         predict = method.predict
+    # Exposure and the like are told to tiles; set by a user they would give a wrong number in silence.
+    internal = [name for name in given if name in base.CONTEXT]
+    known = base.parameters(predict).keys() - set(base.CONTEXT)
+    base.refuse_unknown(getattr(predict, "label", "This method"), internal, known)
     base.check_call(predict, given if prompts is None else given | {"prompts": prompts})
+    if "progress" in inspect.signature(predict).parameters:
+        given = {"progress": progress} | given
     about = getattr(method, "about", None)
-    if about and weights is not None and str(weights) not in getattr(method, "NAMES", ()):
-        about(weights)  # raises if it is no weights file of this method
+    if weights is not None and str(weights) not in getattr(method, "NAMES", ()):
+        if not Path(weights).is_file():
+            raise DataError(f"No weights file at {str(weights)!r}; train one with `cellcount train`, or leave it out.")
+        if about:
+            about(weights)  # raises if it is no weights file of this method
     together = getattr(method, "predict_batch", None)
     batch = 1 if together is None or prompts is not None or is_cpu(device) else BATCH
 
@@ -387,16 +405,19 @@ def train(
         known = base.training_parameters(chosen, method)
     if hasattr(chosen, "Settings"):  # foreground-area has none, and checks the parameters of its foreground
         base.refuse_unknown(method, params, known)
+    suffix = getattr(chosen, "SUFFIX", ".safetensors")
+    if out.suffix != suffix:
+        raise ParameterError(f"{out}: weights of {method} are written to a file that ends in {suffix}.")
     try_file(out)
     samples = load(data) if isinstance(data, (str, Path)) else list(data)
     samples = [sample for sample in samples if sample.points is not None and sample.split != "test"]
     if not samples:
-        raise DataError(f"{data}: no annotated image to train on.")
-    if images:
+        raise DataError("There is no annotated image to train on.")
+    if images is not None:
         names = [sample.name for sample in samples]
         unknown = sorted(set(images) - set(names))
         if unknown:
-            raise DataError(f"{data} has no annotated image {', '.join(unknown)}; it has {', '.join(sorted(names))}.")
+            raise DataError(f"There is no annotated image {', '.join(unknown)}; there are {', '.join(sorted(names))}.")
         samples = [sample for sample in samples if sample.name in images]
     with needing("train" if method == "cellnet" else "methods", f"Training {method}"):
         chosen.fit(samples, out=out, device=device, progress=progress, **params)  # type: ignore[attr-defined]

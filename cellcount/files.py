@@ -14,14 +14,18 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     The temporary file keeps the suffix of `path`, since many writers choose a format by it.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
+    if path.exists() and not path.is_file():
+        yield path  # a pipe or a device is written to; a folder is refused by whoever opens it
+        return
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644  # mkstemp gives 0600
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)  # mkstemp gives 0600
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

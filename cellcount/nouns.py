@@ -27,7 +27,10 @@ def as_points(points: Any, what: str = "points") -> np.ndarray:
     DataError
         If the shape is not (N, 2) or a coordinate is not finite.
     """
-    points = np.asarray(points, dtype=np.float32)
+    try:
+        points = np.asarray(points, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what}: expected an (N, 2) array of (y, x) pixels ({error}).") from error
     if points.size == 0:
         return np.zeros((0, 2), np.float32)
     if points.ndim != 2 or points.shape[1] != 2:
@@ -38,7 +41,7 @@ def as_points(points: Any, what: str = "points") -> np.ndarray:
     return points
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
 class Sample:
     """One image with what is known of it.
 
@@ -124,7 +127,7 @@ def _inside(points: np.ndarray, y: int, x: int, height: int, width: int) -> np.n
     return ((points >= low) & (points < low + np.array([height, width], np.float32))).all(axis=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What any method answers.
 

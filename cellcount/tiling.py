@@ -185,10 +185,17 @@ def _each(part: Prediction) -> np.ndarray | None:
     """(M,) bool: which points a tile's count counts; None if it is a count of something else."""
     if part.count == len(part.points):
         return np.ones(len(part.points), bool)
-    if part.labels is None:
-        return None
-    masked = visible(part.labels, len(part.points))
-    return masked if part.count == masked.sum() else None
+    if part.labels is not None:
+        masked = visible(part.labels, len(part.points))
+        if part.count == masked.sum():
+            return masked
+    # What lies on a padding belongs to a density's count, and not to its map.
+    if part.density is None or abs(part.count - part.density.sum(dtype=float)) > 1 + 0.05 * part.count:
+        raise ParameterError(
+            "This method's count is neither the number of its points, nor of those with a mask, nor the sum of a "
+            "density, so it cannot be added up over tiles; have it return its density."
+        )
+    return None
 
 
 class _Canvas:
@@ -233,7 +240,10 @@ class _Canvas:
             self.counted = None
         elif self.counted is not None:
             self.counted += int(each[kept].sum())
-        self._widen(part, own if each is None else each[kept].sum())
+        share = (core[1] - core[0]) * (core[3] - core[2]) / ((window[1] - y0) * (window[3] - x0))
+        if part.count:
+            share = float((own or 0.0) if each is None else each[kept].sum()) / part.count
+        self._widen(part, share)
         points = points[kept]
         inner = ((points >= low + 2 * SLACK) & (points < high - 2 * SLACK)).all(axis=1)
         self.border = np.concatenate([self.border, points[~inner]])
@@ -242,12 +252,12 @@ class _Canvas:
         self.found += len(points)
         self.meta = self.meta or part.meta
 
-    def _widen(self, part: Prediction, own: float | None) -> None:
-        """Add the ends of a tile's interval, in proportion to what its core has of its count."""
+    def _widen(self, part: Prediction, share: float) -> None:
+        """Add the ends of a tile's interval, as far as they are its core's."""
         if part.count_interval is None or self.around is None:
             self.around = None
-        elif part.count and own is not None:
-            (low, high), (below, above), share = part.count_interval, self.around, own / part.count
+        else:
+            (low, high), (below, above) = part.count_interval, self.around
             self.around = below + (part.count - low) * share, above + (high - part.count) * share
 
     def _known(self, points: np.ndarray, low: np.ndarray) -> np.ndarray:
@@ -290,12 +300,7 @@ class _Canvas:
             points, scores = points[order], scores[order]
             if labels is not None:
                 labels = np.concatenate([[0], np.argsort(order) + 1]).astype(np.int32)[labels]
-        count = self.density_sum if self.counted is None else self.counted
-        if count is None:
-            raise ParameterError(
-                "This method's count is neither the number of its points, nor of those with a mask, nor the sum of a "
-                "density, so it cannot be added up over tiles; have it return its density."
-            )
+        count = (self.density_sum or 0.0) if self.counted is None else self.counted
         meta = self.meta | {"seconds": seconds}
         if self.density_sum is not None:
             meta["density_sum"] = self.density_sum

@@ -161,10 +161,13 @@ def test_train_refuses_what_cannot_work_before_it_loads_anything(tmp_path):
         train("nowhere", out=tmp_path / "x", method="blobs")
     with pytest.raises(ParameterError, match="no parameter step"):
         train("nowhere", out=tmp_path / "x", step=3)
+    for name in ("x", "x.onnx"):  # weights in a file of another kind would be taken for torn
+        with pytest.raises(ParameterError, match=r"\.safetensors"):
+            train("nowhere", out=tmp_path / name)
     with pytest.raises(DataError, match="cannot be written"):
-        train("nowhere", out=tmp_path)
+        train("nowhere", out="/proc/nowhere/x.safetensors")
     with pytest.raises(ParameterError, match="nowhere"):
-        train("nowhere", out=tmp_path / "x")
+        train("nowhere", out=tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -235,3 +238,63 @@ def test_pages_of_warnings_are_not_made_of_good_images(path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         cellcount.count([path, path], method="blobs")
+
+
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [
+        ({"sigma": "x"}, "sigma"), ({"sigma": None}, "sigma"), ({"sigma": (1, 2)}, "sigma"), ({"sigma": True}, "sigma"),
+        ({"threshold": float("nan")}, "threshold"), ({"sigma": float("inf")}, "sigma"), ({"distance": 0.5}, "distance"),
+        ({"contrast": 1e-9}, "contrast"), ({"out": "x.csv"}, "out"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_of_another_type_and_internal_ones_are_refused(field, params, named):
+    with pytest.raises(ParameterError, match=named):
+        cellcount.count(field.image, method="blobs", **params)
+
+
+@pytest.mark.parametrize(
+    "params", [{"steps": "5"}, {"steps": 1.5}, {"learning_rate": float("inf")}, {"imagenet": "no"}]
+)
+def test_settings_of_another_type_are_refused(field, params, tmp_path):
+    with pytest.raises(ParameterError, match=next(iter(params))):
+        train([field], out=tmp_path / "x.safetensors", **params)
+
+
+def test_a_constant_image_has_no_cell_whatever_its_gray():
+    for gray in (0.1, 1 / 3, 0.7, 0.9):
+        for name in ("blobs", "bandpass", "laplacian", "symmetry"):
+            image = np.full((120, 131), gray, np.float32)
+            assert METHODS[name].predict(image).count == 0, (name, gray)
+
+
+@pytest.mark.parametrize("weights", ["", "folder"])
+def test_weights_that_are_no_file_are_refused(field, tmp_path, weights):
+    (tmp_path / "folder").mkdir()
+    for method in ("cellnet", "foreground-area"):
+        with pytest.raises(DataError, match="No weights file"):
+            counted([field.image], method=method, weights=tmp_path / weights if weights else "")
+
+
+def test_results_can_be_compared_and_kept_in_a_set(field):
+    result = cellcount.count(field.image, method="blobs")
+    assert result == result and len({result, result.prediction, field}) == 3
+    assert "cells" in repr(result) and len(repr(result)) < 100
+
+
+def test_what_is_written_to_is_not_replaced_where_it_is_no_file(field, tmp_path):
+    import os
+    import stat
+    import threading
+
+    result = cellcount.count(field.image, method="blobs")
+    os.mkfifo(tmp_path / "pipe")
+    reader = threading.Thread(target=(tmp_path / "pipe").read_text)
+    reader.start()
+    result.to_csv(tmp_path / "pipe")
+    reader.join()
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "there.csv")
+    result.to_csv(tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "there.csv").read_text().startswith("y_px")

@@ -215,8 +215,21 @@ def test_a_count_that_cannot_be_added_up_is_refused_in_words(scene):
     def odd(image, *, prompts=None, device="auto"):
         return Prediction([[1, 1]], [1.0], 2.5)
 
-    with pytest.raises(ParameterError, match="density"):
-        tiled(odd, tile=128, overlap=32)(discs(shape, centres))
+    def doubled(image, *, prompts=None, device="auto"):
+        exact = components(image)
+        return replace(exact, count=2.0 * exact.count + 0.5)
+
+    for predict in (odd, doubled):
+        with pytest.raises(ParameterError, match="density"):
+            tiled(predict, tile=128, overlap=32)(discs(shape, centres))
+
+
+def test_intervals_of_tiles_without_a_cell_add_up_too():
+    def unsure(image, *, prompts=None, device="auto"):
+        return Prediction([], [], 0.0, (0.0, image.size / 1000))
+
+    low, high = tiled(unsure, tile=128, overlap=0)(np.zeros((300, 420), np.float32)).count_interval
+    assert low == 0 and high == pytest.approx(300 * 420 / 1000)
 
 
 def test_what_a_tile_must_know_is_asked_once_with_the_arguments_of_the_call(scene):

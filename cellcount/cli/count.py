@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     params = _parameters(arguments)
     paths = find_images(arguments.images)
     found = counted(
-        paths, method=arguments.method, weights=arguments.weights, channel=arguments.channel,
+        paths, method=arguments.method, weights=params.pop("weights", arguments.weights), channel=arguments.channel,
         device=arguments.device, **params,
     )  # fmt: skip
     try_file(arguments.out / "summary.json")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
@@ -108,12 +108,40 @@ def check_call(predict: Callable[..., Prediction], given: Mapping[str, Any]) -> 
     known = parameters(predict)
     if given.get("prompts") is not None and prompts == "none":
         raise ParameterError(f"{label} takes no prompts.")
-    refuse_unknown(label, set(given) - {"prompts", *PARTS}, known)
+    own = inspect.signature(predict).parameters  # `progress` is one of SAM's, and of nobody else's
+    refuse_unknown(label, [name for name in given if name not in own], known)
+    for name, (kind, _) in known.items():
+        if name in given:
+            check_value(label, name, given[name], kind)
     lacking = [name for name, known_as in known.items() if known_as.default is inspect.Parameter.empty]
     lacking += ["prompts"] if prompts == "required" else []
     for name in lacking:
         if given.get(name) is None:
             raise ParameterError(f"{label} needs {name}: {HINTS.get(name, 'it has no default')}.")
+
+
+def check_value(label: str, name: str, value: Any, kind: Any) -> None:
+    """Raise a ParameterError unless a value has the type of its parameter, and is finite if it is a number."""
+    if not _fits(value, kind):
+        wanted = getattr(kind, "__name__", str(kind)) if get_origin(kind) is None else str(kind)
+        raise ParameterError(f"{label}: {name}={value!r:.60} must be {wanted}.")
+    numbers = value if isinstance(value, (tuple, list)) else [value]
+    if any(isinstance(number, (float, np.floating)) and not np.isfinite(number) for number in numbers):
+        raise ParameterError(f"{label}: {name}={value!r} must be a finite number.")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type like `int | None`, `tuple[int, ...]` or `str | Path`; of others nothing is known."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, (tuple, list)) and all(_fits(part, get_args(kind)[0]) for part in value)
+    if kind is bool or isinstance(value, (bool, np.bool_)):
+        return kind not in (int, float, str, Path, NoneType) and (
+            kind is not bool or isinstance(value, (bool, np.bool_))
+        )
+    numbers = {int: (int, np.integer), float: (int, float, np.integer, np.floating)}
+    return not isinstance(kind, type) or isinstance(value, numbers.get(kind, kind))
 
 
 def refuse_unknown(label: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -172,6 +200,9 @@ def settings_from(
         if preset not in presets:
             raise ParameterError(f"preset={preset!r} is unknown; choose one of {', '.join(presets)}.")
         params = {**presets[preset], **params}
+    for field in fields(kind):  # type: ignore[arg-type]
+        if field.name in params:
+            check_value(label, field.name, params[field.name], field.type)
     return kind(**params)
 
 

@@ -55,8 +55,10 @@ def predict(
     ParameterError
         If a parameter is out of range, or prompts are given.
     """
-    if not (sigma > 0 and ratio > 1 and distance > 0):
-        raise ParameterError(f"sigma={sigma}, ratio={ratio}, distance={distance}: all positive, ratio above 1.")
+    if not (sigma > 0 and ratio > 1 and distance >= 1):
+        raise ParameterError(
+            f"sigma={sigma}, ratio={ratio}, distance={distance}: sigma positive, ratio above 1, distance 1 px or more."
+        )
     found = answer(image, sigma=sigma, ratio=ratio, contrast=contrast)
     size = 2 * int(distance) + 1
     peak = (found == ndimage.maximum_filter(found, size=size)) & (found >= threshold)
@@ -74,7 +76,8 @@ def answer(image: np.ndarray, *, sigma: float = 5.0, ratio: float = 1.6, contras
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
     """The contrast of the whole image, as a keyword argument of `predict` for its tiles; image (H, W) float32."""
-    return {"contrast": float(sampled(image).std()) or 1.0}
+    contrast = float(sampled(image).std())
+    return {"contrast": contrast if contrast > 1e-6 else 1.0}  # of a constant image rounding leaves 1e-8
 
 
 def status() -> Status:

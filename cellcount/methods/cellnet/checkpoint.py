@@ -44,7 +44,7 @@ def about(path: str | Path) -> dict[str, Any]:
 def existing(path: str | Path) -> Path:
     """The path of a weights file; raises DataError if it is missing."""
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         raise DataError(f"No weights file at {path}; train one with `cellcount train`, or leave `weights` out.")
     return path
 

@@ -14,6 +14,8 @@ from cellcount.nouns import Prediction
 def positive(method: str, **numbers: float) -> None:
     """Raise a ParameterError if one of the numbers is not positive."""
     for name, value in numbers.items():
+        if name == "distance" and value < 1:
+            raise ParameterError(f"{method}: distance={value!r} must be 1 px or more.")
         if not value > 0:
             raise ParameterError(f"{method}: {name}={value!r} must be positive.")
 
@@ -53,7 +55,8 @@ def as_prediction(answer: np.ndarray, method: str, *, threshold: float, distance
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
     """The contrast of the whole image, as a keyword argument of `predict` for its tiles; image (H, W) float32."""
-    return {"contrast": float(sampled(image).std()) or 1.0}
+    contrast = float(sampled(image).std())
+    return {"contrast": contrast if contrast > 1e-6 else 1.0}  # of a constant image rounding leaves 1e-8
 
 
 def contrast_of(image: np.ndarray, contrast: float | None) -> float:

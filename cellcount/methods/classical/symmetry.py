@@ -126,7 +126,7 @@ def predict(
     ParameterError
         If a parameter is not positive, or prompts are given.
     """
-    positive("symmetry", wavelength=wavelength, scales=scales, ratio=ratio, noise=noise, distance=distance)
+    positive("symmetry", wavelength=wavelength, scales=scales, ratio=ratio, noise=noise, sigma=sigma, distance=distance)
     found = answer(
         image, wavelength=wavelength, scales=scales, ratio=ratio, noise=noise, sigma=sigma, contrast=contrast
     )

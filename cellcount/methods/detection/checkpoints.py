@@ -72,7 +72,7 @@ def load(path: Path | str, *, kind: str, method: str) -> tuple[dict[str, Any], d
         If the file is missing, torn, or not one of this method's.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         raise DataError(f"No weights file at {path}; train one with `cellcount.METHODS['{method}'].fit`.")
     try:
         with safe_open(path, framework="pt") as file:

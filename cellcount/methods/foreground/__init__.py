@@ -6,5 +6,6 @@
 from cellcount.methods.foreground.area import context, fit, predict, read, status
 from cellcount.methods.foreground.masks import FOREGROUNDS, cut, foreground
 
+about = read
 SUFFIX = ".json"  # of weights files
-__all__ = ["FOREGROUNDS", "cut", "fit", "foreground", "context", "predict", "read", "status"]
+__all__ = ["FOREGROUNDS", "about", "cut", "fit", "foreground", "context", "predict", "read", "status"]

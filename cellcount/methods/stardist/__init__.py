@@ -83,6 +83,9 @@ def predict(
     """
     if device not in ("auto", "cpu"):
         raise NotAvailableError(f"device={device!r}: StarDist computes where its TensorFlow does; use 'auto'.")
+    for name, share in (("threshold", threshold), ("overlap", overlap)):
+        if share is not None and not 0 <= share <= 1:
+            raise ParameterError(f"{name}={share!r} must be from 0 to 1.")
     if not scale > 0:
         raise ParameterError(f"scale={scale!r} must be positive.")
     path = _find(weights)
