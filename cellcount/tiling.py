@@ -209,6 +209,7 @@ class _Canvas:
         self.density: np.ndarray | None = None
         self.density_sum: float | None = None
         self.rows: list[np.ndarray] = []
+        self.areas: list[np.ndarray] = []  # px, of the masks that answer prompts
         self.meta: dict[str, Any] = {}
         self.counted: int | None = 0
         self.around: tuple[float, float] | None = (
@@ -231,7 +232,7 @@ class _Canvas:
             kept[:] = True
             self.rows.append(rows)
         if part.labels is not None and self.maps:
-            self._paint(part.labels, np.flatnonzero(kept), window)
+            self._paint(part.labels, np.flatnonzero(kept), window, answers=rows is not None)
         own = None
         if part.density is not None:
             own = self._paste(part.density[core[0] - y0 : core[1] - y0, core[2] - x0 : core[3] - x0], core)
@@ -283,14 +284,23 @@ class _Canvas:
         self.density_sum = (self.density_sum or 0.0) + own
         return own
 
-    def _paint(self, labels: np.ndarray, kept: np.ndarray, window: Window) -> None:
-        """Copy the masks of the kept points; pixel value i + 1 belongs to point i, here and there."""
+    def _paint(self, labels: np.ndarray, kept: np.ndarray, window: Window, answers: bool) -> None:
+        """Copy the masks of the kept points; pixel value i + 1 belongs to point i, here and there.
+
+        Two tiles' answers to prompts may claim the same pixel, which goes to the smaller mask, as in `Masks.labels`.
+        """
         if self.labels is None:
             self.labels = np.zeros(self.shape, np.int32)
         renamed = np.zeros(max(labels.max(), kept.max(initial=-1) + 1) + 1, np.int32)
         renamed[kept + 1] = self.found + 1 + np.arange(len(kept))
         target = self.labels[window[0] : window[1], window[2] : window[3]]
-        target[target == 0] = renamed[labels][target == 0]
+        own = renamed[labels]
+        free = target == 0
+        if answers:
+            self.areas.append(np.bincount(labels.ravel(), minlength=len(renamed))[kept + 1])
+            areas = np.concatenate([[0], *self.areas])
+            free |= (own > 0) & (areas[own] < areas[target])
+        target[free] = own[free]
 
     def prediction(self, seconds: float) -> Prediction:
         """All tiles as one Prediction; answers to prompts in the order of the prompts."""
@@ -301,6 +311,8 @@ class _Canvas:
             if labels is not None:
                 labels = np.concatenate([[0], np.argsort(order) + 1]).astype(np.int32)[labels]
         count = (self.density_sum or 0.0) if self.counted is None else self.counted
+        if self.rows and labels is not None and count != len(points):
+            count = int(visible(labels, len(points)).sum())  # another tile's mask may have covered one
         meta = self.meta | {"seconds": seconds}
         if self.density_sum is not None:
             meta["density_sum"] = self.density_sum

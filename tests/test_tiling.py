@@ -262,3 +262,16 @@ def test_cellpose_asks_its_size_model_once_for_all_tiles(monkeypatch):
     assert inference.context(image, weights="mine")["diameter"] == 17.0
     assert inference.context(image, diameter=30.0)["diameter"] == 30.0
     assert asked == [(300, inference.LARGEST)]
+
+
+def test_of_two_answers_that_overlap_the_smaller_is_on_top_as_in_one_piece(scene):
+    from cellcount.methods import prompts, watershed
+
+    shape, centres = scene
+    image = discs(shape, centres)
+    asked = prompts.box(np.float32(centres), half=60.0)  # far over their neighbours, in the next tile too
+    whole = watershed.predict(image, prompts=asked)
+    parts = tiled(watershed.predict, tile=240, overlap=80, context=watershed.context)(image, prompts=asked)
+    assert parts.count == np.isin(np.arange(1, len(centres) + 1), parts.labels).sum()
+    assert abs(parts.count - whole.count) <= 0.1 * len(centres)
+    assert (parts.labels == whole.labels).mean() > 0.8
