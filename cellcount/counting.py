@@ -330,7 +330,7 @@ def _predictor(
         predict = method.predict
     # Exposure and the like are told to tiles; set by a user they would give a wrong number in silence.
     internal = [name for name in given if name in base.CONTEXT]
-    known = base.parameters(predict).keys() - set(base.CONTEXT)
+    known = [name for name in base.parameters(predict) if name not in base.CONTEXT]
     base.refuse_unknown(getattr(predict, "label", "This method"), internal, known)
     base.check_call(predict, given if prompts is None else given | {"prompts": prompts})
     if "progress" in inspect.signature(predict).parameters:
