@@ -92,7 +92,7 @@ def tried(request, tmp_path_factory):
         make = masks_scene if case.sample is discs else scene
         samples = [make(seed, shape=(192, 192), n=30) for seed in (0, 1)]
         out = tmp_path_factory.mktemp(request.param) / f"weights{getattr(method, 'SUFFIX', '.safetensors')}"
-        train(samples, out=out, method=request.param, device=params["device"], progress=False, **case.training)
+        train(samples, out=out, method=request.param, device=params["device"], **case.training)  # progress, too
         params["weights"] = out
     sample = case.sample()
     needed = sample.points if method.predict.prompts == "required" else None
