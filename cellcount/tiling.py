@@ -212,10 +212,8 @@ class _Canvas:
         self.areas: list[np.ndarray] = []  # px, of the masks that answer prompts
         self.meta: dict[str, Any] = {}
         self.counted: int | None = 0
-        self.around: tuple[float, float] | None = (
-            0.0,
-            0.0,
-        )  # how far the interval's ends lie below and above the count
+        # How far the interval's ends lie below and above the count.
+        self.around: tuple[float, float] | None = (0.0, 0.0)
 
     def add(self, part: Prediction, window: Window, core: Window, rows: np.ndarray | None = None) -> None:
         """Take from a tile's Prediction what lies in its core, but for what an earlier tile has given already.

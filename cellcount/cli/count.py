@@ -78,11 +78,13 @@ def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
 def _names(paths: list[Any]) -> list[str]:
     """One name for each image's results: its stem, and a number where two images share it."""
     names: list[str] = []
+    taken: set[str] = set()
     for path in paths:
         name, n = path.stem, 1
-        while name in names:
+        while name in taken:
             n += 1
             name = f"{path.stem}-{n}"
+        taken.add(name)
         names.append(name)
     return names
 

@@ -150,13 +150,12 @@ def predict_batch(
     for image, heat in zip(images, engine.heats(images, exposure), strict=True):
         points, scores = peaks(heat, threshold=threshold, distance=settings.peak_distance)
         points = to_full(points, settings.factor)
-        total = float(heat.sum(dtype=float) * _cells_per_heat(settings)) if has_density else 0.0
         inside = (points > -0.5).all(axis=1) & (points < np.array(image.shape) - 0.5).all(axis=1)  # not on the padding
         predictions.append(
             Prediction(
                 points[inside],
                 scores[inside],
-                count=total if count == "density" else float(inside.sum()),
+                count=_total(heat, settings) if count == "density" else float(inside.sum()),
                 density=_density(heat, settings, image.shape) if density else None,
                 meta=dict(about_run),
             )
@@ -210,6 +209,11 @@ def _cells_per_heat(settings: Settings) -> float:
     """How many cells a heatmap's sum of 1 stands for."""
     assert settings.sigma and settings.density_scale  # trained weights have both
     return settings.density_scale / volume(settings.sigma)
+
+
+def _total(heat: np.ndarray, settings: Settings) -> float:
+    """The number of cells that the whole heatmap holds."""
+    return float(heat.sum(dtype=float) * _cells_per_heat(settings))
 
 
 def _density(heat: np.ndarray, settings: Settings, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,14 +1,21 @@
 """What both detectors do before and after their network."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from cellcount.errors import ParameterError
+from cellcount.methods.base import sampled
 from cellcount.methods.cellnet.pixels import brightness_and_contrast, shrink, to_full
 from cellcount.methods.detection.settings import Common
 
 EDGE = 2.0  # px: a box that ends so close to the image's border is taken for cut by it
+
+
+def context(image: Any, **params: Any) -> dict[str, Any]:
+    """Brightness and contrast of the whole image (H, W) float32, as a keyword argument of `predict` for its tiles."""
+    return {"exposure": brightness_and_contrast(sampled(image))}
 
 
 def check_limits(threshold: float, nms: float, detections: int | None) -> None:

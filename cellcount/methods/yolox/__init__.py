@@ -8,8 +8,7 @@ from typing import Any
 
 import lazy_loader
 
-from cellcount.methods.base import sampled
-from cellcount.methods.cellnet.pixels import brightness_and_contrast
+from cellcount.methods.detection.inference import context
 from cellcount.methods.status import Status
 
 # torch takes seconds to import; whoever asks for the status only does not wait for it.
@@ -20,11 +19,6 @@ __all__ += ["context", "status"]
 
 def __getattr__(name: str) -> Any:
     return _lazy(name)
-
-
-def context(image: Any, **params: Any) -> dict[str, Any]:
-    """Brightness and contrast of the whole image (H, W) float32, as a keyword argument of `predict` for its tiles."""
-    return {"exposure": brightness_and_contrast(sampled(image))}
 
 
 def status() -> Status:
