@@ -5,4 +5,4 @@ from .counting import Result, count, train
 from .data import load
 from .methods import METHODS
 from .metrics import match
-from .nouns import Prediction, Sample
+from .types import Prediction, Sample

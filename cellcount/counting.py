@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from cellcount.data.images import SUFFIXES, from_array
-from cellcount.data.large import LARGE, LargeImage, open_image
 from cellcount.devices import is_cpu
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing
 from cellcount.files import replacing
+from cellcount.io.images import SUFFIXES, from_array
+from cellcount.io.large import LARGE, LargeImage, open_image
+from cellcount.io.prefetch import prefetched
 from cellcount.methods import METHODS, base
-from cellcount.nouns import Prediction, Sample
-from cellcount.prefetch import prefetched
 from cellcount.tiling import tiled
+from cellcount.types import Prediction, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,7 @@ class Result:
         DataError
             If the suffix is none of .png, .jpg and .tif, or the image has to be read again, and cannot be.
         """
-        from cellcount.overlays import overlay
+        from cellcount.io.overlays import overlay
 
         pixels = open_image(self.image, self.channel)[0] if self.pixels is None else self.pixels
         shown, factor = (pixels.overview, pixels.factor) if isinstance(pixels, LargeImage) else (pixels, 1)
@@ -186,7 +186,7 @@ def count(
     Parameters
     ----------
     images : path, (H, W) or (H, W, 3) array, or a list of them
-        Arrays are scaled as the pixels of a file are (`cellcount.data.images.read_image`): 8-bit values by 255, float
+        Arrays are scaled as the pixels of a file are (`cellcount.io.images.read_image`): 8-bit values by 255, float
         values in [0, 1] stay. A list may hold folders; the images in them are counted.
     method : str
         A key of `cellcount.METHODS`.

@@ -9,8 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from cellcount.errors import ParameterError
-from cellcount.nouns import Prediction, as_points, visible
-from cellcount.prefetch import prefetched
+from cellcount.io.prefetch import prefetched
+from cellcount.types import Prediction, as_points, visible
 
 SLACK = 3.0  # px; two tiles may place the same cell this far apart, and one of the two is dropped
 
@@ -100,7 +100,7 @@ def tiled(
     -------
     function (image (H, W), *, prompts=None, device="auto", **params) -> Prediction
         The image is an array, or whatever has a `shape` and gives float32 arrays when sliced: see
-        `cellcount.data.large`. Prompts are an (N, 2) array of (y, x) px, whatever has `centres`, `take` and
+        `cellcount.io.large`. Prompts are an (N, 2) array of (y, x) px, whatever has `centres`, `take` and
         `in_window` (`cellcount.methods.prompts.Prompts`), or None.
         `meta` has `density_sum`, in cells, if the method gives densities.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 DIAMETER = 20.0  # px of the discs
 

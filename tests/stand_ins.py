@@ -31,21 +31,21 @@ def cellpose(folder, name="cyto3"):
 
     torch.manual_seed(0)
     state = new_model((32, 64, 128, 256), 30.0, torch.device("cpu")).net.state_dict()
-    path = folder / registry.weights(f"cellpose-{name}").filename
+    path = folder / registry.known_weights(f"cellpose-{name}").filename
     torch.save({key: value for key, value in state.items() if not key.startswith("diam_")}, path)
     return path
 
 
 def cellpose_size(folder, diameter, name="cyto3"):
     """Path of the size model beside it, which says `diameter` (px) of every image."""
-    path = folder / registry.weights(f"cellpose-{name}-size").filename
+    path = folder / registry.known_weights(f"cellpose-{name}-size").filename
     np.save(path, {"A": np.zeros(256), "smean": np.zeros(256), "diam_mean": 30.0, "ymean": np.log(diameter / 30)})
     return path
 
 
 def stardist(folder, scratch, *, name, channels, threshold):
     """Path of a model as the library publishes it; made in a process of its own, away from torch."""
-    path = folder / registry.weights(f"stardist-{name}").filename
+    path = folder / registry.known_weights(f"stardist-{name}").filename
     command = [sys.executable, "-c", STARDIST, scratch, path, str(channels), str(threshold)]
     subprocess.run(command, check=True, capture_output=True)
     return path

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cellcount.runner.sources import root
+from cellcount.companion.runner.sources import root
 
 
 @pytest.fixture(scope="module")

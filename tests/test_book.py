@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from cellcount import chapters as helpers
-from cellcount.runner.sources import chapters, defaults, overrides, read, root, source_hash
+from cellcount.companion import tables
+from cellcount.companion.runner.sources import chapters, defaults, overrides, read, root, source_hash
 
 ROOT = root()
 PAGES = chapters()
@@ -140,7 +140,7 @@ def test_make_help_lists_every_verb():
 
 def test_table_is_numbered_markdown_with_formats():
     frame = pd.DataFrame({"a|b": ["x|y", "z"], "n": [1234, 2], "f1": [0.712, float("nan")], "ok": [True, False]})
-    text = helpers.table(frame, "Two rows of {numref}`fig`.", "table-two", {"f1": "{:.1f}"})._repr_markdown_()
+    text = tables.table(frame, "Two rows of {numref}`fig`.", "table-two", {"f1": "{:.1f}"})._repr_markdown_()
     assert text.splitlines() == [
         ":::{tabularcolumns} LRRL", ":::", "",
         ":::{table} Two rows of {numref}`fig`.", ":name: table-two", "",
@@ -148,12 +148,12 @@ def test_table_is_numbered_markdown_with_formats():
         "| x\\|y | 1,234 | 0.7 | yes |", "| z | 2 | – | no |", ":::",
     ]  # fmt: skip
     with pytest.raises(ValueError, match="g"):
-        helpers.table(frame, "Caption.", "name", {"g": "{}"})
+        tables.table(frame, "Caption.", "name", {"g": "{}"})
     with pytest.raises(ValueError, match="one line"):
-        helpers.table(frame, "Two\nlines.", "name")
+        tables.table(frame, "Two\nlines.", "name")
 
 
 def test_numbers_as_text():
-    assert helpers.integer(12345.4) == "12,345"
-    assert helpers.percent(0.1234, 1) == "12.3\u00a0%"
-    assert helpers.interval(0.71, 0.684, 0.736) == "0.71 (0.68–0.74)"
+    assert tables.integer(12345.4) == "12,345"
+    assert tables.percent(0.1234, 1) == "12.3\u00a0%"
+    assert tables.interval(0.71, 0.684, 0.736) == "0.71 (0.68–0.74)"

@@ -16,8 +16,8 @@ from cellcount.methods.cellnet.network import build, fused
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import heatmap, peaks, volume
 from cellcount.metrics import match
-from cellcount.nouns import Sample
 from cellcount.tiling import tiled
+from cellcount.types import Sample
 
 SMALL = {"widths": (8, 16, 16), "crop": 64, "batch": 4, "learning_rate": 1e-2, "average": 0.9}
 

@@ -16,7 +16,7 @@ from cellcount.methods.cellnet.network import ResidualUNet
 from cellcount.methods.cellnet.settings import FOLLOWING, FRESH, Settings
 from cellcount.methods.cellnet.targets import TARGETS, heatmap, peaks, volume
 from cellcount.metrics import match
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 GRID = np.stack(np.meshgrid(np.arange(10, 90, 12), np.arange(10, 110, 12), indexing="ij"), -1).reshape(-1, 2) * 1.0
 

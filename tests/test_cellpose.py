@@ -11,15 +11,15 @@ from scenes import DIAMETER
 from scenes import masks_scene as scene
 
 from cellcount import registry
+from cellcount.companion.studies.cellpose_failures import scale_error, silent_start
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import cellpose
-from cellcount.methods.cellpose.failures import scale_error, silent_start
 from cellcount.methods.cellpose.inference import Flows, segment
 from cellcount.methods.cellpose.settings import Settings
 from cellcount.methods.cellpose.training import training_tiles
 from cellcount.methods.cellpose.weights import load
 from cellcount.metrics import mask_outcomes, match, segmentation_counts, segmentation_scores
-from cellcount.nouns import Prediction, Sample
+from cellcount.types import Prediction, Sample
 
 TINY = {
     "widths": (8, 16, 32, 256),

@@ -13,7 +13,8 @@ from PIL import Image
 
 import cellcount
 from cellcount import cli, counting
-from cellcount.data import large, phantom
+from cellcount.data import phantom
+from cellcount.io import large
 from cellcount.methods.cellnet.inference import SHIPPED
 
 

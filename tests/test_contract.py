@@ -12,8 +12,8 @@ from cellcount.data import phantom
 from cellcount.errors import DataError, ParameterError
 from cellcount.methods import METHODS, base, prompts
 from cellcount.metrics import match
-from cellcount.nouns import Prediction
 from cellcount.tiling import tiled
+from cellcount.types import Prediction
 
 SHAPE, TILE, OVERLAP = (240, 290), 160, 48
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cellcount.data import folder, labelstudio, load
+from cellcount.data import folder, load
 from cellcount.errors import DataError
+from cellcount.io import labelstudio
 
 SHAPE = (40, 60)
 POINTS = {"a": [(3, 4), (20.25, 30.5), (39, 59)], "b": [(0, 0)], "c": []}

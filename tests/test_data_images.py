@@ -5,8 +5,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cellcount.data.images import read_image
 from cellcount.errors import DataError, ParameterError
+from cellcount.io.images import read_image
 
 SHAPE = (20, 30)
 

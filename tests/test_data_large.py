@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellcount.data import decoders, large
-from cellcount.data.images import read_image
-from cellcount.data.large import LargeImage, open_image
 from cellcount.errors import DataError, ParameterError
+from cellcount.io import decoders, large
+from cellcount.io.images import read_image
+from cellcount.io.large import LargeImage, open_image
 
 SHAPE = (150, 210)
 

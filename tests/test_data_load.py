@@ -6,7 +6,7 @@ import pytest
 from cellcount import data, registry
 from cellcount.data import thesis, valid, vgg
 from cellcount.errors import DataError, NotAvailableError, ParameterError
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 
 def sample(name, points=((5, 5), (5, 15)), split=""):

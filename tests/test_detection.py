@@ -11,7 +11,7 @@ from cellcount.methods.detection import boxes, checkpoints, loop
 from cellcount.methods.detection.inference import to_points
 from cellcount.methods.detection.settings import Common
 from cellcount.methods.detection.tiles import Tile, Tiles, turned
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 SMALL = Common(box=12.0, tile=64, least=4.0)
 

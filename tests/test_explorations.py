@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scenes import scene
 
+from cellcount.companion.studies import area, explorations, flasks
 from cellcount.methods import METHODS
-from cellcount.methods.foreground import flasks, foreground, masks
-from cellcount.nouns import Sample
-from cellcount.studies import area, explorations
+from cellcount.methods.foreground import foreground, kinds
+from cellcount.types import Sample
 
 
 def ramp(image, *, prompts=None, device="auto"):
@@ -20,7 +20,7 @@ def ramp(image, *, prompts=None, device="auto"):
 @pytest.fixture
 def field(monkeypatch):
     """64 x 96 px, of which the left half is foreground, with cells at known places."""
-    monkeypatch.setitem(masks.FOREGROUNDS, "ramp", masks.Foreground(f"{__name__}:ramp", threshold=0.5, shrink=0))
+    monkeypatch.setitem(kinds.FOREGROUNDS, "ramp", kinds.Foreground(f"{__name__}:ramp", threshold=0.5, shrink=0))
     image = np.zeros((64, 96), np.float32)
     image[:, :48] = 1
     points = np.float32([[3, 3], [5, 40], [40, 10], [50, 20], [60, 90]])

@@ -10,12 +10,12 @@ from cellcount.data.phantom.optics import phase_contrast
 from cellcount.data.phantom.specimen import disc
 from cellcount.errors import DataError, ParameterError
 from cellcount.methods import foreground as area
-from cellcount.methods.foreground import FOREGROUNDS, cut, foreground, masks
+from cellcount.methods.foreground import FOREGROUNDS, cut, foreground, kinds
 from cellcount.methods.foreground.restoration import restore, transfer
 from cellcount.methods.foreground.texture import deviation, relative_light
 from cellcount.metrics import by_density, covered, iou, overlap, windows
-from cellcount.nouns import Sample
 from cellcount.tiling import tiled
+from cellcount.types import Sample
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,8 @@ def test_any_function_can_join_and_gets_its_prompts(monkeypatch, tmp_path):
         yy, xx = np.indices(image.shape)
         return np.max([np.hypot(yy - y, xx - x) <= radius for y, x in prompts], axis=0).astype(np.float32)
 
-    monkeypatch.setitem(masks.FOREGROUNDS, "prompted", masks.Foreground("here:prompted", 0.5, 0, prompted=True))
-    monkeypatch.setattr(masks.importlib, "import_module", lambda name: type("here", (), {"prompted": prompted}))
+    monkeypatch.setitem(kinds.FOREGROUNDS, "prompted", kinds.Foreground("here:prompted", 0.5, 0, prompted=True))
+    monkeypatch.setattr(kinds.importlib, "import_module", lambda name: type("here", (), {"prompted": prompted}))
     image, points = np.zeros((64, 64), np.float32), np.float32([[20, 20], [40, 44]])
     mask = foreground(image, "prompted", prompts=points, device="cpu", radius=8, smallest=10)
     assert mask[20, 20] and mask[40, 44] and not mask[20, 44]

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcount import chapters, results
+from cellcount import results
+from cellcount.companion import kept, tables
+from cellcount.companion.runner.sources import chapters as pages
+from cellcount.companion.runner.sources import read, root
+from cellcount.companion.studies import diameter
+from cellcount.companion.studies.prompt_scores import prompt_scores
 from cellcount.methods.masks import from_boxes
-from cellcount.metrics import prompt_scores
-from cellcount.nouns import Prediction, Sample
-from cellcount.runner.sources import chapters as pages
-from cellcount.runner.sources import read, root
-from cellcount.studies import diameter
+from cellcount.types import Prediction, Sample
 
 
 @pytest.fixture
@@ -43,25 +44,25 @@ def test_kept_runs_are_found_by_chapter_data_and_part(kept_folder, sample):
     results.write(rows, kept_folder / "cellpose-phantom.csv")
     results.write(rows, kept_folder / "cellpose-thesis-masks.csv")
     results.write(rows, kept_folder / "cellposed-thesis.csv")
-    assert list(chapters.kept("cellpose")) == ["phantom"] and list(chapters.kept("cellpose", "masks")) == ["thesis"]
-    assert chapters.kept("cellpose")["phantom"].image.tolist() == rows.image.tolist()
-    assert chapters.kept("stardist") == {}
+    assert list(kept.rows("cellpose")) == ["phantom"] and list(kept.rows("cellpose", "masks")) == ["thesis"]
+    assert kept.rows("cellpose")["phantom"].image.tolist() == rows.image.tolist()
+    assert kept.rows("stardist") == {}
 
 
 def test_show_kept_shows_points_and_masks_or_says_how_to_make_them(kept_folder, sample, monkeypatch):
     shown = []
-    monkeypatch.setattr(chapters, "display", shown.append)
-    chapters.show_kept("cellpose", "Cellpose")
-    assert "runner keep cellpose --data phantom" in shown.pop().data
+    monkeypatch.setattr(kept, "display", shown.append)
+    kept.show("cellpose", "Cellpose")
+    assert "chapter keep cellpose --data phantom" in shown.pop().data
     answer = found(sample.points[:1], np.where(sample.labels == 1, 1, 0).astype(np.int32))
     for data in ("phantom", "thesis"):
         frame = results.rows(sample, answer, tolerances=[5], dataset=data)
-        results.write(frame, kept_folder / results.kept_name("cellpose", data))
+        results.write(frame, kept_folder / kept.file_name("cellpose", data))
     results.write(results.mask_rows(sample, answer, dataset="phantom"), kept_folder / "cellpose-phantom-masks.csv")
     story = {"method": "cellpose", "train": "1", "threads": 2, "device": "cpu", "seconds": 90.0}
     for data, on in (("phantom", "1"), ("thesis", "1 2 3")):
         results.write(pd.DataFrame([story | {"train": on}]), kept_folder / f"cellpose-{data}-training.csv")
-    chapters.show_kept("cellpose", "Cellpose")
+    kept.show("cellpose", "Cellpose")
     points, masks, training = shown
     assert training.body == [
         [data, "cellpose", on, "1.5", "2", "cpu"] for data, on in (("phantom", "1"), ("thesis", "3 fields"))
@@ -76,15 +77,16 @@ LISTED = re.findall(r"`([\w-]+\.csv)`", (root() / "results" / "README.md").read_
 
 
 def parts_read(page):
-    """What a chapter's calls of `kept` and `show_kept` find: parts, "" for its rows; and files that it names."""
+    """What a chapter's calls of `kept.rows` and `kept.show` find: parts, "" for its rows; and files that it names."""
     found = set()
     for cell in read(page).cells:
         for node in ast.walk(ast.parse(cell.source)) if cell.cell_type == "code" else ():
             if isinstance(node, ast.Constant) and str(node.value).endswith(".csv"):
                 found.add(Path(node.value).name)
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "kept":
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called == "kept.rows":
                 found.add(node.args[1].value if len(node.args) > 1 else "")
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "show_kept":
+            if called == "kept.show":
                 found |= {"", "masks", "training"}
     return found
 
@@ -101,18 +103,18 @@ def test_every_kept_file_is_one_that_a_chapter_reads():
 def test_prompt_scores_give_a_size_distribution_and_leave_out_what_nobody_knows(sample):
     masks = from_boxes((60, 60), [[10, 10, 20, 20], [30, 30, 50, 50]])
     row = {"method": "sam small", "type": "point"} | prompt_scores(masks, sample.points, labels=sample.labels)
-    frame = chapters.prompt_scores(pd.DataFrame([row, row | {"image": "other"}]))
+    frame = tables.prompt_scores(pd.DataFrame([row, row | {"image": "other"}]))
     assert frame["area (px)"].tolist() == ["250 (130–370)"] and "IoU with drawn boxes" not in frame
     assert frame["IoU with the cell"].tolist() == pytest.approx([(1 + 0.25) / 2])
     boxed = row | {"image": "boxed", "n_boxes": 2, "box_iou_sum": 1.5}  # one of two images has boxes
-    assert chapters.prompt_scores(pd.DataFrame([row, boxed]))["IoU with drawn boxes"].tolist() == [0.75]
+    assert tables.prompt_scores(pd.DataFrame([row, boxed]))["IoU with drawn boxes"].tolist() == [0.75]
 
 
 def test_backbone_scores_have_a_line_for_each_backbone(sample):
     masks = from_boxes((60, 60), [[10, 10, 20, 20], [30, 30, 50, 50]])
     scores = prompt_scores(masks, sample.points, labels=sample.labels)
     rows = [{"method": m, "type": kind} | scores for m in ("square", "sam small") for kind in ("point", "box")]
-    frame = chapters.backbone_scores(pd.DataFrame(rows))
+    frame = tables.backbone_scores(pd.DataFrame(rows))
     assert frame.backbone.tolist() == ["square", "sam small"]
     assert list(frame.columns) == ["backbone", "point", "point: on another", "box", "box: on another"]
     assert frame.box.tolist() == pytest.approx([0.625, 0.625]) and frame["point: on another"].tolist() == [0, 0]

@@ -1,4 +1,4 @@
-"""Mask R-CNN: training on a small scene, masks in bounded memory, COCO's weights, and the thesis' findings."""
+"""Mask R-CNN: training on a small scene, masks in bounded memory, COCO's weights, and the thesis' maskrcnn_findings."""
 
 from dataclasses import replace
 
@@ -7,15 +7,17 @@ import pytest
 import torch
 from test_detection import scene
 
-from cellcount import plots, registry
+from cellcount import registry
+from cellcount.companion import plots
+from cellcount.companion.studies import maskrcnn_findings
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import maskrcnn
 from cellcount.methods.detection.boxes import squares
-from cellcount.methods.maskrcnn import findings, inference, network
+from cellcount.methods.maskrcnn import inference, network
 from cellcount.methods.maskrcnn.settings import Settings, settings_from
 from cellcount.metrics import match
-from cellcount.nouns import Sample
 from cellcount.tiling import tiled
+from cellcount.types import Sample
 
 SMALL = {
     "preset": "light", "factor": 1, "box": 14.0, "least": 7.0, "tile": 64, "batch": 4, "channels": 32,
@@ -176,7 +178,7 @@ def test_without_the_weights_of_coco_it_says_so(bare):
 
 
 def test_other_bytes_under_the_name_of_the_weights_are_refused(bare, monkeypatch, tmp_path):
-    entry = registry.weights(network.COCO_NAME)
+    entry = registry.known_weights(network.COCO_NAME)
     monkeypatch.setenv("CELLCOUNT_DATA", str(tmp_path))
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / entry.filename).write_bytes(b"other")
@@ -211,7 +213,7 @@ def test_the_weights_of_coco_fit_and_see_gray_as_three_equal_colours(tmp_path):
 
 
 def test_one_argument_alone_lifts_the_limit():
-    rows = findings.limits(scene(0, shape=(192, 192)).image).set_index("changed")
+    rows = maskrcnn_findings.limits(scene(0, shape=(192, 192)).image).set_index("changed")
     fixed = rows[~rows.lifted].detections
     assert set(rows[rows.lifted].index) == {
         "model.roi_heads.detections_per_img = 500, afterwards", "box_detections_per_img = 500",
@@ -221,18 +223,18 @@ def test_one_argument_alone_lifts_the_limit():
 
 
 def test_pasted_masks_grow_with_their_number_and_painted_ones_hardly():
-    rows = findings.memory([20, 80], tile=256)
+    rows = maskrcnn_findings.memory([20, 80], tile=256)
     assert rows.pasted_mb.tolist() == pytest.approx((rows.detections * 256**2 * 4 / 1e6).tolist())
     assert rows.painted_mb.diff().iloc[1] < 0.02 * rows.pasted_mb.diff().iloc[1]
 
 
 def test_a_slice_that_starts_before_the_tile_is_empty():
-    masks = findings.sliced(np.float32([[-10, 5, 40, 55], [5, -1, 55, 49], [80, 80, 130, 130]]), (100, 100))
+    masks = maskrcnn_findings.sliced(np.float32([[-10, 5, 40, 55], [5, -1, 55, 49], [80, 80, 130, 130]]), (100, 100))
     assert masks.any(axis=(1, 2)).tolist() == [False, False, True]
 
 
 def test_smaller_tiles_cut_more_boxes_and_clipping_loses_none():
-    rows = findings.at_borders([scene(0, shape=(256, 256), n=60)], [64, 128, 256], side=14)
+    rows = maskrcnn_findings.at_borders([scene(0, shape=(256, 256), n=60)], [64, 128, 256], side=14)
     assert (rows.cells == 60).all()
     assert rows.cut.is_monotonic_decreasing and rows.cut.iloc[0] > 0.2
     assert (rows.clipped == 1).all()
@@ -245,7 +247,7 @@ def test_a_network_that_can_know_nothing_answers_with_the_share_it_was_shown(tmp
     """Points in noise: nothing tells cells from background."""
     rng = np.random.default_rng(0)
     noise = Sample("noise", rng.random((160, 160), np.float32), points=rng.uniform(5, 155, (40, 2)))
-    rows = findings.prior(
+    rows = maskrcnn_findings.prior(
         [noise], noise.image[:, ::-1].copy(), [0.0625, 0.25], folder=tmp_path, device="cpu",
         **SMALL | {"average": 0.0}, epoch_steps=20, learning_rate=1e-3,
     )  # fmt: skip
@@ -257,7 +259,7 @@ def test_a_network_that_can_know_nothing_answers_with_the_share_it_was_shown(tmp
 @pytest.mark.slow
 def test_smaller_tiles_lift_the_limit_too(weights):
     new = scene(9, shape=(256, 256), n=70)
-    rows, predictions = findings.tile_sizes(
+    rows, predictions = maskrcnn_findings.tile_sizes(
         new.image, [128, 256], [10, None], overlap=16, weights=weights, device="cpu"
     )
     found = rows.set_index(["tile", "limit"], drop=False).sort_index()
@@ -272,7 +274,7 @@ def test_smaller_tiles_lift_the_limit_too(weights):
 def test_the_figure_counts_the_boxes_that_slices_lose():
     sample = scene(0, shape=(128, 128), n=30)
     boxes = squares(sample.points, 20)
-    empty = ~findings.sliced(boxes, (128, 128)).any(axis=(1, 2))
+    empty = ~maskrcnn_findings.sliced(boxes, (128, 128)).any(axis=(1, 2))
     figure = plots.border_boxes(sample, side=20, tile=128)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert empty.any() and any(f"({empty.sum()})" in label for label in labels)

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from cellcount.data import phantom
 from cellcount.data.phantom.optics import APERTURE, RING_TRANSMISSION, phase_contrast, photograph
 from cellcount.errors import ParameterError
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 
 @pytest.fixture(scope="module")

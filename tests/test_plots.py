@@ -10,11 +10,12 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from cellcount import metrics, plots, results
+from cellcount import metrics, results
+from cellcount.companion import plots
+from cellcount.companion.plots import drawings, style, wrong_rules
+from cellcount.io.overlays import overlay
 from cellcount.metrics import match, near
-from cellcount.nouns import Prediction, Sample
-from cellcount.overlays import overlay
-from cellcount.plots import drawings, style, wrong_rules
+from cellcount.types import Prediction, Sample
 
 RNG = np.random.default_rng(0)
 
@@ -221,7 +222,7 @@ def test_rings_shrink_with_the_spacing_of_the_cells():
 
 def test_overlay_needs_neither_pandas_nor_matplotlib():
     code = (
-        "import sys, numpy as np; from cellcount.overlays import overlay; from cellcount.nouns import Prediction;"
+        "import sys, numpy as np; from cellcount.io.overlays import overlay; from cellcount.types import Prediction;"
         "overlay(np.zeros((50, 50), np.float32), Prediction([[1, 2]], [1], 1.0));"
         "print([name for name in ('pandas', 'seaborn', 'torch', 'matplotlib') if name in sys.modules])"
     )

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcount.data import likeness, phantom
+from cellcount.companion.plots import phantoms
+from cellcount.companion.studies import likeness
+from cellcount.data import phantom
 from cellcount.data.phantom.optics import phase_contrast, split_light
 from cellcount.data.phantom.specimen import disc
-from cellcount.nouns import Sample
-from cellcount.plots import phantoms
+from cellcount.types import Sample
 
 COMMITTED = Path(__file__).parent.parent / "results" / "phantom-likeness.csv"
 

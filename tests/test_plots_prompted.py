@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcount import plots
+from cellcount.companion import plots
 from cellcount.methods import prompts
 from cellcount.methods.masks import from_boxes
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 
 @pytest.fixture

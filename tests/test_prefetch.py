@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from cellcount.prefetch import prefetched
+from cellcount.io.prefetch import prefetched
 
 
 def test_results_come_in_order_and_errors_at_their_turn():

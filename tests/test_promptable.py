@@ -43,10 +43,10 @@ def test_what_cannot_run_says_so_in_a_tables_words():
 def test_weights_are_listed_with_size_licence_and_hash(capsys):
     assert cli.main(["weights", "list"]) == 0
     shown = capsys.readouterr().out
-    entry = registry.weights("sam-vit_b")
+    entry = registry.known_weights("sam-vit_b")
     line = next(line for line in shown.splitlines() if line.startswith("sam-vit_b:"))
     assert all(fact in line for fact in (registry.megabytes(entry.bytes), "Apache-2.0", entry.sha256))
-    assert registry.weights("sam-vit_b_lm").xxh128 in shown
+    assert registry.known_weights("sam-vit_b_lm").xxh128 in shown
 
 
 def test_weights_are_not_fetched_without_a_network(capsys):
@@ -63,7 +63,7 @@ def test_weights_that_are_here_are_found_and_not_fetched(tmp_path, monkeypatch, 
     path = tmp_path / "weights" / "sam_vit_b_01ec64.pth"
     path.parent.mkdir()
     path.write_bytes(b"numbers")
-    entry = replace(registry.weights("sam-vit_b"), sha256=registry.digest(path))
+    entry = replace(registry.known_weights("sam-vit_b"), sha256=registry.digest(path))
     monkeypatch.setitem(registry.WEIGHTS, "sam-vit_b", entry)
     assert cli.main(["weights", "fetch", "sam-vit_b"]) == 0
     assert capsys.readouterr().out.strip() == str(path)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from cellcount.companion.studies.prompt_scores import assigned, prompt_scores, prompt_summary
 from cellcount.data import phantom
 from cellcount.data.pseudo_masks import pseudo_masks
 from cellcount.errors import DataError, ParameterError
-from cellcount.methods import masks, prompts, watershed
-from cellcount.metrics import assigned, prompt_scores, prompt_summary
+from cellcount.methods import masks, prompted_watershed, prompts
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def iou(mask, truth):
 
 def test_negatives_hold_the_flood_back():
     image, cells, centres = touching()
-    alone = watershed.segment(image, prompts.point(centres), radius=26)
-    against = watershed.segment(image, prompts.neighbours(centres), radius=26)
+    alone = prompted_watershed.segment(image, prompts.point(centres), radius=26)
+    against = prompted_watershed.segment(image, prompts.neighbours(centres), radius=26)
     for i, cell in enumerate(cells):
         assert alone.full(i)[cells[1 - i]].mean() > 0.3 > 0.1 > against.full(i)[cells[1 - i]].mean()
         assert iou(against.full(i), cell) > iou(alone.full(i), cell)
@@ -42,13 +42,13 @@ def test_negatives_hold_the_flood_back():
 def test_a_box_says_how_far_in_both_directions():
     """Asymmetric boxes: wide and low, then narrow and high."""
     image = np.full((80, 80), 0.5, np.float32) + np.random.default_rng(0).normal(0, 0.05, (80, 80)).astype(np.float32)
-    found = watershed.segment(image, prompts.drawn([[30, 10, 40, 60], [10, 30, 60, 40]]))
+    found = prompted_watershed.segment(image, prompts.drawn([[30, 10, 40, 60], [10, 30, 60, 40]]))
     assert found.windows[0].tolist() == [30, 41, 10, 61] and found.windows[1].tolist() == [10, 61, 30, 41]
     assert found.areas[0] == pytest.approx(np.pi * 5 * 25, rel=0.15)
 
 
 def test_masks_end_at_the_radius_and_hold_their_point(field):
-    found = watershed.segment(field.image, prompts.point(field.points), radius=10)
+    found = prompted_watershed.segment(field.image, prompts.point(field.points), radius=10)
     for i, (y, x) in enumerate(field.points):
         pixels = np.argwhere(found.full(i))
         assert np.hypot(*(pixels - [y, x]).T).max() <= 10
@@ -58,33 +58,33 @@ def test_masks_end_at_the_radius_and_hold_their_point(field):
 
 def test_neighbours_as_negatives_are_much_like_flooding_from_all_clicks_at_once(field):
     together = masks.from_labels(pseudo_masks(field.image, field.points), len(field.points))
-    single = watershed.segment(field.image, prompts.neighbours(field.points))
+    single = prompted_watershed.segment(field.image, prompts.neighbours(field.points))
     shared = [iou(single.full(i), together.full(i)) for i in range(len(field.points))]
     assert np.median(shared) > 0.75
 
 
 def test_prompts_without_a_point_and_off_the_image_give_nothing():
     image = touching()[0]
-    assert watershed.segment(image, prompts.point([[500, 500]])).areas.tolist() == [0]
-    assert len(watershed.segment(image, prompts.point([]))) == 0
+    assert prompted_watershed.segment(image, prompts.point([[500, 500]])).areas.tolist() == [0]
+    assert len(prompted_watershed.segment(image, prompts.point([]))) == 0
     nothing = prompts.point([[30, 34]]).in_window((0, 9, 0, 9))
-    assert watershed.segment(image, nothing).areas.tolist() == [0]
+    assert prompted_watershed.segment(image, nothing).areas.tolist() == [0]
 
 
 def test_predict_resolves_overlaps():
     image, _, centres = touching()
-    prediction = watershed.predict(image, prompts=centres)
-    found = watershed.segment(image, prompts.point(centres))
+    prediction = prompted_watershed.predict(image, prompts=centres)
+    found = prompted_watershed.segment(image, prompts.point(centres))
     np.testing.assert_array_equal(prediction.labels, found.labels())
     assert prediction.count == 2 and prediction.meta["prompts"] == "point"
     with pytest.raises(ParameterError, match="prompts"):
-        watershed.predict(image)
+        prompted_watershed.predict(image)
     with pytest.raises(ParameterError, match="radius=0"):
-        watershed.predict(image, prompts=centres, radius=0)
+        prompted_watershed.predict(image, prompts=centres, radius=0)
     with pytest.raises(ParameterError, match="foreground"):
-        watershed.predict(image, prompts=prompts.foreground(centres, []))
+        prompted_watershed.predict(image, prompts=prompts.foreground(centres, []))
     with pytest.raises(DataError, match=r"\(H, W\)"):
-        watershed.predict(np.stack([image] * 3), prompts=centres)
+        prompted_watershed.predict(np.stack([image] * 3), prompts=centres)
 
 
 def test_scores_count_what_they_say():

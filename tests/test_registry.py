@@ -21,10 +21,10 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLCOUNT_CACHE", str(tmp_path / "cache"))
     digest = hashlib.sha256(CONTENT).hexdigest()
     known = registry.KnownFile("a/b.txt", digest, len(CONTENT), "http://127.0.0.1:9/b.txt")
-    toy = registry.Dataset("toy", {"a/b.txt": known}, "", "", "")
+    toy = registry.Dataset("toy", "", "", "", {"a/b.txt": known})
     monkeypatch.setitem(registry.DATASETS, "toy", toy)
-    monkeypatch.setattr(registry, "_probed", {})
-    monkeypatch.setattr(registry, "_verified", {})
+    monkeypatch.setattr(registry.fetch, "_probed", {})
+    monkeypatch.setattr(registry.fetch, "_verified", {})
     return tmp_path
 
 
@@ -35,10 +35,10 @@ def put(path, content=CONTENT):
 
 
 def test_entries_are_complete():
-    assert len(registry.dataset("thesis").files) == 34 + 7
-    assert len(registry.dataset("vgg-cells").files) == 400
+    assert len(registry.known_dataset("thesis").files) == 34 + 7
+    assert len(registry.known_dataset("vgg-cells").files) == 400
     for dataset in registry.DATASETS.values():
-        assert dataset.licence and dataset.citation and dataset.description
+        assert dataset.licence and dataset.description and bool(dataset.citation) == bool(dataset.files)
         for path, known in dataset.files.items():
             assert known.path == path and known.bytes > 0 and re.fullmatch("[0-9a-f]{64}", known.sha256)
             assert known.url is None or known.url.startswith("https://") and known.url.endswith(path.split("/")[-1])
@@ -49,7 +49,7 @@ def test_the_local_folder_comes_before_the_cache(places):
     cached = put(places / "cache" / "toy" / "a" / "b.txt")
     assert registry.find("toy", "a/b.txt") == cached
     local = put(places / "data" / "toy" / "a" / "b.txt")
-    assert registry.fetch("toy", "a/b.txt") == local
+    assert registry.fetch_file("toy", "a/b.txt") == local
     assert registry.missing("toy") == []
 
 
@@ -65,13 +65,15 @@ def test_a_damaged_file_of_the_cache_counts_as_missing(places):
     put(places / "cache" / "toy" / "a" / "b.txt", b"half")
     assert registry.find("toy", "a/b.txt") is None
     with pytest.raises(NotAvailableError):
-        registry.fetch("toy", "a/b.txt")
+        registry.fetch_file("toy", "a/b.txt")
 
 
 def test_a_file_is_hashed_once(places, monkeypatch):
     put(places / "data" / "toy" / "a" / "b.txt")
     calls = []
-    monkeypatch.setattr(registry, "sha256", lambda path: calls.append(path) or hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(
+        registry.fetch, "sha256", lambda path: calls.append(path) or hashlib.sha256(CONTENT).hexdigest()
+    )
     registry.find("toy", "a/b.txt")
     registry.find("toy", "a/b.txt")
     assert len(calls) == 1
@@ -86,7 +88,7 @@ def check_sentence(error, url_host):
 
 def test_offline_refused(places):
     with pytest.raises(NotAvailableError) as error:
-        registry.fetch("toy", "a/b.txt")
+        registry.fetch_file("toy", "a/b.txt")
     check_sentence(error, "127.0.0.1:9")
 
 
@@ -106,9 +108,9 @@ def test_offline_without_any_answer(places, monkeypatch):
         raise requests.Timeout
 
     monkeypatch.setattr(requests, "head", hang)
-    monkeypatch.setattr(registry, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(registry.fetch, "PROBE_SECONDS", 0.1)
     with pytest.raises(NotAvailableError) as error:
-        registry.fetch("toy", "a/b.txt")
+        registry.fetch_file("toy", "a/b.txt")
     check_sentence(error, "silent.invalid")
     with pytest.raises(NotAvailableError):
         registry.fetch_all("toy")
@@ -141,7 +143,7 @@ def server(places, monkeypatch):
 
 def test_fetching_fills_the_cache(server, places):
     put(server / "b.txt")
-    path = registry.fetch("toy", "a/b.txt")
+    path = registry.fetch_file("toy", "a/b.txt")
     assert path == places / "cache" / "toy" / "a" / "b.txt" and path.read_bytes() == CONTENT
     (server / "b.txt").unlink()
     assert registry.fetch_all("toy") == {"a/b.txt": path}
@@ -150,13 +152,13 @@ def test_fetching_fills_the_cache(server, places):
 def test_a_changed_origin_is_refused(server, places):
     put(server / "b.txt", b"changed")
     with pytest.raises(DataError, match="SHA-256"):
-        registry.fetch("toy", "a/b.txt")
+        registry.fetch_file("toy", "a/b.txt")
     assert not (places / "cache" / "toy" / "a" / "b.txt").exists()
 
 
 def test_an_origin_without_the_file_is_no_origin(server):
     with pytest.raises(NotAvailableError, match="404"):
-        registry.fetch("toy", "a/b.txt")
+        registry.fetch_file("toy", "a/b.txt")
 
 
 def test_weights_are_looked_for_in_three_places(places, monkeypatch):

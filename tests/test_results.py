@@ -7,7 +7,7 @@ import pytest
 from cellcount import results
 from cellcount.errors import DataError
 from cellcount.methods import blobs
-from cellcount.nouns import Prediction, Sample
+from cellcount.types import Prediction, Sample
 
 
 def example(name="field", seed=0):

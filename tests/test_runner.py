@@ -5,10 +5,10 @@ import json
 import nbformat
 import pytest
 
+from cellcount.cli import main
+from cellcount.companion.runner import keep, run_chapter
+from cellcount.companion.runner.sources import chapters, checked, defaults, find, overrides, read, slug
 from cellcount.errors import CellcountError, ParameterError
-from cellcount.runner import keep, run_chapter
-from cellcount.runner.__main__ import main
-from cellcount.runner.sources import chapters, checked, defaults, find, overrides, read, slug
 
 CHAPTER = """\
 # A chapter
@@ -25,12 +25,12 @@ sizes = [1, 2]
 
 ```{code-cell} ipython3
 import os, sys, random
-from cellcount import chapters
+from cellcount.companion import page
 
 sys.stderr.write("a " + "warning")
 print("cwd:", os.path.basename(os.getcwd()))
 print("number:", number)
-(chapters.run_dir() / "rows.csv").write_text(str(number))
+(page.run_dir() / "rows.csv").write_text(str(number))
 if number < 0:
     raise ValueError("no such number")
 object()
@@ -88,11 +88,11 @@ def test_a_failed_chapter_is_kept_beside_and_never_installed(book, capsys):
 
 def test_keep_copies_every_table_of_a_run_by_one_rule(book, capsys):
     source = book / "book" / "01-toy.md"
-    source.write_text(CHAPTER.replace("object()", '(chapters.run_dir() / "masks.csv").write_text("m")'))
+    source.write_text(CHAPTER.replace("object()", '(page.run_dir() / "masks.csv").write_text("m")'))
     stale = book / "build" / "results" / "phantom" / "01-toy" / "stale.csv"
     stale.parent.mkdir(parents=True)
     stale.touch()
-    assert main(["keep", "toy", "--data", "phantom", "--profile", "smoke", "-p", "number", "5"]) == 0
+    assert main(["chapter", "keep", "toy", "--data", "phantom", "--profile", "smoke", "-p", "number", "5"]) == 0
     assert sorted(path.name for path in (book / "results").iterdir()) == ["toy-phantom-masks.csv", "toy-phantom.csv"]
     assert (book / "results" / "toy-phantom.csv").read_text() == "5"
     assert str(book / "results" / "toy-phantom.csv") in capsys.readouterr().out

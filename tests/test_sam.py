@@ -324,7 +324,7 @@ def test_foreground_is_pasted_core_by_core(weights, monkeypatch):
 
 def test_the_foreground_feeds_the_baseline_in_both_polarities(image, weights, monkeypatch, tmp_path):
     from cellcount.methods import foreground
-    from cellcount.nouns import Sample
+    from cellcount.types import Sample
 
     signs, left = [], np.zeros(image.shape, bool)
     left[:, :50] = True
@@ -370,7 +370,7 @@ def test_bad_calls_are_refused(image, weights):
 
 @pytest.mark.parametrize("model", [name for name in sam.BACKBONES if name not in ("small",) and name[4] != "t"])
 def test_without_weights_it_says_so_and_asks_nobody(image, model, monkeypatch):
-    monkeypatch.setattr(registry, "unreachable", lambda url: pytest.fail("a request left"))
+    monkeypatch.setattr(registry.fetch, "unreachable", lambda url: pytest.fail("a request left"))
     state = sam.status(model)
     entry = backbones.entry(model)
     assert state.state == "needs weights"

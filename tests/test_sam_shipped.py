@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from cellcount.companion.studies.prompt_scores import prompt_scores, prompt_summary
 from cellcount.data import phantom
 from cellcount.methods import prompts, sam
 from cellcount.methods.promptable import promptable
 from cellcount.methods.sam.small import SHIPPED
-from cellcount.metrics import prompt_scores, prompt_summary
 
 
 def clicks_on(sample, seed):

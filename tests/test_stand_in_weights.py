@@ -16,7 +16,7 @@ import pytest
 import stand_ins
 
 from cellcount import registry, results
-from cellcount.runner.sources import root
+from cellcount.companion.runner.sources import root
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def run(project, weights, chapter, *parameters):
     out = weights.parent / "run" / f"{chapter}.ipynb"
     places = {"CELLCOUNT_DATA": weights.parent, "CELLCOUNT_CACHE": weights.parent / "cache", "PYTHONPATH": project}
     environment = os.environ | {name: str(path) for name, path in places.items()}
-    command = [sys.executable, "-m", "cellcount.runner", "run", chapter, "--data", "phantom", "--profile", "smoke"]
+    command = [sys.executable, "-m", "cellcount", "run", chapter, "--data", "phantom", "--profile", "smoke"]
     for name, value in parameters:
         command += ["-p", name, value]
     done = subprocess.run(
@@ -83,7 +83,7 @@ def test_sam_runs_in_both_chapters(project, weights):
     from segment_anything import sam_model_registry
 
     torch.manual_seed(0)
-    places = [weights / registry.weights(f"sam-{name}").filename for name in ("vit_b_lm", "vit_b")]
+    places = [weights / registry.known_weights(f"sam-{name}").filename for name in ("vit_b_lm", "vit_b")]
     torch.save(sam_model_registry["vit_b"]().state_dict(), places[0])
     text, rows = run(project, weights, "13-prompts", ("methods", "[square, small, vit_b_lm]"))
     assert set(rows.method) == {"square", "sam small", "sam vit_b_lm"}

@@ -18,9 +18,8 @@ ROOT = Path(cellcount.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # From left to right; a module imports from its own room and from those left of it.
 ROOMS = [
-    ("errors", "files", "prefetch"), ("nouns", "registry", "devices"), ("data",), ("tiling",), ("methods",),
-    ("metrics",), ("overlays",), ("counting",), ("results",), ("search",), ("studies",), ("plots",), ("chapters",),
-    ("runner",), ("cli",), ("__main__",),
+    ("errors", "files", "devices"), ("types",), ("registry",), ("io",), ("data",), ("metrics",), ("tiling",),
+    ("methods",), ("counting",), ("results",), ("companion",), ("cli",), ("__main__",),
 ]  # fmt: skip
 ARRAYS = re.compile(r"\b(image|images|points|true|predicted|labels|heat|mask|region|density)\b")
 SHAPE = re.compile(r"\([A-Z][A-Za-z0-9, *|/+-]*\)|list of Sample|Sample|Prediction|matplotlib|shape")

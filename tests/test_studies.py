@@ -11,12 +11,12 @@ from scenes import scene
 
 from cellcount import results
 from cellcount.cli import main
+from cellcount.companion.studies import design, label_faults, run_jobs
+from cellcount.companion.studies import vgg_draws as vgg_study
 from cellcount.data import phantom, vgg
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods.cellnet.network import build, load_imagenet
-from cellcount.nouns import Prediction
-from cellcount.studies import design, labels, run_jobs
-from cellcount.studies import vgg as vgg_study
+from cellcount.types import Prediction
 
 TINY = {"widths": [8, 8, 8], "crop": 32, "batch": 2, "steps": 3, "learning_rate": 1e-2}
 
@@ -65,25 +65,25 @@ def test_jobs_do_not_overwrite_another_file(tmp_path):
 def test_faults_are_what_they_say():
     field = phantom.load("train", fields=1, size=(256, 256))[0]
     n = len(field.points)
-    assert len(labels.faulty(field, "missing", 0.0, 0).points) == n
-    assert len(labels.faulty(field, "missing", 0.5, 0).points) == pytest.approx(n / 2, rel=0.3)
-    moved = labels.faulty(field, "off by", 4.0, 0).points - field.points
+    assert len(label_faults.faulty(field, "missing", 0.0, 0).points) == n
+    assert len(label_faults.faulty(field, "missing", 0.5, 0).points) == pytest.approx(n / 2, rel=0.3)
+    moved = label_faults.faulty(field, "off by", 4.0, 0).points - field.points
     assert moved.std() == pytest.approx(4, rel=0.2)
-    assert len(labels.faulty(field, "dead as live", 1.0, 0).points) == n + len(field.dead)
-    crowds = labels.faulty(field, "missing in crowds", 1.0, 0)
+    assert len(label_faults.faulty(field, "dead as live", 1.0, 0).points) == n + len(field.dead)
+    crowds = label_faults.faulty(field, "missing in crowds", 1.0, 0)
     assert 0.3 * n < len(crowds.points) < 0.7 * n
     with pytest.raises(ParameterError, match="lazy.*missing"):
-        labels.faulty(field, "lazy", 0.5, 0)
+        label_faults.faulty(field, "lazy", 0.5, 0)
 
 
 def test_label_study_has_both_rules_and_a_loss_against_full_clicks(tmp_path, small_fields):
     levels = {"missing": (0.0, 0.5), "off by": (4.0,)}
-    frame = labels.sweep(
+    frame = label_faults.sweep(
         out=tmp_path / "labels.csv", levels=levels, remedies=("none", "mended", "ignored"), fields=1, test_sets=1,
         device="cpu", **TINY | {"steps": 6},
     )  # fmt: skip
     assert len(frame) == 3 * 3 * 2 * 2  # levels, remedies, rules, readings
-    table = labels.table(frame)
+    table = label_faults.table(frame)
     assert len(table) == 18
     perfect = table[(table.level == 0) & (table.remedy == "none") & (table.rule == "fixed")]
     assert perfect.loss.tolist() == [0]
@@ -196,9 +196,9 @@ def test_imagenet_weights_fill_the_encoder():
 
 
 def test_imagenet_weights_that_are_missing_are_named(monkeypatch, tmp_path):
-    from cellcount import registry
+    from cellcount.registry import weights
 
-    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("CELLCOUNT_CACHE", str(tmp_path))
     network = build(encoder="tu-efficientnet_lite0", decoder="unet", widths=(8, 8, 8))
     with pytest.raises(NotAvailableError, match="efficientnet-lite0"):
@@ -206,20 +206,22 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch, tmp_path):
 
 
 def test_interval_study_counts_fields_that_nobody_trained_on(tmp_path):
+    from cellcount.companion.studies import interval_coverage
     from cellcount.methods import cellnet
-    from cellcount.studies import intervals
 
     train = phantom.load("train", fields=1, size=(128, 128))[0]
     weights = cellnet.fit([train], out=tmp_path / "w.safetensors", device="cpu", progress=False, **TINY)
     out = tmp_path / "intervals.csv"
-    frame = intervals.counted(weights, out=out, calibration=4, test=4, size=(96, 96), device="cpu", progress=False)
+    frame = interval_coverage.counted(
+        weights, out=out, calibration=4, test=4, size=(96, 96), device="cpu", progress=False
+    )
     assert frame.group.value_counts().to_dict() == {"calibration": 4, "test": 4, "sheets": 2}
-    table = intervals.table(frame, levels=(0.5, 0.6))
+    table = interval_coverage.table(frame, levels=(0.5, 0.6))
     assert (table.coverage.between(table.low, table.high)).all()
-    rule = intervals.rule_of(frame, 0.6)
+    rule = interval_coverage.rule_of(frame, 0.6)
     test = frame[frame.group == "test"]
     inside = [rule.interval(c)[0] <= n <= rule.interval(c)[1] for c, n in zip(test["count"], test.n_true, strict=True)]
     assert table[(table.group == "test") & (table.level == 0.6)].coverage.item() == np.mean(inside)
     seen = {tuple(f.points[0]) for group in ("calibration", "test") for f in
-            intervals.fields("mixed", 2, intervals.seed_of(group=group, seed=0), (96, 96))}  # fmt: skip
+            interval_coverage.fields("mixed", 2, interval_coverage.seed_of(group=group, seed=0), (96, 96))}  # fmt: skip
     assert len(seen) == 4

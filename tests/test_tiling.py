@@ -9,8 +9,8 @@ from scipy import ndimage
 from cellcount.errors import ParameterError
 from cellcount.methods import blobs
 from cellcount.metrics import match
-from cellcount.nouns import Prediction, visible
 from cellcount.tiling import SLACK, _Canvas, tiled, tiles
+from cellcount.types import Prediction, visible
 
 
 def discs(shape, centres, radius=6):
@@ -265,13 +265,15 @@ def test_cellpose_asks_its_size_model_once_for_all_tiles(monkeypatch):
 
 
 def test_of_two_answers_that_overlap_the_smaller_is_on_top_as_in_one_piece(scene):
-    from cellcount.methods import prompts, watershed
+    from cellcount.methods import prompted_watershed, prompts
 
     shape, centres = scene
     image = discs(shape, centres)
     asked = prompts.box(np.float32(centres), half=60.0)  # far over their neighbours, in the next tile too
-    whole = watershed.predict(image, prompts=asked)
-    parts = tiled(watershed.predict, tile=240, overlap=80, context=watershed.context)(image, prompts=asked)
+    whole = prompted_watershed.predict(image, prompts=asked)
+    parts = tiled(prompted_watershed.predict, tile=240, overlap=80, context=prompted_watershed.context)(
+        image, prompts=asked
+    )
     assert parts.count == np.isin(np.arange(1, len(centres) + 1), parts.labels).sum()
     assert abs(parts.count - whole.count) <= 0.1 * len(centres)
     assert (parts.labels == whole.labels).mean() > 0.8

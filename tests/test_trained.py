@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
+from cellcount.companion.trained import trained, trainings
 from cellcount.devices import cpu_threads
-from cellcount.methods.trained import trained, trainings
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 METHOD = """
 from pathlib import Path

@@ -16,8 +16,8 @@ from cellcount.methods.yolox import inference, network
 from cellcount.methods.yolox.settings import settings_from
 from cellcount.methods.yolox.training import tensors
 from cellcount.metrics import match
-from cellcount.nouns import Sample
 from cellcount.tiling import tiled
+from cellcount.types import Sample
 
 SMALL = {
     "preset": "light", "factor": 1, "box": 14.0, "least": 7.0, "tile": 64, "batch": 4, "width": 0.125, "epochs": 1,

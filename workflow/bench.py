@@ -26,8 +26,8 @@ import tifffile
 from PIL import Image
 from tqdm import tqdm
 
+from cellcount.companion.runner.sources import root
 from cellcount.results import commit, write
-from cellcount.runner.sources import root
 
 # part: repeats. The networks that take half a minute run twice.
 NETWORKS = {"peak": 5, "cellnet": 7, "published": 2, "cellpose": 2, "stardist": 3, "deepsea": 2, "matching": 3}
@@ -57,7 +57,7 @@ PHANTOM = "from cellcount.data import phantom; phantom.load()"
 STREAM = """
 import sys
 from cellcount.cli import main
-from cellcount.data import large
+from cellcount.io import large
 large.LARGE = min(large.LARGE, int(sys.argv[1]))
 sys.exit(main(sys.argv[2:]))
 """
@@ -102,7 +102,7 @@ def command(what, arguments, megapixels=np.nan, **environment):
 
 def count(images, out):
     """The arguments of `cellcount count`."""
-    return ["-m", "cellcount.cli", "count", images, "--device", "cpu", "--out", out]
+    return ["-m", "cellcount", "count", images, "--device", "cpu", "--out", out]
 
 
 def stream(field, folder, sides):

@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 
+from cellcount.companion.plots.style import DPI, WIDTH, mark, new_figure, scale_bar, show, styled
 from cellcount.data import phantom
 from cellcount.files import replacing
 from cellcount.methods import cellnet
-from cellcount.plots.style import DPI, WIDTH, mark, new_figure, scale_bar, show, styled
 
 SIDE = 320  # px
 

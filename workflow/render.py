@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from cellcount.companion.runner.sources import chapters, root
 from cellcount.errors import CellcountError, NotAvailableError
-from cellcount.runner.sources import chapters, root
 
 PDF = "cellcount.pdf"
 DEBIAN = (Path(__file__).parent / "debian.txt").read_text().split()  # without recommended packages: 119 MB

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from cellcount.companion.runner.sources import root
 from cellcount.data.phantom import simulate
 from cellcount.data.phantom.cache import cached
 from cellcount.methods import cellnet
-from cellcount.runner.sources import root
 
 FIELDS = 96
 SEEDS = 60_000  # of the first field; the default set has its own below 4000

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from cellcount.data import phantom
-from cellcount.data.images import read_image
 from cellcount.devices import choose_device
+from cellcount.io.images import read_image
 from cellcount.methods.cellnet.checkpoint import SHIPPED
 from cellcount.methods.cellnet.pixels import to_full
 from cellcount.methods.cellnet.targets import peaks

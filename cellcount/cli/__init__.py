@@ -9,19 +9,27 @@ from typing import Any
 
 from cellcount.errors import CellcountError, needing
 
-# verb: its module, with `add_arguments` and `run`, and what it does
+# verb: its module, with `add_arguments` (or another name) and `run`, and what it does
 VERBS = {
     "count": ("cli.count", "count the cells of images with weights that are at hand"),
     "train": ("cli.train", "train CellNet, or another method, on annotated images"),
     "export": ("cli.export", "write CellNet's weights as one ONNX file, which counts without torch"),
-    "run": ("runner.__main__", "run a chapter of the book on any dataset"),
+    "run": ("cli.chapter:add_run", "run a chapter of the book on any data set"),
+    "chapter": ("cli.chapter", "run, list and keep chapters of the book"),
     "bench": ("cli.bench", "compute a benchmark or a controlled experiment, training many times"),
     "data": ("cli.data", "check, import, fetch and list datasets"),
     "weights": ("cli.weights", "list and fetch the weights of other people's networks"),
     "methods": ("cli.methods", "list every method and whether it can run here"),
     "doctor": ("cli.doctor", "say what this machine has, and what a build here would compute"),
 }
-EXTRAS = {"run": "book", "bench": "train", "data": "data", "train": "train", "export": "train"}  # what a verb may lack
+EXTRAS = {
+    "run": "book",
+    "chapter": "book",
+    "bench": "train",
+    "data": "data",
+    "train": "train",
+    "export": "train",
+}  # what a verb may lack
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong call, 3 data cannot be used, 4 something must be fetched first"
 
 
@@ -69,7 +77,8 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     for name, (home, summary) in VERBS.items():
         added = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == chosen:
+            home, _, adder = home.partition(":")
             module = importlib.import_module(f"cellcount.{home}")
             added.set_defaults(action=getattr(module, "run", None))  # where there are verbs below, each sets its own
-            module.add_arguments(added)
+            getattr(module, adder or "add_arguments")(added)
     return parser

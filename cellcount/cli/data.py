@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from cellcount.data.folder import check
-    from cellcount.data.problems import errors
     from cellcount.errors import DataError
+    from cellcount.io.problems import errors
 
     problems = check(arguments.folder)
     for problem in problems:
@@ -50,7 +50,7 @@ def _import(arguments: argparse.Namespace) -> None:
 def _fetch(arguments: argparse.Namespace) -> None:
     from cellcount import registry
 
-    dataset = registry.dataset(arguments.name)
+    dataset = registry.known_dataset(arguments.name)
     print(f"{dataset.name}: {dataset.description}; licence: {dataset.licence}", file=sys.stderr)
     paths = registry.fetch_all(arguments.name)
     print(f"{len(paths)} files are here, all with the right SHA-256")

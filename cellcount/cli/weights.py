@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _fetch(arguments: argparse.Namespace) -> None:
     from cellcount import registry
 
-    entries = [registry.weights(name) for name in arguments.name]  # a misspelt name stops before the first download
+    entries = [
+        registry.known_weights(name) for name in arguments.name
+    ]  # a misspelt name stops before the first download
     for entry in entries:
         print(_described(entry), file=sys.stderr)
         print(registry.fetch_weights(entry.name))

@@ -1,14 +1,17 @@
 """All data comes through here: `load` gives a list of `Sample` of any data set."""
 
+import importlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cellcount import registry
 from cellcount.errors import DataError, ParameterError, needing
-from cellcount.nouns import Sample
+from cellcount.registry import DATASETS
+from cellcount.types import Sample
 
-NAMES = ("auto", "phantom", "thesis", "vgg-cells")
+NAMES = ("auto", *DATASETS)
 MAX_FOLDS = 5
 
 
@@ -40,22 +43,12 @@ def load(dataset: Path | str = "auto", *, split: str | None = None, **options: A
         raise ParameterError(f"split={split!r} is unknown; use train, validation, test or None.")
     name, _ = resolve(dataset)
     with needing("data", f"Loading {name}"):
-        if name == "phantom":
-            from cellcount.data import phantom
-
-            return phantom.load(split=split, **options)
-        if name == "thesis":
-            from cellcount.data import thesis
-
-            samples = thesis.load(**options)
-        elif name == "vgg-cells":
-            from cellcount.data import vgg
-
-            samples = vgg.load(**options)
-        else:
-            from cellcount.data.folder import load_folder
-
-            samples = load_folder(name, **options)
+        loader = (
+            _module(name).load if name in DATASETS else importlib.import_module("cellcount.data.folder").load_folder
+        )
+        if "split" in inspect.signature(loader).parameters:
+            return list(loader(split=split, **options))
+        samples: list[Sample] = loader(**options) if name in DATASETS else loader(name, **options)
     if split is None:
         return samples
     chosen = [sample for sample in samples if sample.split == split]
@@ -94,15 +87,12 @@ def resolve(dataset: Path | str = "auto") -> tuple[str, str]:
 
 def missing(dataset: str) -> list[str]:
     """Sentences on what a data set has upstream and lacks on this machine; [] if nothing, or if nothing is fetched."""
-    if dataset == "thesis":
-        from cellcount.data import thesis
+    lacking = getattr(_module(dataset), "missing", None) if dataset in DATASETS else None
+    return lacking() if lacking else []
 
-        return thesis.missing()
-    if dataset == "vgg-cells":
-        from cellcount.data import vgg
 
-        return vgg.missing()
-    return []
+def _module(name: str) -> Any:
+    return importlib.import_module(f"cellcount.data.{DATASETS[name].module}")
 
 
 def folds(samples: Sequence[Sample]) -> list[tuple[list[Sample], list[Sample]]]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellcount.data.annotations import Annotation, role
-from cellcount.data.settings import NAME as SETTINGS
+from cellcount.data.dataset_toml import NAME as SETTINGS
+from cellcount.io.points import Annotation, role
 
 if TYPE_CHECKING:
     from cellcount.data.survey import Survey

@@ -1,7 +1,7 @@
 """A folder of the user's as a data set: images, in it or in images/, and their annotation.
 
 One annotation file, or several that do not contradict each other: a Label Studio JSON export, CSV, COCO key points,
-or dot images. An optional `dataset.toml` says what files cannot (see `cellcount.data.settings`).
+or dot images. An optional `dataset.toml` says what files cannot (see `cellcount.data.dataset_toml`).
 """
 
 import logging
@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcount.data import images, settings, tables
-from cellcount.data.annotations import Mark, positions
-from cellcount.data.problems import Problem, errors, raise_errors
+from cellcount.data import dataset_toml
 from cellcount.data.survey import Survey, natural, survey
 from cellcount.data.valid import valid_region
 from cellcount.errors import DataError
 from cellcount.files import sha256
-from cellcount.nouns import Sample
+from cellcount.io import images, tables
+from cellcount.io.points import Mark, positions
+from cellcount.io.problems import Problem, errors, raise_errors
+from cellcount.types import Sample
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def load_folder(folder: Path | str, channel: str | None = None) -> list[Sample]:
     ----------
     folder : path
     channel : str or None
-        Overrides the channel of `dataset.toml`; see `cellcount.data.images.read_image`.
+        Overrides the channel of `dataset.toml`; see `cellcount.io.images.read_image`.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def import_folder(source: Path | str, target: Path | str, link: bool = False) ->
         tables.write(building / "points.csv", tables.POINTS, points)
         if boxes:
             tables.write(building / "boxes.csv", tables.BOXES, boxes)
-        settings.write(building / settings.NAME, found.settings)
+        dataset_toml.write(building / dataset_toml.NAME, found.settings)
         building.chmod(0o755)  # mkdtemp gives 0700
         os.replace(building, target)  # an empty folder may be replaced
     finally:
@@ -123,7 +124,7 @@ def _sample(stem: str, found: Survey, channel: str | None) -> Sample:
     marks, boxed, looked = _marks(stem, found)
     live, dead = positions(marks, "live", labels), positions(marks, "dead", labels)
     boxes = positions(boxed, "live", labels, 4)
-    sparse = wanted.annotation == settings.SPARSE and looked
+    sparse = wanted.annotation == dataset_toml.SPARSE and looked
     return Sample(
         name=stem,
         image=image,

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from cellcount.data.valid import background
 from cellcount.errors import ParameterError
-from cellcount.nouns import as_points
+from cellcount.types import as_points
 
 VARIANTS = ("weighted", "watershed", "square")
 SEED_RADIUS = 3.0  # px: a click is meant for the cell around it, not for the one grain of texture that it hits

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cellcount.data import coco, dots, labelstudio, settings, tables
-from cellcount.data.annotations import Annotation, Reader
+from cellcount.data import dataset_toml
 from cellcount.data.crosschecks import check_image
-from cellcount.data.images import SUFFIXES, decode, flat_channel
-from cellcount.data.problems import Problem
-from cellcount.data.settings import Settings
+from cellcount.data.dataset_toml import Settings
+from cellcount.io import coco, dots, labelstudio, tables
+from cellcount.io.images import SUFFIXES, decode, flat_channel
+from cellcount.io.points import Annotation, Reader
+from cellcount.io.problems import Problem
 
 FOREIGN_IMAGES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi", ".gif", ".webp", ".heic", ".jp2", ".dcm", ".npy")
 FOREIGN_ANNOTATIONS = (".xls", ".xlsx", ".ods", ".tsv", ".xml", ".roi", ".ndjson", ".jsonl")
@@ -54,7 +55,7 @@ def survey(folder: Path | str) -> Survey:
         found.problem("folder-empty", folder, "", "The folder is empty.", todo)
         return found
     dotted = _images(folder, files, found)
-    found.settings, problems = settings.read(folder / settings.NAME, set(found.images))
+    found.settings, problems = dataset_toml.read(folder / dataset_toml.NAME, set(found.images))
     found.problems += problems
     for stem, path in found.images.items():
         _look(stem, path, found)
@@ -125,7 +126,7 @@ def _look(stem: str, path: Path, found: Survey) -> None:
     found.sizes[stem] = (height, width)
     sentence = flat_channel(pixels, found.settings.channel)
     if sentence:
-        todo = f"Choose another one with channel in {settings.NAME}."
+        todo = f"Choose another one with channel in {dataset_toml.NAME}."
         found.problem("channel-flat", path.name, "", sentence, todo, "warning")
 
 

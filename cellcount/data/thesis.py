@@ -14,13 +14,13 @@ from dataclasses import replace
 import numpy as np
 
 from cellcount import registry
-from cellcount.data import labelstudio
-from cellcount.data.annotations import Annotation, positions
-from cellcount.data.images import read_image
-from cellcount.data.problems import raise_errors
 from cellcount.data.valid import valid_region
 from cellcount.errors import NotAvailableError, ParameterError
-from cellcount.nouns import Sample
+from cellcount.io import labelstudio
+from cellcount.io.images import read_image
+from cellcount.io.points import Annotation, positions
+from cellcount.io.problems import raise_errors
+from cellcount.types import Sample
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def load(names: Iterable[str] | None = None, *, annotated: bool = True, channel:
     annotated : bool
         Without `names`: only fields with points (the default), or all fields on this machine (34 are 430 MB of
         float32; `iterate` gives them one at a time).
-    channel : see `cellcount.data.images.read_image`
+    channel : see `cellcount.io.images.read_image`
 
     Returns
     -------
@@ -130,7 +130,7 @@ def _wanted(names: Iterable[str] | None, annotated: bool) -> Sequence[str]:
         here = list(paths)
     for name in set(paths) - set(here):
         try:
-            registry.fetch(NAME, paths[name])
+            registry.fetch_file(NAME, paths[name])
             here.append(name)
         except NotAvailableError as error:
             log.warning("%s", error)
@@ -156,20 +156,20 @@ def _points_path() -> str:
 
 def _marks(path: str) -> dict[str, Annotation]:
     """{image name: Annotation} of one of the annotation files."""
-    annotations, problems = labelstudio.read(registry.fetch(NAME, path))
+    annotations, problems = labelstudio.read(registry.fetch_file(NAME, path))
     raise_errors(problems)
     return {labelstudio.UPLOAD_PREFIX.sub("", a.image).rsplit(".", 1)[0]: a for a in annotations}
 
 
 def _table() -> dict[str, dict[str, str]]:
     """{image name: row of data.csv}, which is a table in columns separated by blanks."""
-    header, *rows = registry.fetch(NAME, "data.csv").read_text("utf-8").split("\n")
+    header, *rows = registry.fetch_file(NAME, "data.csv").read_text("utf-8").split("\n")
     return {row.split()[0]: dict(zip(header.split(), row.split(), strict=True)) for row in rows if row.split()}
 
 
 def _sample(name: str, channel: str, table: Mapping[str, Mapping[str, str]], annotation: Annotation | None) -> Sample:
     path = f"images/{name}.jpg"
-    source = registry.fetch(NAME, path)
+    source = registry.fetch_file(NAME, path)
     image = read_image(source, channel)
     row = table[name]
     meta = {

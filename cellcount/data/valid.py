@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from cellcount.nouns import as_points
+from cellcount.types import as_points
 
 SIGMA = 4.0  # px: a window of about 16 px, half a cell's width, follows its outline and averages its texture
 SEPARATION = 4.0  # between 1.9, the most seen on a full field of the thesis, and 7.7, the least on one with gaps

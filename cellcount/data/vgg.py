@@ -8,13 +8,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cellcount import registry
-from cellcount.data import dots
-from cellcount.data.annotations import positions
-from cellcount.data.images import read_image
-from cellcount.data.problems import raise_errors
 from cellcount.errors import DataError, ParameterError
 from cellcount.files import sha256
-from cellcount.nouns import Sample
+from cellcount.io import dots
+from cellcount.io.images import read_image
+from cellcount.io.points import positions
+from cellcount.io.problems import raise_errors
+from cellcount.types import Sample
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def load(
     folder : path or None
         Where NNNcell.png and NNNdots.png lie, instead of the registered place; they are not compared with the
         registered files. Without `names`, all that are there.
-    channel : see `cellcount.data.images.read_image`; blue by default, since the cells are drawn in it
+    channel : see `cellcount.io.images.read_image`; blue by default, since the cells are drawn in it
 
     Returns
     -------
@@ -58,7 +58,9 @@ def load(
         for sentence in missing():
             log.info("%s", sentence)
     _check(names)
-    files = [(registry.fetch(NAME, f"{name}cell.png"), registry.fetch(NAME, f"{name}dots.png")) for name in names]
+    files = [
+        (registry.fetch_file(NAME, f"{name}cell.png"), registry.fetch_file(NAME, f"{name}dots.png")) for name in names
+    ]
     return [_sample(name, *pair, channel) for name, pair in zip(names, files, strict=True)]
 
 

@@ -49,6 +49,6 @@ METHODS = Methods(
         "maskrcnn": "cellcount.methods.maskrcnn",
         "yolox": "cellcount.methods.yolox",
         "sam": "cellcount.methods.sam",
-        "prompted-watershed": "cellcount.methods.watershed",
+        "prompted-watershed": "cellcount.methods.prompted_watershed",
     }
 )

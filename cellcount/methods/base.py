@@ -11,10 +11,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar, Union, get_args,
 
 import numpy as np
 
-from cellcount.errors import DataError, ParameterError, needing
+from cellcount.errors import SMALLEST_EXTRA, DataError, ParameterError, install, needing
 from cellcount.methods.prompts import Prompts
-from cellcount.methods.status import Status
-from cellcount.nouns import Prediction, as_points
+from cellcount.types import Prediction, as_points
 
 CONTEXT = ("exposure", "contrast", "pixels")  # what `context` tells of a whole image; not named to users
 PARTS = ("device", "progress", "out")  # arguments of every call, which are no parameters of a method
@@ -22,6 +21,21 @@ HINTS = {
     "weights": "a file written by `cellcount train`",
     "prompts": "points, or what `cellcount.methods.prompts` makes",
 }
+
+
+class Status(NamedTuple):
+    """`state` is "ready", "needs weights" or "needs package"; `detail` says which, how large, and where to put it."""
+
+    state: str
+    detail: str
+
+
+def ready(detail: str, *packages: str) -> Status:
+    """Ready, where these packages are installed; else "needs package", with the command that installs them."""
+    lacking = [name for name in packages if find_spec(name) is None]
+    if lacking:
+        return Status("needs package", f"{', '.join(lacking)}: {install(SMALLEST_EXTRA.get(lacking[0], 'methods'))}")
+    return Status("ready", detail)
 
 
 class Method(Protocol):

@@ -14,9 +14,8 @@ from scipy import ndimage
 from cellcount import registry
 from cellcount.devices import choose_device
 from cellcount.errors import DataError, NotAvailableError, ParameterError, install
-from cellcount.methods.base import predicts, sampled
-from cellcount.methods.status import Status
-from cellcount.nouns import Prediction
+from cellcount.methods.base import Status, predicts, sampled
+from cellcount.types import Prediction
 
 SMALLEST = 20  # px of the scaled image; smaller specks are removed, as in the package
 STRIDE = 4  # px that the network's coarsest pixel spans
@@ -92,7 +91,7 @@ def predict(
         labels=labels,
         meta={
             "method": "deepsea",
-            "weights_sha256": registry.weights("deepsea").sha256,
+            "weights_sha256": registry.known_weights("deepsea").sha256,
             "device": str(device),
             "scale": scale,
         },

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellcount.errors import ParameterError
-from cellcount.methods import sam, watershed
+from cellcount.methods import prompted_watershed, sam
 from cellcount.methods.masks import Masks, from_boxes
 from cellcount.methods.prompts import Prompts, box
 
@@ -40,7 +40,7 @@ class Promptable(NamedTuple):
         if self.name == SQUARE:
             return lambda prompts: from_boxes(image.shape, box(prompts.centres, SIDE / 2).boxes)
         if self.name == WATERSHED:
-            return lambda prompts: watershed.segment(image, prompts)
+            return lambda prompts: prompted_watershed.segment(image, prompts)
         return sam.Session(image, model=self.model, **settings).segment
 
 

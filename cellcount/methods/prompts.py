@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cellcount.errors import ParameterError
-from cellcount.nouns import as_points
+from cellcount.types import as_points
 
 WANTED, UNWANTED, NO_POINT = 1, -1, 0  # signs of a point; NO_POINT fills rows that have fewer points than others
 CROSS_RADIUS = 12.0  # px, the thesis'

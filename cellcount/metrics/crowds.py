@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from cellcount.metrics.matching import Matching
 from cellcount.metrics.scores import pooled
-from cellcount.nouns import as_points
+from cellcount.types import as_points
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
 from cellcount.errors import ParameterError
-from cellcount.nouns import as_points
+from cellcount.types import as_points
 
 NEAR_PX = 26.0  # about one cell's spacing on the thesis images, and the radius of the published CellNet's loss
 

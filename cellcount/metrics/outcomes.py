@@ -6,7 +6,7 @@ import numpy as np
 
 from cellcount.errors import DataError
 from cellcount.metrics.matching import match
-from cellcount.nouns import Prediction, Sample
+from cellcount.types import Prediction, Sample
 
 
 class Outcomes(NamedTuple):

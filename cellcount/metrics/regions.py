@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cellcount.errors import DataError, ParameterError
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 
 def overlap(true: ArrayLike, predicted: ArrayLike) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from cellcount.errors import ParameterError
 from cellcount.metrics.matching import match
 from cellcount.metrics.scores import pooled
-from cellcount.nouns import Prediction, Sample
+from cellcount.types import Prediction, Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from cellcount.data.phantom.optics import phase_contrast, photograph
 from cellcount.data.phantom.specimen import add_debris, cell_phase, out_of_focus
 from cellcount.data.phantom.statistics import describe, intensity_histogram, radial_power_spectrum
 from cellcount.errors import ParameterError, needing
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 __all__ = ["annotate", "describe", "intensity_histogram", "load", "radial_power_spectrum", "simulate"]
 

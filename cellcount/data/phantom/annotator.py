@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cellcount.errors import ParameterError
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 
 def annotate(

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from cellcount.files import replacing
-from cellcount.nouns import Sample
 from cellcount.registry import cache_root
+from cellcount.types import Sample
 
 log = logging.getLogger(__name__)
 ARRAYS = ("points", "valid", "labels", "dead")

@@ -6,7 +6,7 @@ from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
 
 from cellcount.data.valid import background
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 

@@ -9,10 +9,10 @@ from typing import Any
 import lazy_loader
 
 from cellcount.errors import needing
+from cellcount.methods.base import Status
 from cellcount.methods.cellnet.export import export
 from cellcount.methods.cellnet.inference import SHIPPED, about, context, predict, predict_batch
 from cellcount.methods.cellnet.settings import Settings
-from cellcount.methods.status import Status
 
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"]})
 __all__ += ["Settings", "about", "context", "export", "predict", "predict_batch", "status"]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from cellcount.methods.cellnet.pixels import prepared, shrink, to_full, to_small
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import TARGETS
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 
 class Crops:

@@ -16,7 +16,7 @@ from cellcount.methods.cellnet.checkpoint import PHANTOM, SHIPPED, about, digest
 from cellcount.methods.cellnet.pixels import brightness_and_contrast, to_full
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import peaks, volume
-from cellcount.nouns import Prediction
+from cellcount.types import Prediction
 
 __all__ = ["PHANTOM", "SHIPPED", "about", "context", "predict", "predict_batch"]
 

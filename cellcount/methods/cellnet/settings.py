@@ -9,7 +9,7 @@ import numpy as np
 from cellcount.errors import ParameterError
 from cellcount.methods import base
 from cellcount.methods.cellnet.targets import TARGETS
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 FORMAT = "cellcount-cellnet-2"  # of the weights file
 ONNX_FORMAT = "cellcount-cellnet-onnx-1"  # of what `export` makes of it

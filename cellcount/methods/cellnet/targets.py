@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cellcount.nouns import as_points
+from cellcount.types import as_points
 
 
 def heatmap(points: np.ndarray, shape: tuple[int, int], sigma: float) -> np.ndarray:

@@ -25,7 +25,7 @@ from cellcount.methods.cellnet.pixels import to_small
 from cellcount.methods.cellnet.settings import FOLLOWING, FORMAT, FRESH, settings_from
 from cellcount.methods.cellnet.targets import volume
 from cellcount.methods.cellnet.torch_engine import read_weights, run
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 
 def fit(

@@ -11,11 +11,11 @@ import lazy_loader
 
 from cellcount import registry
 from cellcount.errors import CellcountError, install
+from cellcount.methods.base import Status
 from cellcount.methods.cellpose.inference import context, estimate_diameter, flow, predict, segment
 from cellcount.methods.cellpose.settings import NAMES, Settings
 from cellcount.methods.cellpose.sweep import sweep
 from cellcount.methods.cellpose.weights import find, read
-from cellcount.methods.status import Status
 
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"]})
 __all__ += [
@@ -47,6 +47,6 @@ def status(weights: str | None = None) -> Status:
         else:
             detail = f"weights {name}" if size else f"weights {name}, without size model: give a diameter"
             return Status("ready", detail)
-    total = registry.megabytes(registry.weights(f"cellpose-{weights or 'cyto3'}").bytes)
+    total = registry.megabytes(registry.known_weights(f"cellpose-{weights or 'cyto3'}").bytes)
     detail = lacking[0] if weights else f"{', '.join(NAMES)} ({total} each), or your own by `fit`. {lacking[0]}"
     return Status("needs weights", detail)

@@ -14,7 +14,7 @@ from cellcount.devices import choose_device
 from cellcount.errors import DataError, ParameterError
 from cellcount.methods.base import middle, predicts, sampled
 from cellcount.methods.cellpose.weights import Loaded, load
-from cellcount.nouns import Prediction
+from cellcount.types import Prediction
 
 OFF = {"normalize": False}  # a dict: given False, the library would change its own defaults for good
 GRAY = [0, 0]  # channels: gray, and no nuclear stain

@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cellcount.methods.cellpose.inference import MASK_SIZE, as_prediction, flow, quiet
-from cellcount.nouns import Prediction
+from cellcount.types import Prediction
 
 
 def sweep(

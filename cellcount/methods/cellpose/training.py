@@ -17,8 +17,8 @@ from cellcount.errors import DISTRIBUTION, DataError
 from cellcount.methods.cellpose.inference import OFF, normalised
 from cellcount.methods.cellpose.settings import Settings, settings_from
 from cellcount.methods.cellpose.weights import load, new_model, save
-from cellcount.nouns import Sample
 from cellcount.tiling import tiles
+from cellcount.types import Sample
 
 LEAST_MASKS = 5  # of a tile; the library's own limit
 NEVER = 10**9  # epochs between two files of the library's own

@@ -70,7 +70,7 @@ def find(name: str) -> tuple[Path, Path | None]:
     """Verified paths of the library's network and size model (None if only that is missing); raises as `load` does."""
     network = registry.find_weights(f"cellpose-{name}")
     if network is None:
-        size = registry.megabytes(registry.weights(f"cellpose-{name}").bytes)
+        size = registry.megabytes(registry.known_weights(f"cellpose-{name}").bytes)
         ways = registry.ways_to_weights(f"cellpose-{name}")
         raise NotAvailableError(f"Not on this machine: Cellpose's weights {name} ({size}). To get them, {ways}.")
     return network, registry.find_weights(f"cellpose-{name}-size")

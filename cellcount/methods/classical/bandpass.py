@@ -3,10 +3,9 @@
 import numpy as np
 
 from cellcount.errors import ParameterError
-from cellcount.methods.base import predicts
+from cellcount.methods.base import Status, predicts, ready
 from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive
-from cellcount.methods.status import Status, ready
-from cellcount.nouns import Prediction
+from cellcount.types import Prediction
 
 __all__ = ["answer", "context", "predict", "status"]
 

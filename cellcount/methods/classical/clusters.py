@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from cellcount.methods.base import middle, predicts
+from cellcount.methods.base import Status, middle, predicts, ready
 from cellcount.methods.classical.maps import as_prediction, positive
-from cellcount.methods.status import Status, ready
-from cellcount.nouns import Prediction
+from cellcount.types import Prediction
 
 __all__ = ["answer", "context", "predict", "segment", "status"]
 

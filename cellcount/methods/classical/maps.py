@@ -6,9 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from cellcount.errors import ParameterError
-from cellcount.methods.base import sampled
-from cellcount.methods.status import Status
-from cellcount.nouns import Prediction
+from cellcount.methods.base import Status, sampled
+from cellcount.types import Prediction
 
 
 def positive(method: str, **numbers: float) -> None:

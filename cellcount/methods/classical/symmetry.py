@@ -5,7 +5,7 @@ from scipy import fft, ndimage
 
 from cellcount.methods.base import predicts
 from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive, status
-from cellcount.nouns import Prediction
+from cellcount.types import Prediction
 
 __all__ = ["answer", "context", "monogenic", "predict", "status"]
 

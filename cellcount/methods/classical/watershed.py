@@ -3,12 +3,11 @@
 import numpy as np
 from scipy import ndimage
 
-from cellcount.methods.base import predicts
+from cellcount.methods.base import Status, predicts, ready
 from cellcount.methods.classical import maps
 from cellcount.methods.classical.maps import context, contrast_of, positive
 from cellcount.methods.foreground.texture import deviation
-from cellcount.methods.status import Status, ready
-from cellcount.nouns import Prediction
+from cellcount.types import Prediction
 
 __all__ = ["context", "predict", "status"]
 

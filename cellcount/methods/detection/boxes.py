@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cellcount.nouns import as_points
+from cellcount.types import as_points
 
 SMALLEST = 4.0  # px: what a tile's border leaves of a box shows less of a cell than this, and teaches nothing
 

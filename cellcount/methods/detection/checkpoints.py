@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from cellcount.errors import DISTRIBUTION, DataError
 from cellcount.files import replacing
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 if TYPE_CHECKING:
     import torch

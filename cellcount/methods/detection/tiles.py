@@ -10,8 +10,8 @@ from cellcount.methods.cellnet.pixels import shrink, to_small
 from cellcount.methods.detection.boxes import around, clip, filled, squares
 from cellcount.methods.detection.inference import normalised
 from cellcount.methods.detection.settings import Common
-from cellcount.nouns import Sample
 from cellcount.tiling import tiles
+from cellcount.types import Sample
 
 
 @dataclass(frozen=True)

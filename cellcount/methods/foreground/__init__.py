@@ -4,7 +4,7 @@
 """
 
 from cellcount.methods.foreground.area import context, fit, predict, read, status
-from cellcount.methods.foreground.masks import FOREGROUNDS, cut, foreground
+from cellcount.methods.foreground.kinds import FOREGROUNDS, cut, foreground
 
 about = read
 SUFFIX = ".json"  # of weights files

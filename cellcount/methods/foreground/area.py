@@ -12,11 +12,10 @@ from tqdm import tqdm
 
 from cellcount.errors import DISTRIBUTION, DataError, ParameterError
 from cellcount.files import replacing, sha256
-from cellcount.methods.base import predicts, refuse_unknown
-from cellcount.methods.foreground.masks import find, foreground, known_parameters
+from cellcount.methods.base import Status, predicts, ready, refuse_unknown
+from cellcount.methods.foreground.kinds import find, foreground, known_parameters
 from cellcount.methods.prompts import Prompts
-from cellcount.methods.status import Status, ready
-from cellcount.nouns import Prediction, Sample
+from cellcount.types import Prediction, Sample
 
 FORMAT = "cellcount foreground-area 1"
 SHIPPED = files("cellcount") / "weights" / "foreground-area-thesis.json"
@@ -81,7 +80,7 @@ def fit(
         With points. Score on other fields than these: on these the errors cancel by construction.
     out : path
         The JSON file to write.
-    name : key of `cellcount.methods.foreground.masks.FOREGROUNDS`
+    name : key of `cellcount.methods.foreground.kinds.FOREGROUNDS`
     prompts : dict of sample name to (N, 2) float32 (y, x) px, or None
     device : str
     progress : bool

@@ -7,8 +7,8 @@ from typing import Any
 
 import lazy_loader
 
+from cellcount.methods.base import Status, ready
 from cellcount.methods.detection.inference import context
-from cellcount.methods.status import Status, ready
 
 # torch takes seconds to import; whoever asks for the status only does not wait for it.
 _PARTS = {"inference": ["about", "predict"], "settings": ["PRESETS", "Settings"], "training": ["fit"]}
@@ -24,7 +24,7 @@ def status() -> Status:
     """Ready to be trained; says whether the weights that the thesis started from are on this machine."""
     from cellcount import registry
 
-    entry = registry.weights("maskrcnn-resnet50-coco")
+    entry = registry.known_weights("maskrcnn-resnet50-coco")
     if registry.find_weights(entry.name):
         return ready("trained by `fit`, which starts from the weights for COCO on this machine", "torch", "torchvision")
     return ready(

@@ -18,7 +18,7 @@ from cellcount.methods.detection.boxes import from_corner_xy
 from cellcount.methods.detection.inference import check_limits, most, normalised, to_points
 from cellcount.methods.maskrcnn.network import allow, build
 from cellcount.methods.maskrcnn.settings import FORMAT, Settings
-from cellcount.nouns import Prediction
+from cellcount.types import Prediction
 
 
 @predicts("Mask R-CNN")

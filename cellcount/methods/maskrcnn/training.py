@@ -15,7 +15,7 @@ from cellcount.methods.detection.boxes import to_corner_xy
 from cellcount.methods.detection.tiles import Tile, Tiles
 from cellcount.methods.maskrcnn.network import COCO_NAME, build, load_coco
 from cellcount.methods.maskrcnn.settings import FORMAT, settings_from
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 
 def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:

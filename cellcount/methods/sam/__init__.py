@@ -14,7 +14,7 @@ from cellcount.methods.base import predicts, sampled
 from cellcount.methods.prompts import Prompts, point
 from cellcount.methods.sam.backbones import BACKBONES, DEFAULT, SMALL, status
 from cellcount.methods.sam.small import Settings, about
-from cellcount.nouns import Prediction, visible
+from cellcount.types import Prediction, visible
 
 # torch takes seconds to import; whoever asks for the status only does not wait for it.
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"session": ["Session"], "training": ["fit"]})

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from cellcount import registry
 from cellcount.devices import choose_device
 from cellcount.errors import DataError, NotAvailableError, ParameterError
+from cellcount.methods.base import Status
 from cellcount.methods.sam import small
-from cellcount.methods.status import Status
 from cellcount.registry import megabytes
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ BACKBONES[SMALL] = Backbone(SMALL, "small", "simulated phase contrast", small.TI
 
 def entry(model: str) -> registry.Weights:
     """The registry's `Weights` of a model that has any: all but the small one."""
-    return registry.weights(f"sam-{model}")
+    return registry.known_weights(f"sam-{model}")
 
 
 def backbone(name: str) -> Backbone:

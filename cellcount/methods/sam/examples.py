@@ -11,7 +11,7 @@ import numpy as np
 
 from cellcount.methods.prompts import NO_POINT, UNWANTED, WANTED
 from cellcount.methods.sam.embedding import exposure_of
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 MARGIN = 24  # px of a field that are not shown: cells that reach in from outside have no mask there
 LEAST = 60  # px of a cell on the tile, to be asked for

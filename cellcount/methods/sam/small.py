@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellcount.errors import DataError, ParameterError
 from cellcount.methods import base
-from cellcount.methods.status import Status
+from cellcount.methods.base import Status
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ from cellcount.methods.prompts import NO_POINT, UNWANTED, drawn, point, true_box
 from cellcount.methods.sam import small
 from cellcount.methods.sam.examples import LEAST, MARGIN, Examples, mistakes
 from cellcount.methods.sam.losses import dense_head, dense_loss, enlarged, mask_loss
-from cellcount.nouns import Sample
+from cellcount.types import Sample
 
 SEEDS = 50_000  # of the first training field; the default set has its own below 4000
 SAVE_EVERY = 250  # steps; a killed run loses at most so many

@@ -12,11 +12,10 @@ import numpy as np
 
 from cellcount import registry
 from cellcount.errors import DISTRIBUTION, CellcountError, DataError, NotAvailableError, ParameterError, install
-from cellcount.methods.base import predicts, sampled
+from cellcount.methods.base import Status, predicts, sampled
 from cellcount.methods.stardist.process import PROCESS
 from cellcount.methods.stardist.settings import FORMAT, Settings, settings_from
-from cellcount.methods.status import Status
-from cellcount.nouns import Prediction, Sample
+from cellcount.types import Prediction, Sample
 
 __all__ = ["NAMES", "Settings", "about", "fit", "context", "predict", "status"]
 
@@ -124,7 +123,7 @@ def _find(weights):
         return Path(weights)
     path = registry.find_weights(f"stardist-{weights}")
     if path is None:
-        size = registry.megabytes(registry.weights(f"stardist-{weights}").bytes)
+        size = registry.megabytes(registry.known_weights(f"stardist-{weights}").bytes)
         ways = registry.ways_to_weights(f"stardist-{weights}")
         raise NotAvailableError(f"Not on this machine: StarDist's weights {weights} ({size}). To get them, {ways}.")
     return path

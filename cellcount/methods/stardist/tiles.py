@@ -7,8 +7,8 @@ import numpy as np
 from cellcount.data.pseudo_masks import pseudo_masks
 from cellcount.errors import DataError
 from cellcount.methods.stardist.settings import Settings
-from cellcount.nouns import Sample
 from cellcount.tiling import tiles
+from cellcount.types import Sample
 
 Part = tuple[list[np.ndarray], list[np.ndarray]]  # images and labels
 UNKNOWN = -1  # StarDist turns its losses off there

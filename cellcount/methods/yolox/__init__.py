@@ -8,8 +8,8 @@ from typing import Any
 
 import lazy_loader
 
+from cellcount.methods.base import Status
 from cellcount.methods.detection.inference import context
-from cellcount.methods.status import Status
 
 # torch takes seconds to import; whoever asks for the status only does not wait for it.
 _PARTS = {"inference": ["about", "predict"], "settings": ["PRESETS", "Settings"], "training": ["fit"]}

@@ -15,7 +15,7 @@ from cellcount.methods.detection.boxes import from_corner_xy
 from cellcount.methods.detection.inference import check_limits, most, normalised, to_points
 from cellcount.methods.yolox.network import build, stride
 from cellcount.methods.yolox.settings import FORMAT, Settings
-from cellcount.nouns import Prediction
+from cellcount.types import Prediction
 
 
 @predicts("YOLOX")

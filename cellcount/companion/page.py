@@ -1,0 +1,47 @@
+"""What every chapter of the book shares: set-up, figures, glued values, and the folder of its result files."""
+
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from IPython.display import display
+from matplotlib.figure import Figure
+
+try:
+    from myst_nb import glue
+except ImportError:  # Colab has no myst_nb, and nothing there reads what is glued
+
+    def glue(name: str, value: object, display: bool = False) -> None:
+        """Keep quiet where no book is rendered."""
+
+
+DPI = 200  # of the figures: the PDF prints them 15 cm wide
+
+
+def setup() -> None:
+    """Set what every chapter shares: sharp figures in pages of the book, and no progress bars in them."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    set_matplotlib_formats("png")
+    plt.rcParams.update({"figure.dpi": DPI, "savefig.dpi": DPI, "figure.facecolor": "none"})
+
+
+def figure(fig: Figure) -> None:
+    """Show a matplotlib Figure, once: an open figure would come a second time at the end of the cell."""
+    plt.close(fig)
+    display(fig)
+
+
+def run_dir() -> Path:
+    """Folder (Path, made if missing) for this run's result files.
+
+    The runner names it in CELLCOUNT_RUN_DIR; without a runner it is build/runs/adhoc of the repository, or of the
+    working directory where there is no repository (Colab).
+    """
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if (folder / "_toc.yml").exists()), here)
+    folder = Path(os.environ.get("CELLCOUNT_RUN_DIR") or root / "build" / "runs" / "adhoc")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,177 @@
+"""Run a chapter: jupytext reads the source, papermill executes it, and a finished notebook moves into place."""
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cellcount.companion.runner.sources import dataset, defaults, find, overrides, read, root, source_hash
+from cellcount.errors import CellcountError, ParameterError
+from cellcount.files import replacing
+
+KERNEL_START_SECONDS = 120  # a busy machine takes its time
+
+
+def run_chapter(
+    chapter: Path | str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    data: str = "phantom",
+    profile: str = "smoke",
+    out: Path | str | None = None,
+) -> Path:
+    """Execute a chapter and install the notebook; two runs give the same bytes.
+
+    Parameters
+    ----------
+    chapter : str or Path
+        `cellnet`, `04-cellnet`, or a path to the source.
+    parameters : dict, optional
+        Overrides, name -> value; values may be text.
+    data : str
+        Dataset as `cellcount.data.load` takes it, for the chapter's parameter `dataset`.
+    profile : str
+        Name of a file in book/profiles.
+    out : Path, optional
+        Notebook to write, default build/runs/adhoc/<chapter>.ipynb. The chapter's result files go to the folder
+        beside it that has its stem (to build/runs/adhoc for a notebook in book/).
+
+    Returns
+    -------
+    Path of the notebook.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown chapter, profile or parameter, or a value of the wrong type.
+    CellcountError
+        If a cell fails; the notebook up to there is kept as <stem>.failed.ipynb, and `out` stays as it was.
+    """
+    source = find(chapter)
+    notebook, digest = read(source), source_hash(source)  # now: the file may be edited while the chapter runs
+    known = defaults(notebook, source.stem)
+    values = overrides(source, known, parameters=dict(parameters or {}), data=dataset(data)[0], profile=profile)
+    adhoc = root() / "build" / "runs" / "adhoc"
+    out = Path(out or adhoc / f"{source.stem}.ipynb").resolve()
+    results = adhoc if out.parent == source.parent else out.with_suffix("")
+    failed = out.with_suffix(".failed.ipynb")
+
+    from cellcount.companion.runner.cleaning import clean, failure, stderr_lines
+
+    executed, error = _execute(notebook, values, source.parent, results, f"Set for the profile {profile}")
+    about = {"source_sha256": digest, "profile": profile, "parameters": known | values}
+    finished = clean(executed, about)
+    if error:
+        _write(finished, failed)
+        raise CellcountError(f"{source.name}: {failure(finished) or error}. The notebook up to there: {failed}")
+    for line in stderr_lines(executed):
+        print(f"{source.name}: stderr: {line}", file=sys.stderr)
+    _write(finished, out)
+    failed.unlink(missing_ok=True)
+    return out
+
+
+def keep(
+    chapter: Path | str, *, data: str, profile: str = "laptop", parameters: Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Run a chapter in build/results, and copy the tables (CSV) that it leaves to results/, by one rule for all.
+
+    `rows.csv` of chapter 09-cellpose on the thesis' images becomes `cellpose-thesis.csv`, and any other file, as
+    `masks.csv`, `cellpose-thesis-masks.csv` (`cellcount.companion.kept.file_name`).
+
+    Parameters
+    ----------
+    chapter, data, profile, parameters
+        As of `run_chapter`. A folder cannot be kept: nobody else has it.
+
+    Returns
+    -------
+    list of Path, the files in results/
+
+    Raises
+    ------
+    ParameterError
+        If `data` is a folder, and as `run_chapter` does.
+    CellcountError
+        If a cell fails, or the chapter leaves no rows; results/ then stays as it was.
+    """
+    from cellcount.companion.kept import file_name
+
+    name = dataset(data)[0]
+    if Path(name).is_absolute():
+        raise ParameterError(f"{name}: only runs on data that others can get are kept in results/.")
+    source = find(chapter)
+    folder = root() / "build" / "results" / name / source.stem
+    for old in folder.glob("*.csv"):
+        old.unlink()
+    run_chapter(source.stem, parameters=parameters, data=name, profile=profile, out=folder.with_suffix(".ipynb"))
+    found = sorted(folder.glob("*.csv"))
+    if folder / "rows.csv" not in found:
+        raise CellcountError(f"{source.name} leaves no rows.csv, so there is nothing to keep of its run.")
+    kept = []
+    for path in found:
+        part = "" if path.stem == "rows" else path.stem
+        kept.append(root() / "results" / file_name(source.stem.partition("-")[2], name, part))
+        with replacing(kept[-1]) as temporary:
+            shutil.copyfile(path, temporary)
+    return kept
+
+
+def _execute(notebook, values, folder, results, comment):
+    """(executed notebook, None or the error). `folder` is the kernel's working directory, as for nbval and Sphinx."""
+    if not any(cell.cell_type == "code" for cell in notebook.cells):
+        return notebook, None
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    kernel = {"kernel_name": "python3", "language": "python"}
+    notebook = load_notebook_node(notebook)  # with the metadata that papermill takes for granted
+    if values:
+        notebook = parameterize_notebook(notebook, values, comment=comment, **kernel)
+    changes = {"CELLCOUNT_RUN_DIR": results, "TQDM_DISABLE": "1"} | _folders()
+    with tempfile.TemporaryDirectory() as scratch, _environment(**changes):
+        copy = Path(scratch) / "chapter.ipynb"
+        nbformat.write(notebook, copy)
+        error = None
+        try:
+            papermill.execute_notebook(
+                str(copy), str(copy), cwd=str(folder), progress_bar=sys.stderr.isatty(),
+                start_timeout=KERNEL_START_SECONDS, extra_arguments=["--log-level=CRITICAL"], **kernel,
+            )  # fmt: skip
+        except (PapermillExecutionError, DeadKernelError) as caught:
+            error = caught
+        return nbformat.read(copy, as_version=4), error
+
+
+def _folders():
+    """The user's folders, absolute: the kernel's working directory is another."""
+    given = {name: os.environ.get(name, "").strip() for name in ("CELLCOUNT_DATA", "CELLCOUNT_CACHE")}
+    return {name: Path(folder).expanduser().resolve() for name, folder in given.items() if folder}
+
+
+@contextmanager
+def _environment(**changes):
+    before = dict(os.environ)
+    os.environ.update({name: str(value) for name, value in changes.items()})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _write(notebook, path):
+    import nbformat
+
+    with replacing(path) as temporary:
+        nbformat.write(notebook, temporary)

@@ -1,0 +1,132 @@
+"""Methods that learn nothing, side by side: parameters from training fields, scores on others.
+
+`cellcount bench explorations` chooses on thesis image 1 and scores on image 2. Rows of image 1 are kept too, to see what choosing has flattered.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cellcount import data, results
+from cellcount.companion.studies.jobs import run_jobs
+from cellcount.methods import METHODS
+from cellcount.metrics import tuned
+from cellcount.types import Sample
+
+CHAPTER = "17-explorations"
+TOLERANCE = 12.0  # px, half the cells' spacing on the thesis' images
+TRAIN, TEST = "1", "2"  # thesis images
+
+# What is tried. A threshold costs nothing, so that there are many; `distance` is about half the cells' spacing.
+CHOICES = {
+    "blobs": {
+        "sigma": [3.0, 4.0, 5.0, 6.0, 7.0],
+        "distance": [8.0, 11.0],
+        "threshold": [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6],
+    },
+    "laplacian": {
+        "smallest": [5.0, 6.0],
+        "largest": [7.0, 9.0],
+        "scales": [3],
+        "distance": [8.0, 11.0],
+        "threshold": [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5],
+    },
+    "tophat": {
+        "radius": [8, 12, 16],
+        "sigma": [2.0, 3.0, 4.0],
+        "distance": [11.0],
+        "threshold": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0],
+    },
+    "bandpass": {
+        "shortest": [20.0, 25.0],
+        "longest": [50.0, 80.0],
+        "order": [1, 2],
+        "distance": [11.0],
+        "threshold": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
+    },
+    "symmetry": {
+        "wavelength": [20.0, 25.0, 30.0],
+        "scales": [2, 3],
+        "noise": [0.2, 0.4],
+        "distance": [11.0],
+        "threshold": [0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4],
+    },
+    "clusters": {
+        "clusters": [4, 6, 8],
+        "kept": [1, 2],
+        "sigma": [4.0],
+        "distance": [11.0],
+        "threshold": [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+    },
+    "watershed": {
+        "sigma": [4.0, 5.0, 6.0],
+        "texture": [0.02, 0.04, 0.06],
+        "smallest": [60],
+        "distance": [8.0],
+        "threshold": [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6],
+    },
+}
+# For pages that must be quick: the settings that matter most.
+QUICK = {
+    "blobs": CHOICES["blobs"] | {"sigma": [4.0, 5.0, 6.0], "distance": [11.0]},
+    "laplacian": CHOICES["laplacian"] | {"smallest": [5.0], "distance": [11.0]},
+    "tophat": CHOICES["tophat"] | {"radius": [8, 12], "sigma": [3.0]},
+    "bandpass": CHOICES["bandpass"] | {"shortest": [20.0], "order": [2]},
+    "symmetry": CHOICES["symmetry"] | {"wavelength": [20.0, 25.0], "scales": [2], "noise": [0.2]},
+    "clusters": CHOICES["clusters"] | {"clusters": [4, 6], "kept": [1]},
+    "watershed": CHOICES["watershed"] | {"sigma": [4.0, 5.0], "texture": [0.04]},
+}
+
+
+def explore(
+    train: Sequence[Sample],
+    test: Sequence[Sample],
+    choices: Mapping[str, Mapping[str, Sequence[Any]]],
+    *,
+    tolerances: Sequence[float],
+    dataset: str,
+    seed: int = 0,
+    profile: str = "",
+) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """Choose each method's parameters on some samples, and score it on these and on others.
+
+    Parameters
+    ----------
+    train, test : list of Sample with points
+    choices : dict of method to dict of parameter to the values to try
+    tolerances : list of float, px
+        Parameters are chosen at the first.
+    dataset, seed, profile
+        Recorded.
+
+    Returns
+    -------
+    rows : DataFrame
+        Of `cellcount.results.rows`, `split` being "train" or "test".
+    best : dict of method to dict of parameters
+    """
+    frames, best = [], {}
+    recorded = {"tolerances": tolerances, "dataset": dataset, "chapter": CHAPTER, "seed": seed, "profile": profile}
+    for name, values in choices.items():
+        predict = METHODS[name].predict
+        best[name], _ = tuned(predict, train, values, tolerances[0])
+        described = best[name] | {"chosen_on": [sample.name for sample in train]}
+        for split, samples in (("train", train), ("test", test)):
+            for sample in samples:
+                prediction = results.timed(predict, sample.image, **best[name])
+                frames.append(results.rows(replace(sample, split=split), prediction, parameters=described, **recorded))
+    return pd.concat(frames, ignore_index=True), best
+
+
+def explore_thesis(path: Path | str) -> pd.DataFrame:
+    """Explore the thesis' images 1 and 2, fetched if need be, and write the rows to `path`; goes on with it."""
+    train, test = (data.load("thesis", names=[name]) for name in (TRAIN, TEST))
+
+    def work(method, choices):
+        tolerances = [TOLERANCE, 8.0, 16.0]
+        return explore(train, test, {method: choices}, tolerances=tolerances, dataset="thesis", profile="full")[0]
+
+    return run_jobs([{"method": name, "choices": values} for name, values in CHOICES.items()], work, out=path)

@@ -1,0 +1,60 @@
+"""Settings of a foreground: the best of a grid, on training fields (of a method: `cellcount.metrics.tuned`)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from cellcount.errors import ParameterError
+from cellcount.metrics import covered, overlap
+from cellcount.metrics.tuning import combinations
+from cellcount.types import Sample
+
+
+def choose_foreground(
+    name: str, samples: Sequence[Sample], choices: Mapping[str, Sequence[Any]], *, progress: bool = True
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The settings of a foreground that overlap most with the true one.
+
+    Parameters
+    ----------
+    name : key of `cellcount.methods.foreground.FOREGROUNDS`
+    samples : list of Sample with labels
+        Training fields: none that is tested on.
+    choices : dict of parameter name to the values to try
+        threshold, shrink and smallest act on a map that is made once for each setting of the other parameters.
+    progress : bool
+
+    Returns
+    -------
+    best : dict of parameters
+        Of the highest mean IoU over the samples: pooled, a field full of cells would outweigh the others.
+    lines : DataFrame
+        Columns image, foreground, parameters (JSON), intersection, union (px).
+
+    Raises
+    ------
+    ParameterError
+        If there is no sample, nothing to choose from, or no such foreground.
+    """
+    from cellcount.methods.foreground.kinds import cut, find
+
+    if not samples:
+        raise ParameterError("There is no field to choose parameters on.")
+    known = find(name)
+    later = {key: choices[key] for key in ("threshold", "shrink", "smallest") if key in choices}
+    runs = combinations({key: values for key, values in choices.items() if key not in later})
+    lines = []
+    for params in tqdm(runs, desc="settings", disable=not progress or len(runs) < 5):
+        for sample in samples:
+            answer, true = known.answer(sample.image, **params), covered(sample)
+            for rest in combinations(later):
+                mask = cut(answer, **({"threshold": known.threshold, "shrink": known.shrink} | rest))
+                about = {"image": sample.name, "foreground": name, "parameters": json.dumps(params | rest)}
+                lines.append(about | dict(zip(("intersection", "union"), overlap(true, mask))))
+    frame = pd.DataFrame(lines)
+    means = (frame.intersection / frame.union.clip(lower=1)).groupby(frame.parameters, sort=False).mean()
+    return json.loads(means.index[int(np.argmax(means))]), frame

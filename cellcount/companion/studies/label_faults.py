@@ -1,0 +1,166 @@
+"""What sparse and noisy clicks cost, and what the remedies win back: on simulated fields, where the truth is known."""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cellcount import results
+from cellcount.companion.studies.jobs import run_jobs, spread
+from cellcount.data import phantom
+from cellcount.data.valid import valid_region
+from cellcount.errors import ParameterError
+from cellcount.methods import cellnet
+from cellcount.types import Sample
+
+PERFECT = {"missed": 0.0, "missed_in_dense": 0.0, "position_noise_px": 0.0, "dead_as_live": 0.0}
+# A fault of the annotation, and the simulated annotator's arguments at one level of it.
+FAULTS = {
+    "missing": lambda level: {"missed": level, "missed_in_dense": level},
+    "missing in crowds": lambda level: {"missed": 0.0, "missed_in_dense": level},
+    "off by": lambda level: {"position_noise_px": level},
+    "dead as live": lambda level: {"dead_as_live": level},
+}
+LEVELS = {
+    "missing": (0.0, 0.2, 0.4, 0.5, 0.6, 0.8),
+    "missing in crowds": (1.0,),
+    "off by": (4.0, 8.0, 12.0),
+    "dead as live": (1.0,),
+}
+REMEDIES = {"none": {}, "mended": {"rounds": 2}, "ignored": {"ignore": True}}
+SETTINGS = {  # the hills' width is that of full clicks on all levels, so that only the clicks differ
+    "factor": 2, "detail": 2, "sigma": 2.1, "peak_distance": 3.4, "crop": 128, "batch": 8, "steps": 200,
+}  # fmt: skip
+PLAIN_THRESHOLD = 0.4  # of a full hill: what is right where no click is missing, and not moved by the heights
+TOLERANCE = 10.0  # px; half of the phantom's median distance of neighbours
+
+
+def faulty(sample: Sample, fault: str, level: float, seed: int) -> Sample:
+    """A simulated field with the clicks of an annotator who makes one fault.
+
+    Parameters
+    ----------
+    sample : Sample
+    fault : one of `FAULTS`
+        "missing" and "missing in crowds": chance to overlook a cell, anywhere or growing with the crowd; "off by":
+        standard deviation of a click, px, in y and in x; "dead as live": chance to take a dead cell for a live one.
+    level : float
+    seed : int
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    ParameterError
+        If the fault is unknown.
+    """
+    if fault not in FAULTS:
+        raise ParameterError(f"fault={fault!r} is unknown; choose one of {', '.join(FAULTS)}.")
+    return phantom.annotate(sample, seed, **PERFECT | FAULTS[fault](level))
+
+
+def sweep(
+    *,
+    out: Path | str,
+    levels: Mapping[str, Iterable[float]] = LEVELS,
+    remedies: Iterable[str] = ("none", "mended"),
+    fields: int = 4,
+    test_sets: int = 3,
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+    **params: Any,
+) -> pd.DataFrame:
+    """Train with each fault at each level, with and without remedies, and test on true cells.
+
+    Parameters
+    ----------
+    out : path of the CSV to write
+    levels : dict, fault -> levels
+    remedies : names in `REMEDIES`
+        "none": every pixel without a click is empty. "mended": clicks are mended while training (`rounds`).
+        "ignored": pixels near no click and not background teach nothing (`data.valid`).
+    fields : int
+        Simulated fields to train on, and in each test set.
+    test_sets : int
+        Sets of test fields.
+    seed : int
+    device : str
+    progress : bool
+    params
+        Settings of CellNet, before those of `SETTINGS`.
+
+    Returns
+    -------
+    DataFrame of `results.rows` with a column for each argument of the job, and `rule`: the threshold is "fixed", or
+    "relative" to the height of the hill that a typical click got.
+    """
+    settings = SETTINGS | params
+
+    def work(fault, level, remedy, fields, test_sets, seed, settings, **_):
+        train = [faulty(s, fault, level, seed + i) for i, s in enumerate(phantom.load("train", fields=fields))]
+        test = [s for other in range(test_sets) for s in phantom.load("test", fields=fields, seed=other)]
+        return _train_and_test(train, test, REMEDIES[remedy], seed, settings, device)
+
+    jobs = [
+        {"study": "labels", "fault": fault, "level": level, "remedy": remedy, "changed": REMEDIES[remedy]}
+        | {"fields": fields, "test_sets": test_sets, "seed": seed, "settings": settings}
+        for fault, all_levels in levels.items()
+        for level in all_levels
+        for remedy in remedies
+    ]
+    return spread(run_jobs(jobs, work, out=out, progress=progress))
+
+
+def _train_and_test(train, test, remedy, seed, settings, device):
+    """Rows of one training, under both rules of the threshold."""
+    settings = settings | {name: value for name, value in remedy.items() if name != "ignore"}
+    if remedy.get("ignore"):
+        train = [replace(s, valid=valid_region(s.image, s.points)) for s in train]
+    frames = []
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "labels.safetensors"
+        cellnet.fit(train, out=weights, start=None, device=device, progress=False, seed=seed, **settings)
+        for index, sample in enumerate(test):
+            for rule, threshold in (("fixed", PLAIN_THRESHOLD), ("relative", None)):
+                prediction = results.timed(
+                    cellnet.predict, sample.image, weights=weights, device=device, threshold=threshold, density=False
+                )
+                named = replace(sample, name=f"{sample.name}-{index}")
+                described = settings | {"threshold": prediction.meta["threshold"]}
+                rows = results.rows(
+                    named, prediction, tolerances=[TOLERANCE], dataset="phantom", parameters=described,
+                    chapter="labels", seed=seed, parts=0,
+                )  # fmt: skip
+                frames.append(rows.assign(rule=rule))
+    return pd.concat(frames, ignore_index=True)
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """F1 and count error for each fault, level, remedy and rule; its loss against full clicks with the same remedy.
+
+    Parameters
+    ----------
+    frame : DataFrame of `sweep`
+
+    Returns
+    -------
+    DataFrame
+        fault, level, remedy, rule, f1 (pooled over fields), f1_low, f1_high (95 % bootstrap over fields), count_error
+        (summed counts over summed cells, minus 1), loss (F1 without the fault and remedy, fixed rule, minus F1).
+    """
+    whole = frame[frame.reading == "whole"]
+    keys = ["fault", "level", "remedy", "rule"]
+    lines = results.summary(whole, by=(*keys, "tolerance_px"))
+    counted = whole.groupby(keys)[["count", "n_true"]].sum()
+    lines = lines.merge((counted["count"] / counted.n_true - 1).rename("count_error").reset_index(), on=keys)
+    perfect = lines[
+        (lines.fault == "missing") & (lines.level == 0) & (lines.remedy == "none") & (lines.rule == "fixed")
+    ]
+    lines["loss"] = (perfect.f1.iloc[0] if len(perfect) else float("nan")) - lines.f1
+    return lines[[*keys, "f1", "f1_low", "f1_high", "count_error", "loss"]]

@@ -1,0 +1,1 @@
+"""Pixels in; annotations in and out: every exchange format is one module."""

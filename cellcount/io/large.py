@@ -1,0 +1,244 @@
+"""TIFF images larger than memory: read once to measure them, then window by window."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from cellcount.io.decoders import opened, orientation, plain, plane
+from cellcount.io.images import (
+    as_gray,
+    broken,
+    decode,
+    examine_values,
+    flat_channel,
+    full_scale,
+    known_channel,
+    one_channel,
+)
+from cellcount.io.problems import Problem, raise_errors
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+LARGE = 2**26  # px; 8,192 x 8,192: from here on an image, its gray values and its maps would fill a gigabyte
+MAX_BLOCK = 2**29  # bytes; a compressed block has to be decoded as a whole
+OVERVIEW = 4096  # px, the longer side of the shrunken image
+SAMPLE = 1e6  # px; quantiles of a million pixels are those of all of them
+BAND = 2**24  # px; read at once when the whole file is
+
+
+def open_image(path: Path | str, channel: str = "auto") -> tuple[np.ndarray | LargeImage, list[str]]:
+    """An image to count cells in: in memory, or as a `LargeImage` if it is a TIFF of more than 67 million px.
+
+    Parameters
+    ----------
+    path : path of a JPEG, PNG, TIFF or BMP file
+    channel : str
+        See `cellcount.io.images.read_image`.
+
+    Returns
+    -------
+    image : (H, W) float32 in [0, 1], or LargeImage
+    warnings : list of str
+        What is odd about it.
+
+    Raises
+    ------
+    DataError, ParameterError
+        As `read_image`.
+    """
+    path = Path(path)
+    if _is_large(path):
+        return LargeImage(path, channel), []
+    pixels, problems = decode(path)
+    raise_errors(problems)
+    assert pixels is not None  # `decode` gives None only beside an error
+    flat = flat_channel(pixels, known_channel(channel))
+    return as_gray(pixels, channel), [str(problem) for problem in problems] + [flat] * bool(flat)
+
+
+def _is_large(path: Path) -> bool:
+    if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
+        return False
+    try:
+        with opened(path) as tiff:
+            return tiff.pages.first.imagewidth * tiff.pages.first.imagelength > LARGE
+    except Exception:  # whatever is wrong with it, `read_image` says it better
+        return False
+
+
+class LargeImage:
+    """One gray image in a TIFF file, of which no more than a few rows of tiles or strips are in memory.
+
+    `image[y0:y1, x0:x1]` is (y1 - y0, x1 - x0) float32 in [0, 1], with the values that `read_image` gives. Opening
+    reads the whole file once: that finds what is damaged, the values' range, `sample` and `overview`.
+
+    Attributes
+    ----------
+    shape : (height, width), px
+    sample : (h, w) float32 in [0, 1]
+        Every n-th row and column, one to two million px: stands for the image where quantiles are measured.
+    overview : (h', w') float32 in [0, 1]
+        The image shrunken by the whole number `factor` (block means), at most 4096 px long.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used, or not read in parts, saying what to do.
+    ParameterError
+        If the channel is unknown.
+    """
+
+    def __init__(self, path: Path | str, channel: str = "auto", progress: bool = True) -> None:
+        self.path, self._channel = Path(path), known_channel(channel)
+        found = []
+
+        def problem(kind: str, what: str, todo: str, severity: str = "error") -> None:
+            found.append(Problem(kind, self.path.name, "", what, todo, severity))
+
+        try:
+            page, read = _open(self.path, problem)
+            if page is not None and read is not None:
+                self._page, self._read = page, read
+                self.shape = self._page.imagelength, self._page.imagewidth
+                self.factor = -(-max(self.shape) // OVERVIEW)
+                dtype, low, high, unusable, sample, overview = self._survey(progress)
+                examine_values(self.shape, low, high, unusable, problem)
+        except Exception as error:  # decoders raise a dozen kinds of errors on damaged files
+            broken(self.path, error, problem)
+        raise_errors(found)
+        self._scale = full_scale(dtype, low, high)
+        self.sample, self.overview = as_gray(sample, scale=self._scale), as_gray(overview, scale=self._scale)
+
+    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+        """(h, w) float32 of a pair of slices."""
+        rows, columns = (part.indices(side) for part, side in zip(window, self.shape, strict=True))
+        if rows[2] != 1 or columns[2] != 1:
+            raise IndexError("A LargeImage is read in windows without steps.")
+        return as_gray(self._stored(*rows[:2], *columns[:2]), self._channel, self._scale)
+
+    def _stored(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """(h, w) or (h, w, 3), values not scaled."""
+        return plain(self._read(y0, y1, x0, x1), self._page, lambda *_: None)
+
+    def _survey(self, progress: bool) -> tuple[np.dtype, float, float, int, np.ndarray, np.ndarray]:
+        """Read everything once: dtype, lowest and highest value, number of values not finite, sample, overview."""
+        height, width = self.shape
+        step = max(1, int(np.sqrt(height * width / SAMPLE)))
+        band = max(1, round(BAND / width / self.factor)) * self.factor  # ends where a block mean ends
+        low, high, unusable, sample, overview = np.inf, -np.inf, 0, [], []
+        with tqdm(total=height, desc=f"reading {self.path.name}", unit="row", disable=not progress) as bar:
+            for y in range(0, height, band):
+                pixels = self._stored(y, min(y + band, height), 0, width)
+                least, most = pixels.min().item(), pixels.max().item()
+                if not np.isfinite([least, most]).all():
+                    unusable += int((~np.isfinite(pixels)).sum())
+                low, high = min(low, least), max(high, most)
+                gray = one_channel(pixels, self._channel)
+                sample.append(gray[-y % step :: step, ::step].copy())
+                overview.append(_shrink(gray, self.factor))
+                bar.update(len(pixels))
+        return pixels.dtype, low, high, unusable, np.concatenate(sample), np.concatenate(overview)
+
+
+def _shrink(gray: np.ndarray, factor: int) -> np.ndarray:
+    """Means (ceil(h / factor), ceil(w / factor)) float32 of blocks of (h, w) values; the border is repeated."""
+    gray = np.pad(gray, [(0, -side % factor) for side in gray.shape], mode="edge")
+    height, width = gray.shape[0] // factor, gray.shape[1] // factor
+    rows = gray.reshape(height, factor, -1).mean(axis=1, dtype=np.float32)  # along one axis after the other: faster
+    return rows.reshape(height, width, factor).mean(axis=2)
+
+
+def _open(
+    path: Path, problem: Callable[..., None]
+) -> tuple[TiffPage, Callable[[int, int, int, int], np.ndarray]] | tuple[None, None]:
+    """(TiffPage, function of a window y0, y1, x0, x1 -> stored values (h, w, samples)), or two None and a problem."""
+    with opened(path) as tiff:
+        page = plane(tiff, problem)
+        if page is None:
+            return None, None
+        if orientation(page) != 1:
+            problem("image-orientation", "It is stored turned or mirrored, and too large to turn.", "Save it upright.")
+            return None, None
+        _ = page.colormap  # tifffile reads tags late, and the file is closed below
+        if page.is_memmappable:
+            return page, partial(_mapped, path, page)
+        blocks = _Blocks(path, page)
+        if blocks.bytes > MAX_BLOCK:
+            problem(
+                "image-block",
+                f"It is compressed in blocks of {blocks.bytes / 1e6:,.0f} MB, which have to be decoded as a whole.",
+                "Save it without compression, or in tiles (of 256 x 256 px, say).",
+            )
+            return None, None
+        return page, blocks
+
+
+def _mapped(path: Path, page: TiffPage, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+    """A window of an uncompressed file; its map is let go, else every page ever read would count as our memory."""
+    samples, size = page.samplesperpixel, (page.imagelength, page.imagewidth)
+    planar = samples > 1 and page.planarconfig == 2
+    shape = (samples, *size) if planar else (*size, samples)
+    assert page.dtype is not None  # `plane` has seen to it
+    stored: np.ndarray = np.memmap(path, page.parent.byteorder + page.dtype.char, "r", page.dataoffsets[0], shape)
+    if planar:
+        stored = np.moveaxis(stored, 0, -1)
+    return np.array(stored[y0:y1, x0:x1], page.dtype)
+
+
+class _Blocks:
+    """Windows of a compressed or tiled file; the decoded tiles or strips of the rows last asked for are kept."""
+
+    def __init__(self, path: Path, page: TiffPage) -> None:
+        assert page.dtype is not None  # `plane` has seen to it
+        self.path, self.samples, self.dtype = path, page.samplesperpixel, page.dtype
+        self.kept: dict[tuple[int, int, int], np.ndarray] = {}
+        self.planes = self.samples if page.planarconfig == 2 else 1
+        shape = page.imagelength, page.imagewidth
+        strip = (min(page.rowsperstrip, shape[0]), shape[1])
+        self.block = (page.tilelength, page.tilewidth) if page.is_tiled else strip
+        self.grid = tuple(-(-side // length) for side, length in zip(shape, self.block, strict=True))
+        self.bytes = math.prod(self.block) * self.samples // self.planes * self.dtype.itemsize
+        self.places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        self.decode = partial(page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
+
+    def __call__(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        height, width = self.block
+        rows, columns = range(y0 // height, -(-y1 // height)), range(x0 // width, -(-x1 // width))
+        self.kept = {place: block for place, block in self.kept.items() if place[1] in rows}
+        window = np.zeros((y1 - y0, x1 - x0, self.samples), self.dtype)
+        with open(self.path, "rb") as file:
+            for place in itertools.product(range(self.planes), rows, columns):
+                if place not in self.kept:
+                    self.kept[place] = self._decoded(file, *place)
+                target = window if self.planes == 1 else window[..., place[0], None]
+                _paste(target, self.kept[place], place[1] * height - y0, place[2] * width - x0)
+        return window
+
+    def _decoded(self, file: BinaryIO, plane: int, row: int, column: int) -> np.ndarray:
+        """(h, w, samples) of one tile or strip."""
+        index = (plane * self.grid[0] + row) * self.grid[1] + column
+        offset, size = self.places[index]
+        if not size:
+            return np.zeros((0, 0, 1), self.dtype)  # a sparse file leaves out the blocks that are empty
+        file.seek(offset)
+        data = file.read(size)
+        block = self.decode(data, index)[0] if len(data) == size else None
+        if block is None:
+            raise ValueError(f"block {index} is incomplete")
+        return block[0]
+
+
+def _paste(target: np.ndarray, block: np.ndarray, top: int, left: int) -> None:
+    """Copy what of `block`, whose first pixel lies at (top, left) of `target`, lies inside."""
+    part = block[max(0, -top) : len(target) - top, max(0, -left) : target.shape[1] - left]
+    top, left = max(0, top), max(0, left)
+    target[top : top + part.shape[0], left : left + part.shape[1]] = part

@@ -1,0 +1,144 @@
+"""The one way to fetch a file and to verify it.
+
+A file is looked for in the folder named by CELLCOUNT_DATA (laid out as `<data set>/<path>`), then in the cache
+(CELLCOUNT_CACHE, or the user's cache folder), then at its address. Nothing is used before its SHA-256 was compared.
+With CELLCOUNT_OFFLINE set to anything, no address is asked.
+"""
+
+import logging
+import os
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cellcount.errors import DataError, NotAvailableError
+from cellcount.files import sha256
+
+log = logging.getLogger(__name__)
+
+PROBE_SECONDS = 4.0  # a resolver that hangs is not covered by a connect timeout, so the whole probe is cut off here
+
+_probed: dict[str, str] = {}  # host -> "" or why it does not answer; one probe per process
+
+_verified: dict[tuple[Path, str], tuple[int, int, str]] = {}  # path, algorithm -> size, mtime in ns, hash
+
+
+def pooch_() -> Any:
+    """The library that downloads; most calls do without."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # of no use on the first line of a chapter
+        import pooch
+    return pooch
+
+
+def local_root() -> Path | None:
+    """The folder named by CELLCOUNT_DATA, or None. Raises NotAvailableError if it names no folder."""
+    named = os.environ.get("CELLCOUNT_DATA", "").strip()
+    if not named:
+        return None
+    root = Path(named).expanduser()
+    if not root.is_dir():
+        raise NotAvailableError(f"CELLCOUNT_DATA is {named!r}, which is not a folder: correct it or unset it.")
+    return root
+
+
+def cache_root() -> Path:
+    """The cache folder: CELLCOUNT_CACHE, or the user's cache folder of the platform."""
+    named = os.environ.get("CELLCOUNT_CACHE", "").strip()
+    return Path(named).expanduser() if named else Path(pooch_().os_cache("cellcount"))
+
+
+def unreachable(url: str) -> str:
+    """Why the host of `url` does not answer, as a short phrase; "" if it does. Asked once per process, under 5 s."""
+    import requests
+
+    host = urlsplit(url).netloc
+    if host not in _probed:
+        answer: list[str] = []
+
+        def ask() -> None:
+            try:
+                response = requests.head(url, timeout=(PROBE_SECONDS / 2, PROBE_SECONDS / 2), allow_redirects=True)
+                answer.append("" if response.ok else f"{host} answers with status {response.status_code}")
+            except requests.RequestException as error:
+                answer.append(f"{host} cannot be reached ({type(error).__name__})")
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(PROBE_SECONDS)
+        _probed[host] = answer[0] if answer else f"{host} did not answer within {PROBE_SECONDS:.0f} s"
+    return _probed[host]
+
+
+def megabytes(size: float) -> str:
+    """A size in bytes as a reader wants it: "12.3 MB", "0.9 MB", "1 kB"."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3))} kB"
+
+
+def demand(url: str | None, what: str, size: int, ways: str) -> str:
+    """The `url`, if it is an address whose host answers; else raise NotAvailableError."""
+    reason = refusal(url)
+    if reason or url is None:
+        raise NotAvailableError(f"Not on this machine: {what} ({megabytes(size)}); {reason}. To get it, {ways}.")
+    return url
+
+
+def refusal(url: str | None) -> str:
+    """Why an address cannot be asked, as a short phrase; "" if it can."""
+    if url is None:
+        return "it has no public address"
+    if os.environ.get("CELLCOUNT_OFFLINE"):  # for tests, and for those who want no request to leave
+        return "CELLCOUNT_OFFLINE is set"
+    return unreachable(url)
+
+
+def download(url: str, digest: str, target: Path, progress: bool, ways: str) -> Path:
+    """Fetch `url` to `target`, checked by its hash (SHA-256, or "xxh128:...").
+
+    Raises
+    ------
+    NotAvailableError, DataError
+        If the download breaks off, or its hash is another; `ways` ends the sentence.
+    """
+    import requests
+
+    pooch = pooch_()
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(progressbar=progress, timeout=(PROBE_SECONDS, 30))
+    try:
+        known = digest if ":" in digest else f"sha256:{digest}"
+        pooch.retrieve(url, known, fname=target.name, path=target.parent, downloader=downloader)
+    except requests.RequestException as error:
+        raise NotAvailableError(f"The download of {url} broke off ({type(error).__name__}); {ways}.") from error
+    except ValueError as error:  # pooch: the hash differs; it has deleted what it downloaded
+        name = "XXH128" if ":" in digest else "SHA-256"
+        raise DataError(f"{url} no longer gives the registered file (its {name} differs); {ways}.") from error
+    return target
+
+
+def verify(path: Path, expected: str, size: int, url: str | None) -> None:
+    """Raise a DataError unless a file has the registered hash: SHA-256, or "xxh128:...".
+
+    size, url : of the registered file, for the message
+    """
+    algorithm, _, value = expected.rpartition(":")
+    found = digest(path, algorithm or "sha256")
+    if found != value:
+        name = algorithm.upper() or "SHA-256"
+        raise DataError(
+            f"{path}: not the registered file ({name} {found[:12]}..., expected {value[:12]}..., {size} bytes). "
+            f"Delete it, or get it again from {url or 'where you got it'}."
+        )
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Hexadecimal hash of a file, computed once per process as long as its size and time stay."""
+    stat = path.stat()
+    key = (path.resolve(), algorithm)
+    known = _verified.get(key)
+    if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
+        found = sha256(path) if algorithm == "sha256" else pooch_().file_hash(path, alg=algorithm)
+        known = _verified[key] = (stat.st_size, stat.st_mtime_ns, found)
+    return known[2]

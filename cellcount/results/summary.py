@@ -1,0 +1,67 @@
+"""Scores of result rows: pooled, per image, with intervals."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from cellcount.metrics import bootstrap, per_image, pooled, segmentation_scores
+
+
+def summary(frame: pd.DataFrame, by: Sequence[str] = ("method", "reading", "tolerance_px")) -> pd.DataFrame:
+    """Pooled and per-image scores of result rows.
+
+    Parameters
+    ----------
+    frame : DataFrame of `rows`
+    by : column names that tell one line of the summary from the next
+
+    Returns
+    -------
+    DataFrame
+        One line for each group: images, n_true, n_pred, precision, recall, f1 (pooled over images), f1_low, f1_high
+        (95 % bootstrap of the pooled F1 over images; over the parts of the images if there are fewer than five
+        images), resampled ("images" or "parts"), f1_mean (mean over images), mean_distance_px.
+    """
+    lines = []
+    for key, group in frame[frame.part == "all"].groupby(list(by), sort=False, dropna=False):
+        counts = [group[name].to_numpy(int) for name in ("tp", "fp", "fn")]
+        units, unit = counts, "images"
+        if len(group) < 5:
+            same = np.logical_and.reduce([frame[name] == value for name, value in zip(by, key, strict=True)])
+            pieces = frame[same & (frame.part != "all")]
+            if len(pieces):
+                units, unit = [pieces[name].to_numpy(int) for name in ("tp", "fp", "fn")], "parts"
+        low, high = bootstrap(*units)
+        lines.append(
+            dict(zip(by, key, strict=True))
+            | {"images": len(group), "n_true": group.n_true.sum(), "n_pred": group.n_pred.sum()}
+            | pooled(*counts)
+            | {"f1_low": low, "f1_high": high, "resampled": unit, "f1_mean": per_image(*counts).mean()}
+            | {"mean_distance_px": np.average(group.mean_distance_px.fillna(0), weights=group.tp.clip(lower=1e-9))}
+        )
+    return pd.DataFrame(lines)
+
+
+def mask_summary(frame: pd.DataFrame, by: Sequence[str] = ("method",)) -> pd.DataFrame:
+    """Scores of masks, pooled over images, of `mask_rows`.
+
+    Returns
+    -------
+    DataFrame
+        One line for each group: n_masks; where masks are known ap50, ap75, msa, pq, sq, rq (`segmentation_scores`);
+        where boxes are drawn box_iou and box_half, the mean over the boxes and the share of at least .5.
+    """
+    lines = []
+    for key, group in frame.groupby(list(by), sort=False, dropna=False):
+        line = dict(zip(by, key, strict=True))
+        line["n_masks"] = int(group.drop_duplicates(["run", "image"]).n_masks.sum())
+        known = group[group.against == "masks"]
+        if len(known):
+            line |= segmentation_scores(known[["iou_threshold", "tp", "fp", "fn", "iou_sum"]].to_dict("records"))
+        boxed = group[group.against == "boxes"]
+        if len(boxed):
+            boxes = (boxed.tp + boxed.fn).sum()
+            line |= {"box_iou": boxed.iou_sum.sum() / boxes, "box_half": boxed.tp.sum() / boxes}
+        lines.append(line)
+    return pd.DataFrame(lines)
