@@ -11,6 +11,7 @@ from scenes import DIAMETER
 from scenes import masks_scene as scene
 
 from cellcount import registry
+from cellcount.companion.studies import diameter as diameters
 from cellcount.companion.studies.cellpose_failures import scale_error, silent_start
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import cellpose
@@ -89,8 +90,8 @@ def test_the_size_model_comes_with_our_weights(weights):
 @pytest.mark.slow
 def test_a_sweep_says_what_predict_says(weights):
     new = scene(9)
-    for diameter, threshold, swept in cellpose.sweep(
-        new.image, [16, 24], [0, 0.4, 1.0], weights=weights, device="cpu", progress=False
+    for diameter, threshold, swept in diameters.sweep(
+        new.image, [16, 24], [0, 0.4, 1.0], weights=weights, device="cpu"
     ):
         direct = cellpose.predict(new.image, weights=weights, device="cpu", diameter=diameter, flow_threshold=threshold)
         np.testing.assert_array_equal(swept.labels, direct.labels)

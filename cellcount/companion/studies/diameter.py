@@ -1,14 +1,59 @@
-"""The sweep of Cellpose's diameter: what a run of the chapter, or a kept one, says at each diameter."""
+"""Cellpose at many diameters and flow thresholds, and what the scores say about the diameter."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cellcount import metrics
+from cellcount.methods.cellpose.inference import MASK_SIZE, as_prediction, flow, quiet
+from cellcount.types import Prediction
 
 DRAFT = {  # the five diameters that the thesis' draft tried: label to (factor of the automatic one, px added to it)
     "automatic": (1.0, 0.0), "2 px less": (1.0, -2.0), "2 px more": (1.0, 2.0), "a third": (1 / 3, 0.0),
     "three times": (3.0, 0.0),
 }  # fmt: skip
+
+
+def sweep(
+    image: np.ndarray, diameters: Iterable[float], flow_thresholds: Iterable[float], **params: Any
+) -> Iterator[tuple[float, float, Prediction]]:
+    """Predictions of Cellpose at every pair of a diameter and a flow threshold, each equal to that of `predict`.
+
+    The network runs once for each diameter, and the masks are made once; a flow threshold only removes masks.
+
+    Parameters
+    ----------
+    image : (H, W) float32 in [0, 1]
+    diameters : iterable of float, px
+    flow_thresholds : iterable of float
+        0 keeps every mask.
+    params
+        device, weights and exposure, as for `cellcount.methods.cellpose.flow`.
+
+    Yields
+    ------
+    (diameter, flow_threshold, Prediction)
+    """
+    from cellpose.dynamics import compute_masks
+    from cellpose.metrics import flow_error
+    from cellpose.utils import fill_holes_and_remove_small_masks
+
+    for diameter in diameters:
+        flows = flow(image, diameter=diameter, **params)
+        model = flows.loaded.model
+        steps = flows.diameter / model.diam_mean * 200  # as in CellposeModel.eval
+        with quiet():
+            masks = compute_masks(flows.flow, flows.logit, niter=steps, flow_threshold=0, device=model.device)
+        errors = flow_error(masks, flows.flow, model.device)[0] if masks.any() else np.zeros(0)
+        meta = {"diameter": float(diameter), "weights_sha256": flows.loaded.sha256, "device": str(model.device)}
+        for threshold in flow_thresholds:
+            kept = masks.copy()
+            if threshold > 0:
+                kept[np.isin(kept, 1 + np.flatnonzero(errors > threshold))] = 0
+            kept = fill_holes_and_remove_small_masks(kept, min_size=MASK_SIZE)
+            yield diameter, threshold, as_prediction(kept, flows.logit, flow_threshold=threshold, **meta)
 
 
 def disc(labels: np.ndarray) -> float:

@@ -14,12 +14,11 @@ from cellcount.errors import CellcountError, install
 from cellcount.methods.base import Status
 from cellcount.methods.cellpose.inference import context, estimate_diameter, flow, predict, segment
 from cellcount.methods.cellpose.settings import NAMES, Settings
-from cellcount.methods.cellpose.sweep import sweep
 from cellcount.methods.cellpose.weights import find, read
 
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"]})
 __all__ += [
-    "NAMES", "Settings", "about", "context", "estimate_diameter", "flow", "predict", "segment", "status", "sweep",
+    "NAMES", "Settings", "about", "context", "estimate_diameter", "flow", "predict", "segment", "status",
 ]  # fmt: skip
 
 
