@@ -13,12 +13,12 @@ ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
-.PHONY: help env results weights picture book html pdf notebooks test slow bench constraints clean
+.PHONY: help env results weights picture book html pdf notebooks text test slow bench constraints clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 	@echo
-	@echo 'DATA=auto|phantom|thesis|FOLDER ($(DATA))   PROFILE=smoke|laptop|gpu ($(PROFILE))   PDF=0|1 ($(PDF))'
+	@echo 'DATA=auto|phantom|thesis|FOLDER ($(DATA))   PROFILE=smoke|laptop|full|gpu ($(PROFILE))   PDF=0|1 ($(PDF))'
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON3) >/dev/null || { echo "error: $(PYTHON3) is missing; install it with its venv module"; exit 1; }
@@ -30,13 +30,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 env: $(STAMP)  ## make .venv with everything that constraints.txt pins
 
-book: env  ## run every chapter on DATA with PROFILE, and render the site (PDF=1: with the PDF)
+book: env  ## show the committed book, then run every chapter on DATA with PROFILE (PDF=1: with the PDF)
 	@mkdir -p build
-	@data=$$($(PYTHON) -m cellcount.runner resolve "$(DATA)") && \
-	$(ALONE) $(VENV)/bin/snakemake --snakefile workflow/Snakefile --workflow-profile workflow/profiles/default \
-		--config data="$$data" profile=$(PROFILE) pdf=$(PDF) \
-		|| { test $$? -ne 75 || echo "error: another make book is running in this folder"; exit 1; } && \
-	$(PYTHON) -m cellcount.runner where "$$data" $(PROFILE)
+	@$(ALONE) $(PYTHON) workflow/build.py --data "$(DATA)" --profile $(PROFILE) $(if $(filter 1,$(PDF)),--pdf) \
+		|| { code=$$?; test $$code -ne 75 || echo "error: another make book is running in this folder"; exit $$code; }
 
 html: env  ## render the site from the committed notebooks, in seconds
 	@$(PYTHON) workflow/render.py book build/committed
@@ -44,10 +41,11 @@ html: env  ## render the site from the committed notebooks, in seconds
 pdf: env  ## the same, and the book as PDF in it (of your own run: make book PDF=1)
 	@$(PYTHON) workflow/render.py book build/committed --pdf
 
-notebooks: env  ## compute the committed notebooks anew: phantom data, smoke profile (CHAPTERS="cellnet ..." for some)
-	@for chapter in $(or $(CHAPTERS),$$($(PYTHON) -m cellcount.runner list)); do \
-		$(PYTHON) -m cellcount.runner commit $$chapter || exit; \
-	done
+notebooks: env  ## compute the committed notebooks: simulated fields, profile smoke (CHAPTERS="cellnet ..." for some)
+	@$(PYTHON) -m cellcount chapter commit $(CHAPTERS)
+
+text: env  ## bring the text of the committed notebooks up to date with the sources, in seconds
+	@$(PYTHON) -m cellcount chapter text
 
 test: env  ## types, unit tests, the committed notebooks against a fresh run, a strict build of the book, the wheel by itself
 	$(PYTHON) -m mypy
@@ -61,7 +59,7 @@ slow: env  ## the tests that train and compute for minutes; CI runs them after `
 
 results: env  ## compute the committed results on the thesis images anew: CellNet in ten minutes (CHAPTERS="cellpose ..." for others)
 	@for chapter in $(or $(CHAPTERS),cellnet); do \
-		$(PYTHON) -m cellcount.runner keep $$chapter --data $(or $(filter-out auto,$(DATA)),thesis) || exit; \
+		$(PYTHON) -m cellcount chapter keep $$chapter --data $(or $(filter-out auto,$(DATA)),thesis) || exit; \
 	done
 
 picture: env  ## draw the README's picture, from a simulated field

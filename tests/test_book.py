@@ -14,7 +14,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from cellcount.companion import tables
-from cellcount.companion.runner.sources import chapters, defaults, overrides, read, root, source_hash
+from cellcount.companion.runner.sources import chapters, defaults, overrides, read, root
+from cellcount.companion.runner.staleness import code_hash, with_text_of
 
 ROOT = root()
 PAGES = chapters()
@@ -48,9 +49,13 @@ def test_notebook_is_up_to_date(source, notebook):
     about = notebook.metadata.cellcount
     known = defaults(read(source), source.stem)
     expected = known | overrides(source, known, parameters={}, data="phantom", profile="smoke")
-    assert about["source_sha256"] == source_hash(source), f"make notebooks CHAPTERS={source.stem}"
+    assert about["code_sha256"] == code_hash(read(source)), f"make notebooks CHAPTERS={source.stem}"
     assert about["parameters"] == json.loads(json.dumps(expected)), f"make notebooks CHAPTERS={source.stem}"
     assert about["profile"] == "smoke"
+
+
+def test_notebook_has_the_text_of_its_source(source, notebook):
+    assert with_text_of(read(source), notebook) == notebook, "make text"
 
 
 def test_notebook_ran_to_its_end_without_errors(notebook):

@@ -6,23 +6,28 @@ puts the site in OUT/_build/html. Jupyter Book runs strictly: a warning is an er
 """
 
 import argparse
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import yaml
 
-from cellcount.companion.runner.sources import chapters, root
+from cellcount.companion.runner.sources import chapters, read, root
+from cellcount.companion.runner.staleness import with_text_of
 from cellcount.errors import CellcountError, NotAvailableError
+from cellcount.files import sha256
 
 PDF = "cellcount.pdf"
 DEBIAN = (Path(__file__).parent / "debian.txt").read_text().split()  # without recommended packages: 119 MB
 
 
 def assemble(notebooks, source):
-    """Copy what Sphinx reads into the folder `source`: the pages' notebooks, and from book/ all that is no page."""
+    """Write what Sphinx reads into the folder `source`: the pages' notebooks with the present text of their sources,
+    and from book/ all that is no page."""
     shutil.rmtree(source, ignore_errors=True)
     book = root() / "book"
     shutil.copytree(book, source / "book", ignore=shutil.ignore_patterns("*.md", "*.ipynb", "profiles", ".*"))
@@ -30,7 +35,19 @@ def assemble(notebooks, source):
         notebook = notebooks / f"{page.stem}.ipynb"
         if not notebook.exists():
             raise NotAvailableError(f"{notebook} is missing: `make notebooks` or `make book` computes it.")
-        shutil.copy2(notebook, source / "book" / notebook.name)
+        executed = nbformat.read(notebook, as_version=4)
+        renewed = with_text_of(read(page), executed)
+        if renewed is None:
+            print(f"warning: {notebook} was computed from other code than that of {page.name}", file=sys.stderr)
+        nbformat.write(renewed or executed, source / "book" / notebook.name)
+
+
+def inputs_hash(notebooks, pdf):
+    """Hex SHA-256 of all that a rendered book is made of."""
+    files = [path for path in (root() / "book").rglob("*") if path.is_file() and path.suffix != ".ipynb"]
+    files += [*notebooks.glob("*.ipynb"), root() / "_config.yml", root() / "_toc.yml", Path(__file__)]
+    parts = [f"{path} {sha256(path)}" for path in sorted(files)]
+    return hashlib.sha256("\n".join([*parts, str(pdf)]).encode()).hexdigest()
 
 
 def configure(path, pdf):
@@ -85,30 +102,42 @@ def _latex_missing():
     return missing
 
 
+def render(notebooks, out, pdf=False):
+    """Render a book strictly, unless `out` has it already, made of the same files: Path of its first page."""
+    notebooks, out = Path(notebooks).resolve(), Path(out).resolve()
+    site, done = out / "_build" / "html", out / "rendered.sha256"
+    made_of = inputs_hash(notebooks, pdf)
+    if done.is_file() and done.read_text() == made_of:
+        return site / "index.html"
+    if pdf:
+        need_latex()
+    done.unlink(missing_ok=True)
+    assemble(notebooks, out / "source")
+    shutil.rmtree(out / "_build", ignore_errors=True)
+    configure(out / "_config.yml", pdf)
+    if pdf:
+        jupyter_book(out / "source", out, "pdflatex")  # jupyter-book's name for LaTeX; the engine is xelatex
+    jupyter_book(out / "source", out, "html")
+    if pdf:
+        shutil.copy2(out / "_build" / "latex" / PDF, site / PDF)
+    done.write_text(made_of)
+    return site / "index.html"
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", type=Path, help="folder of the executed notebooks")
     parser.add_argument("out", type=Path)
     parser.add_argument("--pdf", action="store_true", help="typeset the book, too")
     arguments = parser.parse_args(argv)
-    out = arguments.out.resolve()
     try:
-        if arguments.pdf:
-            need_latex()
-        assemble(arguments.notebooks.resolve(), out / "source")
-        shutil.rmtree(out / "_build", ignore_errors=True)
-        configure(out / "_config.yml", arguments.pdf)
-        if arguments.pdf:
-            jupyter_book(out / "source", out, "pdflatex")  # jupyter-book's name for LaTeX; the engine is xelatex
-        jupyter_book(out / "source", out, "html")
+        page = render(arguments.notebooks, arguments.out, arguments.pdf)
     except CellcountError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    site = out / "_build" / "html"
     if arguments.pdf:
-        shutil.copy2(out / "_build" / "latex" / PDF, site / PDF)
-        print(f"PDF:  {site / PDF}")
-    print(f"book: {site / 'index.html'}")
+        print(f"PDF:  {page.with_name(PDF)}")
+    print(f"book: {page}")
     return 0
 
 

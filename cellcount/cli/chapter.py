@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from cellcount.companion.runner import keep, run_chapter
-from cellcount.companion.runner.sources import chapters, dataset, find, site
+from cellcount.companion.runner import keep, renew_text, run_chapter
+from cellcount.companion.runner.sources import chapters, dataset, find
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,13 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_run(verb("run", run, "run a chapter on any data set (short form: cellcount run)"))
     add_run(verb("keep", _keep, "run a chapter and copy the result tables of the run to results/"), out=False)
-    commit = verb("commit", _commit, "write the committed notebook of a chapter; only changed code is computed")
-    commit.add_argument("chapter")
+    commit = verb("commit", _commit, "compute the committed notebooks of chapters (simulated fields, profile smoke)")
+    commit.add_argument("chapters", nargs="*", help="(default: all)")
+    text = verb("text", _text, "update the text of committed notebooks from their sources, without computing")
+    text.add_argument("chapters", nargs="*", help="(default: all)")
     verb("list", lambda _: print(*[page.stem for page in chapters()], sep="\n"), "list the chapters")
-    verb("resolve", lambda asked: print(_announce(asked.data)), "print the name of a data set").add_argument("data")
-    where = verb("where", _where, "print the path of a rendered book")
-    where.add_argument("data")
-    where.add_argument("profile")
 
 
 def add_run(parser: argparse.ArgumentParser, out: bool = True) -> None:
@@ -39,14 +37,15 @@ def add_run(parser: argparse.ArgumentParser, out: bool = True) -> None:
     parser.add_argument("--profile", default="laptop", help="a file in book/profiles (default: laptop)")
     if out:
         parser.add_argument("--out", type=Path, help="notebook to write (default: build/runs/adhoc/CHAPTER.ipynb)")
+        parser.add_argument("--key", default="", help=argparse.SUPPRESS)  # of the workflow: see `staleness.run_key`
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run a chapter, and print the path of its notebook."""
     name = _announce(arguments.data)
     parameters = dict(arguments.parameters)
-    out = run_chapter(arguments.chapter, parameters=parameters, data=name, profile=arguments.profile, out=arguments.out)
-    print(out)
+    chosen = {"data": name, "profile": arguments.profile, "out": arguments.out, "key": arguments.key}
+    print(run_chapter(arguments.chapter, parameters=parameters, **chosen))
 
 
 def _announce(data):
@@ -56,15 +55,14 @@ def _announce(data):
     return name
 
 
-def _where(arguments):
-    page = site(arguments.data, arguments.profile)
-    for pdf in page.parent.glob("*.pdf"):
-        print(f"PDF:  {pdf}")
-    print(f"book: {page}")
-
-
 def _commit(arguments):
-    run_chapter(arguments.chapter, out=find(arguments.chapter).with_suffix(".ipynb"))
+    for source in [find(name) for name in arguments.chapters] or chapters():
+        print(run_chapter(source, out=source.with_suffix(".ipynb")))
+
+
+def _text(arguments):
+    for source in [find(name) for name in arguments.chapters] or chapters():
+        renew_text(source)
 
 
 def _keep(arguments):

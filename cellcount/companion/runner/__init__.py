@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cellcount.companion.runner.sources import dataset, defaults, find, overrides, read, root, source_hash
+from cellcount.companion.runner.sources import dataset, defaults, find, overrides, read, root
 from cellcount.errors import CellcountError, ParameterError
 from cellcount.files import replacing
 
 KERNEL_START_SECONDS = 120  # a busy machine takes its time
+MODULES = 'import sys\n\nprint(*sorted(name for name in sys.modules if name.partition(".")[0] == "cellcount"))'
 
 
 def run_chapter(
@@ -24,6 +25,7 @@ def run_chapter(
     data: str = "phantom",
     profile: str = "smoke",
     out: Path | str | None = None,
+    key: str = "",
 ) -> Path:
     """Execute a chapter and install the notebook; two runs give the same bytes.
 
@@ -40,6 +42,8 @@ def run_chapter(
     out : Path, optional
         Notebook to write, default build/runs/adhoc/<chapter>.ipynb. The chapter's result files go to the folder
         beside it that has its stem (to build/runs/adhoc for a notebook in book/).
+    key : str
+        Recorded beside the notebook together with what the run was computed from, see `staleness.run_key`.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def run_chapter(
         If a cell fails; the notebook up to there is kept as <stem>.failed.ipynb, and `out` stays as it was.
     """
     source = find(chapter)
-    notebook, digest = read(source), source_hash(source)  # now: the file may be edited while the chapter runs
+    notebook = read(source)  # now: the file may be edited while the chapter runs
     known = defaults(notebook, source.stem)
     values = overrides(source, known, parameters=dict(parameters or {}), data=dataset(data)[0], profile=profile)
     adhoc = root() / "build" / "runs" / "adhoc"
@@ -62,9 +66,10 @@ def run_chapter(
     failed = out.with_suffix(".failed.ipynb")
 
     from cellcount.companion.runner.cleaning import clean, failure, stderr_lines
+    from cellcount.companion.runner.staleness import code_hash, write_record
 
-    executed, error = _execute(notebook, values, source.parent, results, f"Set for the profile {profile}")
-    about = {"source_sha256": digest, "profile": profile, "parameters": known | values}
+    executed, modules, error = _execute(notebook, values, source.parent, results, f"Set for the profile {profile}")
+    about = {"code_sha256": code_hash(notebook), "profile": profile, "parameters": known | values}
     finished = clean(executed, about)
     if error:
         _write(finished, failed)
@@ -72,8 +77,31 @@ def run_chapter(
     for line in stderr_lines(executed):
         print(f"{source.name}: stderr: {line}", file=sys.stderr)
     _write(finished, out)
+    if key:
+        write_record(out, key, notebook, values, modules)
     failed.unlink(missing_ok=True)
     return out
+
+
+def renew_text(chapter: Path | str) -> Path:
+    """Give the committed notebook of a chapter the present text of its source, without computing: its Path.
+
+    Raises
+    ------
+    CellcountError
+        If the code cells have changed, so that it must be computed.
+    """
+    import nbformat
+
+    from cellcount.companion.runner.staleness import with_text_of
+
+    source = find(chapter)
+    path = source.with_suffix(".ipynb")
+    notebook = with_text_of(read(source), nbformat.read(path, as_version=4)) if path.is_file() else None
+    if notebook is None:
+        raise CellcountError(f"{path}: computed from other code: run `make notebooks CHAPTERS={source.stem}`.")
+    _write(notebook, path)
+    return path
 
 
 def keep(
@@ -123,9 +151,12 @@ def keep(
 
 
 def _execute(notebook, values, folder, results, comment):
-    """(executed notebook, None or the error). `folder` is the kernel's working directory, as for nbval and Sphinx."""
+    """(executed notebook, modules of this package that it imported, None or the error).
+
+    `folder` is the kernel's working directory, as for nbval and Sphinx.
+    """
     if not any(cell.cell_type == "code" for cell in notebook.cells):
-        return notebook, None
+        return notebook, [], None
     import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -135,7 +166,8 @@ def _execute(notebook, values, folder, results, comment):
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     kernel = {"kernel_name": "python3", "language": "python"}
-    notebook = load_notebook_node(notebook)  # with the metadata that papermill takes for granted
+    asks = nbformat.v4.new_code_cell(MODULES, metadata={"tags": ["cellcount-modules"]})
+    notebook = load_notebook_node(nbformat.from_dict(notebook | {"cells": [*notebook.cells, asks]}))
     if values:
         notebook = parameterize_notebook(notebook, values, comment=comment, **kernel)
     changes = {"CELLCOUNT_RUN_DIR": results, "TQDM_DISABLE": "1"} | _folders()
@@ -150,7 +182,9 @@ def _execute(notebook, values, folder, results, comment):
             )  # fmt: skip
         except (PapermillExecutionError, DeadKernelError) as caught:
             error = caught
-        return nbformat.read(copy, as_version=4), error
+        executed = nbformat.read(copy, as_version=4)
+    said = [output.get("text", "") for output in executed.cells[-1].get("outputs", ())]
+    return executed, [] if error else "".join(said).split(), error
 
 
 def _folders():

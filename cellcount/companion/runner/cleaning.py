@@ -8,7 +8,7 @@ import nbformat
 from nbformat import NotebookNode
 
 VOLATILE = {"papermill", "execution", "collapsed", "ExecuteTime", "scrolled", "trusted"}  # cell metadata
-ERROR_MARKER = "papermill-error-cell-tag"
+ADDED = {"papermill-error-cell-tag", "cellcount-modules"}  # tags of cells that are no part of a page
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]+")
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python", "pygments_lexer": "ipython3"}
@@ -21,7 +21,7 @@ def clean(notebook: NotebookNode, about: Mapping[str, Any]) -> NotebookNode:
     """
     cells = []
     for cell in notebook.cells:
-        if ERROR_MARKER in cell.metadata.get("tags", []):
+        if ADDED & set(cell.metadata.get("tags", [])):
             continue
         metadata = {key: value for key, value in cell.metadata.items() if key not in VOLATILE and value != []}
         fields = {"id": f"cell-{len(cells):02d}", "metadata": metadata}

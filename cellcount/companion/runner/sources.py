@@ -176,6 +176,7 @@ def site(data: str, profile: str) -> Path:
     return root() / "build" / "site" / slug(data) / profile / "_build" / "html" / "index.html"
 
 
-def source_hash(source: Path | str) -> str:
-    """Hex SHA-256 of a chapter's source."""
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The code cells of a chapter, without the one with parameters that a run adds: a list of cells."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]

@@ -1,0 +1,135 @@
+"""Whether a chapter must be computed again: only if its code, parameters, data or the modules it imports have changed.
+
+Prose, comments and docstrings never recompute. A run records the modules that its kernel has imported; before the first
+run, every module counts.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+import cellcount
+from cellcount.companion.runner.cleaning import clean
+from cellcount.companion.runner.sources import code_cells, find, read, root
+from cellcount.files import replacing, sha256
+
+PACKAGE = Path(cellcount.__file__).parent
+RECORD = ".run.json"  # suffix of the file beside a run's notebook
+ASSETS = (".safetensors", ".onnx", ".json", ".toml", ".txt", ".mplstyle")
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def code_hash(notebook: NotebookNode) -> str:
+    """Hex SHA-256 of a notebook's code cells, without those that a run has added."""
+    return _digest([cell.source for cell in code_cells(notebook)])
+
+
+@functools.cache
+def _code(path: Path) -> str:
+    """Hash of a module's code, without comments and docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body[0] = ast.Pass()
+    return _digest(ast.dump(tree))
+
+
+@functools.cache
+def _asset(path: Path) -> str:
+    return sha256(path)
+
+
+def fingerprint(modules: Iterable[str] | None = None) -> str:
+    """Hash of the code of these modules (names) and of the package's weights and tables; None takes every module.
+
+    A script beside a module that is started as a process of its own (StarDist's worker) counts with the module.
+    """
+    names = None if modules is None else set(modules)
+    parts = {}
+    for path in sorted(PACKAGE.rglob("*")):
+        place = path.relative_to(PACKAGE).as_posix()
+        if path.suffix in ASSETS:
+            parts[place] = _asset(path)
+        elif path.suffix == ".py":
+            name = ".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+            script = names is not None and name.rpartition(".")[0] in names and "__main__" in path.read_text("utf-8")
+            if names is None or name in names or script:
+                parts[place] = _code(path)
+    return _digest(parts)
+
+
+def results_read(notebook: NotebookNode) -> dict[str, str]:
+    """The kept result files that a chapter's code names, with their SHA-256: dict of file name to hash."""
+    text = "\n".join(cell.source for cell in code_cells(notebook))
+    quoted = set(re.findall(r"[\"']([\w.-]+)[\"']", text))
+    files = (root() / "results").glob("*.csv")
+    return {path.name: sha256(path) for path in files if {path.name, path.stem.partition("-")[0]} & quoted}
+
+
+def record_of(notebook: Path) -> dict[str, Any] | None:
+    """What the run that wrote `notebook` has recorded (`write_record`), or None."""
+    path = notebook.with_suffix(RECORD)
+    return json.loads(path.read_text("utf-8")) if path.is_file() and notebook.is_file() else None
+
+
+def write_record(notebook: Path, key: str, source: NotebookNode, values: Mapping[str, Any], modules: list[str]) -> None:
+    """Record beside a run's notebook what it was computed from."""
+    record = {"key": key, "inputs": _inputs(source, values, modules), "modules": modules}
+    with replacing(notebook.with_suffix(RECORD)) as temporary:
+        temporary.write_text(json.dumps(record), "utf-8")
+
+
+def _inputs(source: NotebookNode, values: Mapping[str, Any], modules: Iterable[str] | None) -> str:
+    return _digest(code_hash(source), dict(values), results_read(source), fingerprint(modules))
+
+
+def run_key(chapter: Path | str, values: Mapping[str, Any], notebook: Path) -> str:
+    """A key that changes exactly when the run of a chapter in `notebook` is no longer what a new run would give.
+
+    Parameters
+    ----------
+    chapter : name or path of a chapter
+    values : dict
+        Parameters that differ from the chapter's own.
+    notebook : Path
+        Of an earlier run; its key is returned again if nothing that it was computed from has changed.
+    """
+    source, record = read(find(chapter)), record_of(notebook)
+    if record and record["inputs"] == _inputs(source, values, record["modules"]):
+        return record["key"]
+    return _inputs(source, values, None)
+
+
+def with_text_of(source: NotebookNode, executed: NotebookNode) -> NotebookNode | None:
+    """The pages of `source` with the outputs of `executed` (nbformat nodes), or None if their code cells differ.
+
+    The cell of parameters that a run has added stays in its place.
+    """
+    if code_hash(source) != code_hash(executed):
+        return None
+    own, groups, pending = code_cells(executed), [], []
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            pending.append(cell)
+        if cell in own:
+            groups.append(pending)
+            pending = []
+    cells = []
+    for cell in source.cells:
+        if cell.cell_type == "code":
+            *added, ran = groups.pop(0)
+            cells += [*added, NotebookNode(ran | {"metadata": cell.metadata})]
+        else:
+            cells.append(cell)
+    return clean(NotebookNode(cells=cells), executed.metadata.cellcount)

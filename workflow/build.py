@@ -1,0 +1,135 @@
+"""`make book`: show the committed book, compute every chapter that is out of date, and show the book of this run.
+
+    python workflow/build.py [--data DATA] [--profile PROFILE] [--pdf]
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+from render import PDF, render
+
+from cellcount.companion.runner.sources import chapters, dataset, defaults, overrides, read, root, site, slug
+from cellcount.companion.runner.staleness import record_of, run_key
+from cellcount.errors import CellcountError
+
+POLL_SECONDS = 2.0
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def span(seconds):
+    """A time as text: 45 s, 3 min, 1 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """Prints a line for each chapter that is done, with an estimate of the time that the others need.
+
+    It rests on the seconds that the profile lists for each chapter, corrected by what the chapters so far have taken.
+    """
+
+    def __init__(self, stale, total, seconds):
+        self.waiting = {path.stem: path for path in stale}
+        self.done = total - len(stale)
+        self.total = total
+        self.seconds = seconds
+        self.started = time.time()
+        self.expected = self.left = sum(self.cost(stem) for stem in self.waiting)
+
+    def cost(self, stem):
+        return self.seconds.get(stem, self.seconds.get("default", 30))
+
+    def look(self):
+        """Print what has become ready since the last look."""
+        ready = [stem for stem, path in self.waiting.items() if is_newer(path, self.started)]
+        for stem in sorted(ready, key=lambda stem: self.waiting[stem].stat().st_mtime):
+            self.waiting.pop(stem)
+            self.done += 1
+            self.left -= self.cost(stem)
+            elapsed = time.time() - self.started
+            pace = elapsed / (self.expected - self.left) if self.left < self.expected else 1.0
+            rest = f"about {span(pace * self.left)} left" if self.waiting else "all chapters are computed"
+            say(f"[{self.done:>2} of {self.total}] {stem:<17} {span(elapsed)} elapsed, {rest}")
+
+
+def is_newer(path, when):
+    return path.is_file() and path.stat().st_mtime >= when
+
+
+def book(data, profile, pdf):
+    """Build the book; the exit code (int)."""
+    name, reason = dataset(data)
+    if name != data:
+        say(f"data: {name} ({reason})")
+    started = time.time()
+    committed = render(root() / "book", root() / "build" / "committed")
+    say(f"committed book: {committed} ({span(time.time() - started)})")
+    content = yaml.safe_load((root() / "book" / "profiles" / f"{profile}.yml").read_text())
+    run = root() / "build" / "runs" / slug(name) / profile
+    stale = []
+    for source in chapters():
+        known = defaults(read(source), source.stem)
+        values = overrides(source, known, parameters={}, data=name, profile=profile)
+        notebook = run / f"{source.stem}.ipynb"
+        record = record_of(notebook)
+        if record is None or run_key(source, values, notebook) != record["key"]:
+            stale.append(notebook)
+            notebook.unlink(missing_ok=True)  # Snakemake would keep it where its own records are lost
+    seconds = content.get("seconds", {})
+    progress = Progress(stale, len(chapters()), seconds)
+    if stale:
+        pace = f", about {span(progress.left)} on 2 cores without a GPU" if seconds else ""
+        say(f"computing {len(stale)} of {progress.total} chapters on {name}, profile {profile}{pace}")
+    command = [
+        Path(sys.executable).with_name("snakemake"), "--snakefile", "workflow/Snakefile",
+        "--workflow-profile", "workflow/profiles/default",
+        "--config", f"data={name}", f"profile={profile}", f"pdf={int(pdf)}",
+    ]  # fmt: skip
+    engine = subprocess.Popen([str(part) for part in command], cwd=root())
+    try:
+        while engine.poll() is None:
+            time.sleep(POLL_SECONDS if progress.waiting else 0.2)
+            progress.look()
+    except KeyboardInterrupt:
+        engine.wait()  # it has got the signal as well, and stops its jobs
+        raise
+    progress.look()
+    if engine.returncode:
+        lacking = ", ".join(progress.waiting)
+        reason = f"not computed: {lacking}; " if lacking else ""
+        say(f"error: the build stopped; {reason}what was computed is kept, and `make book` goes on from there.")
+        return 1
+    page = site(name, profile)
+    if pdf:
+        say(f"PDF:  {page.with_name(PDF)}")
+    say(f"book of this run: {page}")
+    return 0
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="auto")
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--pdf", action="store_true")
+    arguments = parser.parse_args(argv)
+    try:
+        return book(arguments.data, arguments.profile, arguments.pdf)
+    except CellcountError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; finished chapters are kept", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
