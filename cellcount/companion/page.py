@@ -1,10 +1,12 @@
 """What every chapter of the book shares: set-up, figures, glued values, and the folder of its result files."""
 
+import io
 import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from IPython.display import display
+import numpy as np
+from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 try:
@@ -16,6 +18,7 @@ except ImportError:  # Colab has no myst_nb, and nothing there reads what is glu
 
 
 DPI = 200  # of the figures: the PDF prints them 15 cm wide
+PHOTOGRAPH = 64 * 64  # px: a larger image is a micrograph, of which a JPEG is a third of the size
 
 
 def setup() -> None:
@@ -29,9 +32,19 @@ def setup() -> None:
 
 
 def figure(fig: Figure) -> None:
-    """Show a matplotlib Figure, once: an open figure would come a second time at the end of the cell."""
+    """Show a matplotlib Figure as PNG, or as JPEG if it has an image of at least `PHOTOGRAPH` pixels in it.
+
+    It is closed first: an open figure would be shown a second time at the end of the cell.
+    """
     plt.close(fig)
-    display(fig)
+    pictures = [picture for axes in fig.axes for picture in axes.images]
+    if all(np.prod(picture.get_size()) < PHOTOGRAPH for picture in pictures):
+        display(fig)
+        return
+    file = io.BytesIO()
+    options = {"quality": 90, "optimize": True}
+    fig.savefig(file, format="jpeg", bbox_inches="tight", facecolor="white", pil_kwargs=options)  # it has no alpha
+    display(Image(data=file.getvalue(), format="jpeg"))
 
 
 def run_dir() -> Path:
