@@ -3,11 +3,11 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
@@ -191,6 +191,56 @@ def training_parameters(method: Any, name: str) -> dict[str, Parameter]:
         found |= {"preset": Parameter(str, "")} if hasattr(method, "PRESETS") else {}
         found |= {field.name: Parameter(field.type, field.default) for field in fields(settings)}
     return found
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Base of a method's `Settings`: a frozen dataclass of everything that decides what `fit` gives, besides samples.
+
+    A subclass sets `LABEL`, the method's name in messages; `POSITIVE`, the names of fields that must be positive (or
+    None, where that is their default); `CHOICES`, the values that some fields can have; and `PRESETS`, fields by the
+    name of a preset, the first of which is the default.
+
+    Raises
+    ------
+    ParameterError
+        If a field has another type, or is out of range.
+    """
+
+    LABEL: ClassVar[str] = "training"
+    POSITIVE: ClassVar[Sequence[str]] = ()
+    CHOICES: ClassVar[Mapping[str, Sequence[str]]] = {}
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if isinstance(value, list):  # from JSON
+                object.__setattr__(self, name, tuple(value))
+            check_value(self.LABEL, name, value, field.type)
+            if name in self.POSITIVE and value is not None and not value > 0:
+                choice = ", or None to have it chosen" if field.default is None else ""
+                raise ParameterError(f"{name}={value!r} must be positive{choice}.")
+            if name in self.CHOICES and value not in self.CHOICES[name]:
+                raise ParameterError(f"{name}={value!r} is unknown; choose one of {', '.join(self.CHOICES[name])}.")
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Self:
+        """Settings from keyword parameters of `fit`, `preset` among them where there are presets.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter or the preset is unknown, with those that are known, or a field is refused.
+        """
+        names = [field.name for field in fields(cls)]
+        refuse_unknown(cls.LABEL, params, ["preset", *names] if cls.PRESETS else names)
+        preset = params.get("preset", next(iter(cls.PRESETS), ""))
+        if cls.PRESETS and preset not in cls.PRESETS:
+            raise ParameterError(f"preset={preset!r} is unknown; choose one of {', '.join(cls.PRESETS)}.")
+        chosen = {**cls.PRESETS.get(preset, {}), **params}
+        chosen.pop("preset", None)
+        return cls(**chosen)
 
 
 Kind = TypeVar("Kind")

@@ -1,0 +1,142 @@
+"""Weights files that `fit` writes: safetensors in half precision, with a description in JSON in the metadata.
+
+torch and safetensors are imported inside the functions: a status or a count on a CPU needs neither torch nor a wait.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cellcount.errors import DISTRIBUTION, DataError
+from cellcount.files import replacing
+from cellcount.types import Sample
+
+if TYPE_CHECKING:
+    import torch
+
+
+def described(settings: Any, samples: Sequence[Sample], more: Mapping[str, Any], **versions: str) -> dict[str, Any]:
+    """What every weights file says about its training.
+
+    Parameters
+    ----------
+    settings : dataclass
+    samples : list of Sample
+        Their names are kept.
+    more : dict of JSON values
+    versions : version of each package that decides what is trained
+
+    Returns
+    -------
+    dict with settings, samples, `more`, and the versions of cellcount and of those packages
+    """
+    names = [sample.name for sample in samples]
+    return {"settings": asdict(settings), "samples": names, **more, "cellcount": version(DISTRIBUTION), **versions}
+
+
+def write(path: Path | str, tensors: Mapping[str, "torch.Tensor"], about: Mapping[str, Any]) -> Path:
+    """Write tensors, floating-point ones in half precision, and `about`, a dict of JSON values with a "format".
+
+    Half precision halves the file; heatmaps of CellNet change by less than 1e-2 of a peak's height.
+    """
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        # One entry: the library writes several in an order that changes from run to run.
+        save_file(halved(tensors), temporary, metadata={"cellcount": json.dumps(about)})
+    return Path(path)
+
+
+def halved(tensors: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """Tensors on the CPU, floating-point ones in half precision."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def read(path: Path | str, format: str, label: str) -> tuple[dict[str, Any], dict[str, "torch.Tensor"]]:
+    """The description of a weights file, and its tensors by name.
+
+    Parameters
+    ----------
+    path : path
+    format : str
+        What the description must have as its "format".
+    label : str
+        The method's name in messages.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated, or of another format.
+    """
+    return _read(path, format, label, "pt")
+
+
+def about(path: Path | str, format: str, label: str) -> dict[str, Any]:
+    """The description of a weights file, without its tensors and without torch; arguments and errors as of `read`."""
+    return _read(path, format, label, "np")[0]
+
+
+def _read(path, format, label, framework: Literal["pt", "np"]):
+    from safetensors import SafetensorError, safe_open
+
+    path = existing(path)
+    try:
+        with safe_open(path, framework=framework) as file:
+            about = json.loads((file.metadata() or {}).get("cellcount", "{}"))
+            check_format(about, path, "safetensors", format, label)
+            return about, {name: file.get_tensor(name) for name in file.keys()} if framework == "pt" else {}
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a safetensors file, or truncated ({error}); create it again.") from error
+
+
+def existing(path: Path | str) -> Path:
+    """The path of a weights file. Raises DataError if it does not exist."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"No weights file at {path}; train one with `cellcount train`, or leave `weights` out.")
+    return path
+
+
+def check_format(about: Any, path: Path | str, kind: str, format: str, label: str) -> None:
+    """Raise a DataError unless `about`, from a file of this `kind` (such as "JSON"), is a dict with this "format"."""
+    if not isinstance(about, dict) or about.get("format") != format:
+        raise DataError(f"{path}: a {kind} file, but not weights of {label} (its metadata lacks {format!r}).")
+
+
+def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a function of a file's path, and further hashable arguments, to keep its results until the file changes.
+
+    A function of a file that does not exist is called, and should raise.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.lru_cache(maxsize)
+        def kept(path: Path, mtime: int, *args: Any) -> Any:
+            return function(path, *args)
+
+        @functools.wraps(function)
+        def call(path: Path | str, *args: Any) -> Any:
+            path = Path(path)
+            return kept(path, path.stat().st_mtime_ns if path.exists() else 0, *args)
+
+        call.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def follow(average: "torch.nn.Module", network: "torch.nn.Module", keep: float) -> None:
+    """Move averaged weights and batch statistics towards those of a network: average * keep + network * (1 - keep)."""
+    import torch
+
+    with torch.no_grad():
+        for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - keep)
+            else:  # a number of batches
+                old.copy_(new)
