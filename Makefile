@@ -13,7 +13,7 @@ ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
-.PHONY: help env results weights picture book html pdf notebooks text test slow bench constraints clean
+.PHONY: help env results weights picture book html pdf notebooks text test slow gpu network bench constraints clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -57,7 +57,13 @@ test: env  ## types, unit tests, the committed notebooks against a fresh run, a 
 slow: env  ## the tests that train and compute for minutes; CI runs them after `make test`
 	$(PYTHON) -m pytest -m "slow and not network and not gpu" -n 2 --dist loadfile
 
-results: env  ## compute the committed results on the thesis images anew: CellNet in ten minutes (CHAPTERS="cellpose ..." for others)
+gpu: env  ## the tests that need a GPU
+	$(PYTHON) -m pytest -m gpu
+
+network: env  ## the tests that need a network: the registered addresses still give the registered files
+	$(PYTHON) -m pytest -m network
+
+results: env  ## compute the committed results on the thesis images again: CellNet in ten minutes (CHAPTERS="cellpose ..." for others)
 	@for chapter in $(or $(CHAPTERS),cellnet); do \
 		$(PYTHON) -m cellcount chapter keep $$chapter --data $(or $(filter-out auto,$(DATA)),thesis) || exit; \
 	done
@@ -65,7 +71,7 @@ results: env  ## compute the committed results on the thesis images anew: CellNe
 picture: env  ## draw the README's picture, from a simulated field
 	$(PYTHON) workflow/picture.py book/_static/readme.png
 
-weights: env  ## train the shipped weights anew: on simulated fields, then on thesis images 1 and 2
+weights: env  ## train the bundled weights again: on simulated fields, then on thesis images 1 and 2
 	$(PYTHON) workflow/train_start.py
 	$(PYTHON) -m cellcount train thesis --images 1 2 --out cellcount/weights/cellnet-thesis.safetensors
 

@@ -4,8 +4,10 @@ import ast
 import doctest
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +61,83 @@ def test_imports_go_from_right_to_left(path):
 def test_the_package_itself_imports_nothing_heavy():
     code = "import cellcount, sys; print(sorted({'torch', 'pandas', 'matplotlib', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_importing_the_library_imports_nothing_of_the_companion():
+    library = [name for name in modules() if not name.startswith(("cellcount.companion", "cellcount.cli"))]
+    code = (
+        f"import importlib, sys; [importlib.import_module(name) for name in {library}]; "
+        "print([name for name in sys.modules if name.startswith(('cellcount.companion', 'matplotlib'))])"
+    )
+    assert len(library) > 60
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+METHOD = '''"""A method made in a test: the brightest pixel."""
+
+import numpy as np
+
+from cellcount.methods.base import Status, predicts
+from cellcount.types import Prediction
+
+
+@predicts("Brightest")
+def predict(image: np.ndarray, *, prompts=None, device: str = "auto", least: float = 0.5) -> Prediction:
+    """The brightest pixel of image (H, W), if it is above `least`."""
+    peak = np.array(np.unravel_index(image.argmax(), image.shape), np.float32)[None]
+    peak = peak[[image.max() > least]]
+    return Prediction(peak, np.ones(len(peak)), len(peak), meta={"method": "brightest"})
+
+
+def context(image, **params):
+    return {}
+
+
+def status() -> Status:
+    return Status("ready", "no training needed")
+'''
+DATA = '''"""A data set made in a test: one bright pixel."""
+
+import numpy as np
+
+from cellcount.types import Sample
+
+
+def load(side: int = 32) -> list[Sample]:
+    image = np.zeros((side, side), np.float32)
+    image[3, 5] = 1
+    return [Sample("one", image, np.array([[3, 5]]))]
+'''
+USED = """
+import cellcount
+from cellcount.cli import main
+
+sample = cellcount.load("toy", side=40)[0]
+print(sample.image.shape, cellcount.count(sample.image, method="brightest", least=0.9).points.tolist())
+main(["methods"])
+main(["data", "list"])
+"""
+
+
+def test_a_new_method_and_a_new_data_set_are_one_module_and_one_row_each(tmp_path):
+    copy = tmp_path / "cellcount"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    (copy / "methods" / "brightest.py").write_text(METHOD)
+    (copy / "data" / "toy.py").write_text(DATA)
+    for table, before, row in (
+        ("methods/__init__.py", '"blobs": "cellcount', '"brightest": "cellcount.methods.brightest",\n'),
+        ("registry/datasets.py", '"thesis": Dataset(', '"toy": Dataset("toy", "one bright pixel", "none"),\n'),
+    ):
+        text = (copy / table).read_text()
+        assert text.count(before) == 1
+        (copy / table).write_text(text.replace(before, row + "    " + before))
+    command = [sys.executable, "-c", USED]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."})
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert first == "(40, 40) [[3.0, 5.0]]"
+    assert any(line.split()[:2] == ["brightest", "ready"] for line in rest)
+    assert any(line.split()[:1] == ["toy"] and "one bright pixel" in line for line in rest)
 
 
 def test_the_public_surface_is_what_its_documentation_says():

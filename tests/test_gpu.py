@@ -1,0 +1,53 @@
+"""What only a GPU can show: that it gives the same answers as the CPU (`make gpu`)."""
+
+import numpy as np
+import pytest
+import torch
+
+from cellcount.data import phantom
+from cellcount.methods import METHODS, prompts
+from cellcount.metrics import match
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU, and this machine has none"),
+]
+
+
+@pytest.fixture(scope="module")
+def fields():
+    return phantom.load(split="test", fields=2, size=(256, 256))
+
+
+def test_cellnet_finds_the_same_cells_on_both_devices(fields):
+    cellnet = METHODS["cellnet"]
+    for field in fields:
+        cpu, gpu = (cellnet.predict(field.image, device=device) for device in ("cpu", "cuda"))
+        assert match(cpu.points, gpu.points, tolerance=0.5).f1 > 0.99
+        assert gpu.count == pytest.approx(cpu.count, rel=0.01)
+
+
+def test_a_batch_gives_what_single_images_give(fields):
+    cellnet = METHODS["cellnet"]
+    together = cellnet.predict_batch([field.image for field in fields], device="cuda")
+    for field, batched in zip(fields, together, strict=True):
+        alone = cellnet.predict(field.image, device="cuda")
+        assert match(alone.points, batched.points, tolerance=0.5).f1 > 0.99
+
+
+def test_training_twice_on_a_gpu_gives_the_same_weights(fields, tmp_path):
+    cellnet = METHODS["cellnet"]
+    for name in ("a", "b"):
+        out = tmp_path / f"{name}.safetensors"
+        cellnet.fit(fields, out=out, device="cuda", progress=False, steps=3, batch=2, crop=96)
+    from safetensors.torch import load_file
+
+    first, second = (load_file(tmp_path / f"{name}.safetensors") for name in "ab")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_small_sam_gives_the_same_masks_on_both_devices(fields):
+    field = fields[0]
+    asked = prompts.point(field.points)
+    cpu, gpu = (METHODS["sam"].predict(field.image, prompts=asked, device=d, model="small") for d in ("cpu", "cuda"))
+    assert np.mean((cpu.labels > 0) == (gpu.labels > 0)) > 0.995
