@@ -107,7 +107,7 @@ def render(notebooks, out, pdf=False):
     notebooks, out = Path(notebooks).resolve(), Path(out).resolve()
     site, done = out / "_build" / "html", out / "rendered.sha256"
     made_of = inputs_hash(notebooks, pdf)
-    if done.is_file() and done.read_text() == made_of:
+    if done.is_file() and done.read_text() == made_of and (site / "index.html").is_file():
         return site / "index.html"
     if pdf:
         need_latex()
