@@ -34,7 +34,8 @@ def add_run(parser: argparse.ArgumentParser, out: bool = True) -> None:
         help="set a parameter of the chapter; may be given several times",
     )  # fmt: skip
     parser.add_argument("--data", default="auto", help="auto, phantom, thesis, vgg-cells, or a folder (default: auto)")
-    parser.add_argument("--profile", default="laptop", help="a file in book/profiles (default: laptop)")
+    profile = "laptop" if out else "full"
+    parser.add_argument("--profile", default=profile, help=f"a file in book/profiles (default: {profile})")
     if out:
         parser.add_argument("--out", type=Path, help="notebook to write (default: build/runs/adhoc/CHAPTER.ipynb)")
         parser.add_argument("--key", default="", help=argparse.SUPPRESS)  # of the workflow: see `staleness.run_key`

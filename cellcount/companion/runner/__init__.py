@@ -105,7 +105,7 @@ def renew_text(chapter: Path | str) -> Path:
 
 
 def keep(
-    chapter: Path | str, *, data: str, profile: str = "laptop", parameters: Mapping[str, Any] | None = None
+    chapter: Path | str, *, data: str, profile: str = "full", parameters: Mapping[str, Any] | None = None
 ) -> list[Path]:
     """Run a chapter in build/results, and copy the tables (CSV) that it leaves to results/, by one rule for all.
 
