@@ -10,7 +10,7 @@ from PIL import Image
 
 from cellcount.data import folder, load
 from cellcount.errors import DataError
-from cellcount.io import labelstudio
+from cellcount.io import labelstudio, points
 
 SHAPE = (40, 60)
 POINTS = {"a": [(3, 4), (20.25, 30.5), (39, 59)], "b": [(0, 0)], "c": []}
@@ -139,7 +139,7 @@ def test_rotated_box_gives_its_bounds(source):
     # 90 degrees clockwise around the top left corner: to the right becomes down, down becomes to the left
     box = {"x": 50, "y": 50, "width": 10, "height": 20, "rotation": 90, "rectanglelabels": ["Live cell"]}
     (source / "export.json").write_text(json.dumps([task(1, "a.png", [studio("rectanglelabels", box)])]))
-    annotations, problems = labelstudio.read(source / "export.json")
+    annotations, problems = points.read(source / "export.json")
     assert [p.kind for p in problems] == ["ls-box-rotated"]
     np.testing.assert_allclose(annotations[0].boxes[0].position, (19.5, 21.5, 25.5, 29.5))
 

@@ -117,7 +117,7 @@ BAD = {
     "not a number": (with_nan, "NaN"),
     "constant": (lambda path: tifffile.imwrite(path, np.full(SHAPE, 7, np.uint8)), "7"),
     "pages": (lambda path: tifffile.imwrite(path, noise(3, *SHAPE), photometric="minisblack"), "3"),
-    "turned": (lambda path: tifffile.imwrite(path, GRAY, extratags=[(274, "H", 1, 6, True)]), "turned"),
+    "rotated": (lambda path: tifffile.imwrite(path, GRAY, extratags=[(274, "H", 1, 6, True)]), "rotated"),
     "blocks": (lambda path: tifffile.imwrite(path, GRAY, compression="zlib", rowsperstrip=150), "MB.*tiles"),
 }
 

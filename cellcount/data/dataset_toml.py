@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cellcount.io.images import CHANNELS
-from cellcount.io.points import LABELS, Reader
-from cellcount.io.problems import Problem
+from cellcount.io.points import LABELS
+from cellcount.io.problems import Problem, Report
 
 NAME = "dataset.toml"
 SPLITS = ("train", "validation", "test")
@@ -18,16 +18,17 @@ COMPLETE, SPARSE = "complete", "sparse"
 
 @dataclass
 class Settings:
-    """What `dataset.toml` can say.
+    """The settings in `dataset.toml`.
 
     Attributes
     ----------
     channel : see `cellcount.io.images.read_image`
     pixel_size_um : float or None
     annotation : "complete" or "sparse"
-        Sparse: not every cell is marked, so that an unmarked one is no error (see `cellcount.data.valid`).
+        Sparse: not every cell is annotated, so a predicted cell without annotation is no error (see
+        `cellcount.data.valid`).
     annotators : "one", "union", "first", "last", or a name or number
-        Which annotation counts where several people annotated an image; "one" refuses such data.
+        Which annotation counts if several people annotated an image; "one" does not accept such data.
     split : dict of image stem to "train", "validation" or "test"
     labels : dict of "live", "dead", "background", "ignore" to lists of the folder's own labels
     """
@@ -41,30 +42,23 @@ class Settings:
 
 
 def read(path: Path, stems: Collection[str]) -> tuple[Settings, list[Problem]]:
-    """The `Settings` of a folder whose images have these stems, and a list of `Problem`. No file: the defaults."""
-    settings = Settings()
-    if not path.is_file():
-        return settings, []
-    reader = Reader(path)
-    raw = path.read_bytes()
+    """The `Settings` of a folder whose images have these stems, and a list of `Problem`; defaults without a file."""
+    settings, report = Settings(), Report(path.name)
     try:
-        content = tomllib.loads(raw.decode("utf-8-sig"))
+        content = tomllib.loads(path.read_bytes().decode("utf-8-sig")) if path.is_file() else {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        reader.problem("toml-broken", "", f"This is not valid TOML: {error}.", "Correct that line.")
-        return settings, reader.problems
+        report.add("toml-broken", error=error)
+        content = {}
     for key, value in content.items():
-        if key == "split":
-            _split(value, stems, settings, reader)
-        elif key == "labels":
-            _labels(value, settings, reader)
-        elif key not in _CHECKS:
-            known = ", ".join([*_CHECKS, "split", "labels"])
-            reader.problem("toml-key", f"key {key}", "This key is unknown.", f"Known are {known}.")
+        if key not in _CHECKS:
+            report.add("toml-key", f"key {key}", known=", ".join(_CHECKS))
         elif not _CHECKS[key][0](value):
-            reader.problem("toml-value", f"key {key}", f"The value {value!r} is not possible.", _CHECKS[key][1])
+            report.add("toml-value", f"key {key}", value=value, todo=_CHECKS[key][1])
+        elif key == "split":
+            settings.split = _split(value, stems, report)
         else:
             setattr(settings, key, value)
-    return settings, reader.problems
+    return settings, report.problems
 
 
 def write(path: Path, settings: Settings) -> None:
@@ -79,47 +73,46 @@ def write(path: Path, settings: Settings) -> None:
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def _positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1000
+def _lists(value: object, kind: type = object) -> bool:
+    """Whether a value is a table of lists of values of one type."""
+    return isinstance(value, dict) and all(
+        isinstance(inner, list) and all(isinstance(item, kind) for item in inner) for inner in value.values()
+    )
 
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {  # key -> (test of the value, what to write)
     "channel": (lambda value: value in CHANNELS, f"Use one of {', '.join(CHANNELS)}."),
-    "pixel_size_um": (_positive, "Give the side of a pixel in micrometres, between 0 and 1000."),
+    "pixel_size_um": (
+        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1000,
+        "Give the side of a pixel in micrometres, between 0 and 1000.",
+    ),
     "annotation": (lambda value: value in (COMPLETE, SPARSE), 'Use "complete" or "sparse".'),
     "annotators": (
         lambda value: isinstance(value, (str, int)) and not isinstance(value, bool),
         'Use "union", "first", "last", or the name or number of one annotator.',
     ),
+    "split": (_lists, 'Write a table [split] with lists: train = ["a", "b"], test = ["c"].'),
+    "labels": (
+        lambda value: _lists(value, str) and set(value) <= set(LABELS),
+        f"Write a table [labels] with lists of text under {', '.join(LABELS)}.",
+    ),
 }
 
 
-def _split(table: Any, stems: Collection[str], settings: Settings, reader: Reader) -> None:
-    if not isinstance(table, dict) or not all(isinstance(names, list) for names in table.values()):
-        todo = 'Write a table [split] with lists: train = ["a", "b"], test = ["c"].'
-        return reader.problem("toml-value", "key split", "This is not a table of lists.", todo)
+def _split(table: dict[str, list[Any]], stems: Collection[str], report: Report) -> dict[str, str]:
+    """{image stem: part} of a table of lists of images under the names of parts."""
+    found: dict[str, str] = {}
     for part, names in table.items():
+        where = f"key split.{part}"
         if part not in SPLITS:
-            known = ", ".join(SPLITS)
-            reader.problem("toml-key", f"key split.{part}", "This part is unknown.", f"Known are {known}.")
+            report.add("toml-key", where, known=", ".join(SPLITS))
             continue
         for name in map(str, names):
             stem = name if name in stems else name.rsplit(".", 1)[0]
             if stem not in stems:
-                what = f"There is no image {name!r}."
-                reader.problem("split-image", f"key split.{part}", what, "Correct the name, or add the image.")
-            elif stem in settings.split:
-                what = f"The image {name!r} is already in {settings.split[stem]!r}."
-                reader.problem("split-twice", f"key split.{part}", what, "Put every image into one part.")
+                report.add("split-image", where, image=name)
+            elif stem in found:
+                report.add("split-twice", where, image=name, part=found[stem])
             else:
-                settings.split[stem] = part
-    return None
-
-
-def _labels(table: Any, settings: Settings, reader: Reader) -> None:
-    good = isinstance(table, dict) and set(table) <= set(LABELS)
-    if not good or not all(isinstance(v, list) and all(isinstance(x, str) for x in v) for v in table.values()):
-        todo = f"Write a table [labels] with lists of text under {', '.join(LABELS)}."
-        reader.problem("toml-value", "key labels", f"The value {table!r} is not possible.", todo)
-    else:
-        settings.labels = table
+                found[stem] = part
+    return found

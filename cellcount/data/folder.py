@@ -1,13 +1,15 @@
-"""A folder of the user's as a data set: images, in it or in images/, and their annotation.
+"""A user's folder as a data set: images, in the folder or in its subfolder images/, and their annotations.
 
-One annotation file, or several that do not contradict each other: a Label Studio JSON export, CSV, COCO key points,
-or dot images. An optional `dataset.toml` says what files cannot (see `cellcount.data.dataset_toml`).
+There is one annotation file, or several that do not contradict each other, in any of the formats in
+`cellcount.io.points.READERS`. An optional `dataset.toml` has what such files cannot express (see
+`cellcount.data.dataset_toml`).
 """
 
 import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from cellcount.data.valid import valid_region
 from cellcount.errors import DataError
 from cellcount.files import sha256
 from cellcount.io import images, tables
-from cellcount.io.points import Mark, positions
+from cellcount.io.points import Annotation, Mark, positions
 from cellcount.io.problems import Problem, errors, raise_errors
 from cellcount.types import Sample
 
@@ -26,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def check(folder: Path | str) -> list[Problem]:
-    """Every problem of a folder, in one pass and before anything is computed: list of `Problem`."""
+    """Every problem of a folder, found in one pass and before anything is computed: list of `Problem`."""
     return survey(folder).problems
 
 
@@ -60,10 +62,10 @@ def import_folder(source: Path | str, target: Path | str, link: bool = False) ->
 
     Parameters
     ----------
-    source : path of a folder that `check` finds no errors in
+    source : path of a folder in which `check` finds no errors
     target : path of a folder that does not exist yet, or is empty
     link : bool
-        Link the images (symbolic links) and do not copy them.
+        Make symbolic links to the images instead of copies.
 
     Returns
     -------
@@ -72,12 +74,12 @@ def import_folder(source: Path | str, target: Path | str, link: bool = False) ->
     Raises
     ------
     DataError
-        If `source` has errors, or `target` holds something.
+        If `source` has errors, or `target` is not empty.
     """
     source, target = Path(source), Path(target)
     found = _clean(source)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target}: there is something here already. Name a new folder, or empty this one.")
+        raise DataError(f"{target} exists and is not an empty folder. Name a new folder, or empty this one.")
     target.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
@@ -88,10 +90,7 @@ def import_folder(source: Path | str, target: Path | str, link: bool = False) ->
                 copy.symlink_to(path.resolve())
             else:
                 shutil.copyfile(path, copy)
-        points, boxes = _rows(found)
-        tables.write(building / "points.csv", tables.POINTS, points)
-        if boxes:
-            tables.write(building / "boxes.csv", tables.BOXES, boxes)
+        tables.write(building / "points.csv", _plain(found))
         dataset_toml.write(building / dataset_toml.NAME, found.settings)
         building.chmod(0o755)  # mkdtemp gives 0700
         os.replace(building, target)  # an empty folder may be replaced
@@ -110,51 +109,46 @@ def _clean(folder: Path | str) -> Survey:
 
 
 def _marks(stem: str, found: Survey) -> tuple[list[Mark], list[Mark], bool]:
-    """(all points, all boxes) of one image, as lists of `Mark`; points are None if nobody looked for cells."""
+    """All points and all boxes of one image, and whether its cells were annotated."""
     annotations = found.annotations.get(stem, [])
-    labels = found.settings.labels
-    looked = any("cells" in annotation.holds(labels) for annotation in annotations)
     points = [mark for annotation in annotations for mark in annotation.points]
-    return points, [mark for annotation in annotations for mark in annotation.boxes], looked
+    boxes = [mark for annotation in annotations for mark in annotation.boxes]
+    return points, boxes, any("cells" in annotation.holds(found.settings.labels) for annotation in annotations)
 
 
 def _sample(stem: str, found: Survey, channel: str | None) -> Sample:
     path, wanted, labels = found.images[stem], found.settings, found.settings.labels
     image = images.read_image(path, channel or wanted.channel)
-    marks, boxed, looked = _marks(stem, found)
+    marks, boxed, annotated = _marks(stem, found)
     live, dead = positions(marks, "live", labels), positions(marks, "dead", labels)
     boxes = positions(boxed, "live", labels, 4)
-    sparse = wanted.annotation == dataset_toml.SPARSE and looked
+    background = positions(marks, "background", labels)
+    sparse = wanted.annotation == dataset_toml.SPARSE and annotated
     return Sample(
-        name=stem,
-        image=image,
-        points=live if looked else None,
-        valid=valid_region(image, np.concatenate([live, dead])) if sparse else np.ones(image.shape, bool),
-        pixel_size_um=wanted.pixel_size_um,
+        stem,
+        image,
+        live if annotated else None,
+        valid_region(image, np.concatenate([live, dead])) if sparse else np.ones(image.shape, bool),
+        wanted.pixel_size_um,
         boxes=boxes if len(boxes) else None,
         dead=dead,
         split=wanted.split.get(stem, ""),
-        meta={
-            "source": str(path),
-            "sha256": sha256(path),
-            "annotation": wanted.annotation,
-            "background": positions(marks, "background", labels),
-        },
+        meta={"source": str(path), "sha256": sha256(path), "annotation": wanted.annotation, "background": background},
     )
 
 
-def _rows(found: Survey) -> tuple[list[tables.Row], list[tables.Row]]:
-    """Rows of points.csv and boxes.csv, under this project's own labels."""
-    points: list[tables.Row] = []
-    boxes: list[tables.Row] = []
+def _plain(found: Survey) -> list[Annotation]:
+    """The annotations of all images with this project's own labels; points and boxes of an image are two of them."""
+
+    def relabelled(marks: list[Mark], names: Sequence[str], width: int = 2) -> list[Mark]:
+        labels = found.settings.labels
+        return [Mark(tuple(p), name) for name in names for p in positions(marks, name, labels, width).tolist()]
+
+    plain = []
     for stem in sorted(found.images, key=natural):
-        name, labels = found.images[stem].name, found.settings.labels
-        marks, boxed, looked = _marks(stem, found)
-        before = len(points)
-        for label in ("live", "dead", "background"):
-            points += [(name, point.tolist(), label) for point in positions(marks, label, labels)]
-        for label in ("live", "dead"):
-            boxes += [(name, box.tolist(), label) for box in positions(boxed, label, labels, 4)]
-        if looked and not any(row[2] in ("live", "dead") for row in points[before:]):
-            points.append((name, [], ""))
-    return points, boxes
+        name, (marks, boxed, annotated) = found.images[stem].name, _marks(stem, found)
+        points = relabelled(marks, ("live", "dead", "background"))
+        boxes = relabelled(boxed, ("live", "dead"), 4)
+        plain += [Annotation("", "", name, points=points)] if points or annotated else []
+        plain += [Annotation("", "", name, boxes=boxes)] if boxes else []
+    return plain

@@ -18,7 +18,7 @@ from cellcount.data.valid import valid_region
 from cellcount.errors import NotAvailableError, ParameterError
 from cellcount.io import labelstudio
 from cellcount.io.images import read_image
-from cellcount.io.points import Annotation, positions
+from cellcount.io.points import Annotation, positions, read
 from cellcount.io.problems import raise_errors
 from cellcount.types import Sample
 
@@ -156,7 +156,7 @@ def _points_path() -> str:
 
 def _marks(path: str) -> dict[str, Annotation]:
     """{image name: Annotation} of one of the annotation files."""
-    annotations, problems = labelstudio.read(registry.fetch_file(NAME, path))
+    annotations, problems = read(registry.fetch_file(NAME, path))
     raise_errors(problems)
     return {labelstudio.UPLOAD_PREFIX.sub("", a.image).rsplit(".", 1)[0]: a for a in annotations}
 

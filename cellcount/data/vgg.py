@@ -10,9 +10,8 @@ from pathlib import Path
 from cellcount import registry
 from cellcount.errors import DataError, ParameterError
 from cellcount.files import sha256
-from cellcount.io import dots
 from cellcount.io.images import read_image
-from cellcount.io.points import positions
+from cellcount.io.points import positions, read
 from cellcount.io.problems import raise_errors
 from cellcount.types import Sample
 
@@ -102,7 +101,7 @@ def _fetch() -> tuple[str, ...]:
 
 
 def _sample(name: str, source: Path, dots_file: Path, channel: str) -> Sample:
-    annotations, problems = dots.read(dots_file, source.name)
+    annotations, problems = read(dots_file)
     raise_errors(problems)
     return Sample(
         name=name,

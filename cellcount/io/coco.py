@@ -1,71 +1,57 @@
 """COCO key points (https://cocodataset.org/#format-data): a dictionary with images, annotations and categories.
 
-Key points are indices of pixels (0 is the first pixel), which is our origin. Boxes count from the image's top left
-corner, half a pixel before it.
+Key points are indices of pixels (0 is the first pixel), as our coordinates are. Boxes are measured from the image's top
+left corner, half a pixel before it.
 """
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from cellcount.io.points import Annotation, Mark, Reader
-from cellcount.io.problems import Problem
 
 
-def recognises(content: object) -> bool:
-    """Whether parsed JSON looks like COCO."""
-    return isinstance(content, dict) and "annotations" in content and "images" in content
+def recognises(reader: Reader) -> bool:
+    """Whether the file is JSON in the format COCO."""
+    return isinstance(reader.json, dict) and "annotations" in reader.json and "images" in reader.json
 
 
-def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
-    """Read COCO key points: (list of Annotation, one per listed image, (y, x) px; list of Problem)."""
-    reader = Reader(Path(path))
-    content = reader.json()
-    return (parse(content, reader) if content is not None else []), reader.problems
-
-
-def parse(content: dict[str, Any], reader: Reader) -> list[Annotation]:
-    """The `Annotation`s of parsed JSON; problems go to `reader`.
+def parse(reader: Reader) -> list[Annotation]:
+    """One `Annotation` for each listed image.
 
     Every labelled key point (visibility 1 or 2) is a point of its annotation's category. An image listed without
-    annotations counts as looked at and empty.
+    annotations is annotated as having no cell.
     """
+    content = reader.json
     images = {}
     for number, image in enumerate(content["images"], 1):
         if not isinstance(image, dict) or "id" not in image or not isinstance(image.get("file_name"), str):
-            what, todo = "The image has no id or no file_name.", "Give every image both."
-            reader.problem("coco-image", f"image {number}", what, todo)
+            reader.add("coco-image", f"image {number}")
             continue
         name = PurePosixPath(image["file_name"].replace("\\", "/")).name
         height, width = image.get("height"), image.get("width")
         size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-        images[image["id"]] = Annotation(reader.path.name, f"image {image['id']}", name, size)
+        images[image["id"]] = Annotation(reader.file, f"image {image['id']}", name, size)
     categories = {c.get("id"): str(c.get("name", "")) for c in content.get("categories") or [] if isinstance(c, dict)}
     bare = 0
     for number, entry in enumerate(content["annotations"], 1):
-        if not isinstance(entry, dict):
-            entry = {}
+        entry = entry if isinstance(entry, dict) else {}
         where = f"annotation {entry.get('id', number)}"
         target = images.get(entry.get("image_id"))
         if target is None:
-            what = f"The image_id {entry.get('image_id')!r} is not in the list of images."
-            reader.problem("coco-image-id", where, what, "Add the image to the list, or delete the annotation.")
+            reader.add("coco-image-id", where, id=entry.get("image_id"))
         elif "keypoints" in entry:
             _add(entry, categories.get(entry.get("category_id"), ""), where, target, reader)
         else:
             bare += 1
     if bare:
-        what = f"{bare} of {len(content['annotations'])} annotations have no keypoints."
-        todo = "Export key points (COCO key points), not only boxes or masks."
-        reader.problem("coco-no-keypoints", "", what, todo)
+        reader.add("coco-no-keypoints", bare=bare, all=len(content["annotations"]))
     return list(images.values())
 
 
 def _add(entry: dict[str, Any], label: str, where: str, target: Annotation, reader: Reader) -> None:
     flat = entry["keypoints"]
     if not isinstance(flat, list) or len(flat) % 3:
-        what, todo = "keypoints is not a list of triples x, y, visibility.", "Write three numbers for every key point."
-        reader.problem("coco-triples", where, what, todo)
-        return
+        return reader.add("coco-triples", where)
     for x, y, visibility in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
         numbers = reader.numbers([y, x], "coco-number", where, ("y", "x"))
         if numbers is not None and visibility:

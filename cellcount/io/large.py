@@ -12,18 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from cellcount.io.decoders import opened, orientation, plain, plane
-from cellcount.io.images import (
-    as_gray,
-    broken,
-    decode,
-    examine_values,
-    flat_channel,
-    full_scale,
-    known_channel,
-    one_channel,
-)
-from cellcount.io.problems import Problem, raise_errors
+from cellcount.io import images
+from cellcount.io.decoders import decoding, opened, orientation, plain, plane
+from cellcount.io.problems import Report, raise_errors
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -56,17 +47,11 @@ def open_image(path: Path | str, channel: str = "auto") -> tuple[np.ndarray | La
         As `read_image`.
     """
     path = Path(path)
-    if _is_large(path):
-        return LargeImage(path, channel), []
-    pixels, problems = decode(path)
-    raise_errors(problems)
-    assert pixels is not None  # `decode` gives None only beside an error
-    flat = flat_channel(pixels, known_channel(channel))
-    return as_gray(pixels, channel), [str(problem) for problem in problems] + [flat] * bool(flat)
+    return (LargeImage(path, channel), []) if _is_large(path) else images.examined(path, channel)
 
 
 def _is_large(path: Path) -> bool:
-    if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
+    if path.suffix.lower() not in images.TIFF or not path.is_file():
         return False
     try:
         with opened(path) as tiff:
@@ -98,36 +83,27 @@ class LargeImage:
     """
 
     def __init__(self, path: Path | str, channel: str = "auto", progress: bool = True) -> None:
-        self.path, self._channel = Path(path), known_channel(channel)
-        found = []
-
-        def problem(kind: str, what: str, todo: str, severity: str = "error") -> None:
-            found.append(Problem(kind, self.path.name, "", what, todo, severity))
-
-        try:
-            page, read = _open(self.path, problem)
-            if page is not None and read is not None:
-                self._page, self._read = page, read
-                self.shape = self._page.imagelength, self._page.imagewidth
-                self.factor = -(-max(self.shape) // OVERVIEW)
-                dtype, low, high, unusable, sample, overview = self._survey(progress)
-                examine_values(self.shape, low, high, unusable, problem)
-        except Exception as error:  # decoders raise a dozen kinds of errors on damaged files
-            broken(self.path, error, problem)
-        raise_errors(found)
-        self._scale = full_scale(dtype, low, high)
-        self.sample, self.overview = as_gray(sample, scale=self._scale), as_gray(overview, scale=self._scale)
+        self.path, self._channel = Path(path), images.known_channel(channel)
+        with decoding(self.path) as report:
+            self._page, self._read = _open(self.path, report)
+            self.shape = self._page.imagelength, self._page.imagewidth
+            self.factor = -(-max(self.shape) // OVERVIEW)
+            dtype, low, high, unusable, sample, overview = self._survey(progress)
+            images.examine_values(self.shape, low, high, unusable, report)
+        raise_errors(report.problems)
+        self._scale = images.full_scale(dtype, low, high)
+        self.sample, self.overview = (images.as_gray(part, scale=self._scale) for part in (sample, overview))
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
         """(h, w) float32 of a pair of slices."""
         rows, columns = (part.indices(side) for part, side in zip(window, self.shape, strict=True))
         if rows[2] != 1 or columns[2] != 1:
             raise IndexError("A LargeImage is read in windows without steps.")
-        return as_gray(self._stored(*rows[:2], *columns[:2]), self._channel, self._scale)
+        return images.as_gray(self._stored(*rows[:2], *columns[:2]), self._channel, self._scale)
 
     def _stored(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """(h, w) or (h, w, 3), values not scaled."""
-        return plain(self._read(y0, y1, x0, x1), self._page, lambda *_: None)
+        return plain(self._read(y0, y1, x0, x1), self._page, Report(self.path.name))
 
     def _survey(self, progress: bool) -> tuple[np.dtype, float, float, int, np.ndarray, np.ndarray]:
         """Read everything once: dtype, lowest and highest value, number of values not finite, sample, overview."""
@@ -142,7 +118,7 @@ class LargeImage:
                 if not np.isfinite([least, most]).all():
                     unusable += int((~np.isfinite(pixels)).sum())
                 low, high = min(low, least), max(high, most)
-                gray = one_channel(pixels, self._channel)
+                gray = images.one_channel(pixels, self._channel)
                 sample.append(gray[-y % step :: step, ::step].copy())
                 overview.append(_shrink(gray, self.factor))
                 bar.update(len(pixels))
@@ -157,28 +133,18 @@ def _shrink(gray: np.ndarray, factor: int) -> np.ndarray:
     return rows.reshape(height, width, factor).mean(axis=2)
 
 
-def _open(
-    path: Path, problem: Callable[..., None]
-) -> tuple[TiffPage, Callable[[int, int, int, int], np.ndarray]] | tuple[None, None]:
-    """(TiffPage, function of a window y0, y1, x0, x1 -> stored values (h, w, samples)), or two None and a problem."""
+def _open(path: Path, report: Report) -> tuple[TiffPage, Callable[[int, int, int, int], np.ndarray]]:
+    """A TiffPage, and a function of a window y0, y1, x0, x1 that gives its stored values (h, w, samples)."""
     with opened(path) as tiff:
-        page = plane(tiff, problem)
-        if page is None:
-            return None, None
+        page = plane(tiff, report)
         if orientation(page) != 1:
-            problem("image-orientation", "It is stored turned or mirrored, and too large to turn.", "Save it upright.")
-            return None, None
+            report.stop("image-orientation")
         _ = page.colormap  # tifffile reads tags late, and the file is closed below
         if page.is_memmappable:
             return page, partial(_mapped, path, page)
         blocks = _Blocks(path, page)
         if blocks.bytes > MAX_BLOCK:
-            problem(
-                "image-block",
-                f"It is compressed in blocks of {blocks.bytes / 1e6:,.0f} MB, which have to be decoded as a whole.",
-                "Save it without compression, or in tiles (of 256 x 256 px, say).",
-            )
-            return None, None
+            report.stop("image-block", megabytes=blocks.bytes / 1e6)
         return page, blocks
 
 

@@ -1,16 +1,20 @@
-"""What every annotation format is read into, and the labels that it may use."""
+"""Point annotations: what every exchange format is read into, and the table of the formats."""
 
+import contextlib
+import importlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from cellcount.io.problems import Problem
+from cellcount.io.images import SUFFIXES
+from cellcount.io.problems import Problem, Report, Stop
 
-# What a label means, compared in lower case. A mark without a label is a live cell.
+# Meaning of a label -> the labels that have it, in lower case. A mark without a label is a live cell.
 LABELS = {
     "live": ("", "live", "live cell", "cell"),
     "dead": ("dead", "dead cell", "dead cell/debris", "debris"),
@@ -19,18 +23,37 @@ LABELS = {
 }
 
 
+class Format(NamedTuple):
+    """An exchange format: a module of `cellcount.io`, imported when it is needed, and its file names' suffixes."""
+
+    module: str
+    suffixes: tuple[str, ...]
+
+
+# Formats that are read. The module has `recognises(reader) -> bool`, and `parse(reader) -> list of Annotation`, which
+# converts coordinates to ours, (y, x) px from the centre of the top-left pixel, and reports problems to the `Reader`.
+READERS = {
+    "Label Studio": Format("labelstudio", (".json",)),
+    "COCO": Format("coco", (".json",)),
+    "CSV": Format("tables", (".csv",)),
+    "dot image": Format("dots", SUFFIXES),
+}
+# Formats that are written. The module has `write(path, annotations)`.
+WRITERS = {"CSV": Format("tables", (".csv",))}
+
+
 @dataclass(frozen=True)
 class Mark:
     """One annotated point at (y, x) px, or one box (y0, x0, y1, x1) px."""
 
     position: tuple[float, ...]
     label: str
-    where: str
+    where: str = ""
 
 
 @dataclass
 class Annotation:
-    """What one annotator said of one image in one file.
+    """The annotation of one image by one annotator in one file.
 
     Attributes
     ----------
@@ -38,9 +61,9 @@ class Annotation:
         For messages: the file's name, and the place in it.
     image : str
         The image as the file names it.
-    size : (height, width) px that the file claims for the image, or None
+    size : (height, width) px that the file gives for the image, or None
     annotator : str
-        Who made it, where the format knows; "" else.
+        Who made it, where the format says so; "" otherwise.
     """
 
     file: str
@@ -52,7 +75,7 @@ class Annotation:
     boxes: list[Mark] = field(default_factory=list)
 
     def holds(self, labels: Mapping[str, Sequence[str]] | None = None) -> set[str]:
-        """What it says something about: a set of "cells", "background", "boxes"; no mark at all means no cell."""
+        """What is annotated: a subset of "cells", "background", "boxes"; no mark at all means that there is no cell."""
         roles = {role(mark.label, labels) for mark in self.points}
         held = {"cells"} if roles & {"live", "dead", None} or not (self.points or self.boxes) else set()
         return held | ({"background"} & roles) | ({"boxes"} if self.boxes else set())
@@ -64,7 +87,7 @@ def role(label: str, meanings: Mapping[str, Sequence[str]] | None = None) -> str
     meanings : dict of these four to lists of further labels (from a `dataset.toml`), or None
     """
     label = label.strip().lower()
-    for name, further in (meanings or {}).items():  # a folder's own meaning comes first
+    for name, further in (meanings or {}).items():  # the folder's own meaning takes precedence
         if label in [text.strip().lower() for text in further]:
             return name
     return next((name for name, known in LABELS.items() if label in known), None)
@@ -73,59 +96,78 @@ def role(label: str, meanings: Mapping[str, Sequence[str]] | None = None) -> str
 def positions(
     marks: Iterable[Mark], wanted: str, labels: Mapping[str, Sequence[str]] | None = None, width: int = 2
 ) -> np.ndarray:
-    """(N, width) float32 px: the marks whose role is `wanted`; a second mark at the same place is dropped."""
+    """(N, width) float32 px: the marks with the role `wanted`; a second mark at the same position is dropped."""
     found = list(dict.fromkeys(mark.position for mark in marks if role(mark.label, labels) == wanted))
     return np.asarray(found, np.float32).reshape(-1, width)
 
 
-class Reader:
-    """Collects the problems of one annotation file."""
+class Reader(Report):
+    """One annotation file: its content, and the problems in it. Broken content stops reading."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.problems: list[Problem] = []
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        super().__init__(self.path.name)
 
-    def problem(self, kind: str, where: str, what: str, todo: str, severity: str = "error") -> None:
-        self.problems.append(Problem(kind, self.path.name, where, what, todo, severity))
-
-    def text(self) -> str | None:
-        """The file's text, or None after reporting that it is not UTF-8."""
+    @cached_property
+    def text(self) -> str:
+        """The file's text, without the byte order mark that Excel writes."""
         raw = self.path.read_bytes()
         if not raw.strip():
-            self.problem("annotation-empty", "", "The file is empty.", "Export it again, or take it out of the folder.")
-            return None
+            self.stop("annotation-empty")
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw[:200]:
-            self.problem("encoding-utf16", "", "The text is stored as UTF-16.", "Save it as UTF-8.")
-            return None
+            self.stop("encoding-utf16")
         try:
-            return raw.decode("utf-8-sig")  # a byte order mark of UTF-8 (Excel writes it) is skipped
+            return raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = raw[: error.start].count(b"\n") + 1
-            byte = f"0x{raw[error.start]:02x}"
-            self.problem("encoding", f"line {line}", f"The byte {byte} is not UTF-8 text.", "Save it as UTF-8.")
-            return None
+            self.stop("encoding", f"line {line}", byte=f"0x{raw[error.start]:02x}")
 
+    @cached_property
     def json(self) -> Any:
-        """The parsed JSON, or None after reporting what is wrong with it."""
-        text = self.text()
-        if text is None:
-            return None
+        """The file's parsed JSON."""
         try:
-            return json.loads(text)
+            return json.loads(self.text)
         except json.JSONDecodeError as error:
-            where = f"line {error.lineno}, column {error.colno}"
-            self.problem("json-broken", where, f"This is not valid JSON: {error.msg}.", "Export the file again.")
+            self.stop("json-broken", f"line {error.lineno}, column {error.colno}", error=error.msg)
         except RecursionError:
-            self.problem("json-broken", "", "The JSON is nested too deeply.", "Export the file again.")
-        return None
+            self.stop("json-broken", error="it is nested too deeply")
 
     def numbers(self, values: Sequence[object], kind: str, where: str, names: Sequence[str]) -> list[float] | None:
-        """The values as finite floats, or None after reporting the first that is not one."""
-        found = []
+        """The values as finite floats, or None after reporting the first that is not one as a problem of this kind."""
         for name, value in zip(names, values, strict=True):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-                shown = json.dumps(value)[:40]
-                self.problem(kind, where, f"{name} is {shown}, not a finite number.", "Correct or delete this mark.")
+                self.add(kind, where, name=name, value=json.dumps(value)[:40])
                 return None
-            found.append(float(value))
-        return found
+        return [float(value) for value in values]  # type: ignore[arg-type]
+
+    def unknown(self) -> NoReturn:
+        """Stop: the content is JSON in none of the formats."""
+        content = f"a list of {len(self.json)}" if isinstance(self.json, list) else json.dumps(self.json)[:40]
+        formats = [name for name, format in READERS.items() if ".json" in format.suffixes]
+        self.stop("json-kind", content=content, formats=", ".join(formats))
+
+
+def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
+    """The annotations in a file of any of the formats `READERS`.
+
+    Returns
+    -------
+    list of Annotation
+        Positions in (y, x) px.
+    list of Problem
+    """
+    reader = Reader(path)
+    found: list[Annotation] = []
+    with contextlib.suppress(Stop):
+        for module, suffixes in READERS.values():
+            if reader.path.suffix.lower() in suffixes:
+                home = importlib.import_module(f"cellcount.io.{module}")
+                if home.recognises(reader):
+                    break
+        else:
+            reader.unknown()
+        try:
+            found = home.parse(reader)
+        except (TypeError, AttributeError, LookupError, ValueError, OverflowError) as error:
+            reader.add("json-structure", error=error)  # a field of another type than the format has
+    return found, reader.problems

@@ -1,11 +1,18 @@
-"""What can be wrong with a user's data: found all at once, each with its place and its remedy."""
+"""What can be wrong with a user's files: all problems are found at once, each with its place and its remedy.
 
+The sentences of every kind of problem are in `problems.toml`.
+"""
+
+import functools
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
 
 from cellcount.errors import DataError
 
-SHOWN = 20  # problems spelled out in one error message; the rest is counted
+SHOWN = 20  # problems written out in one error message; the others are counted
 
 
 @dataclass(frozen=True)
@@ -15,14 +22,13 @@ class Problem:
     Attributes
     ----------
     kind : str
-        Short stable name, for example "image-truncated".
+        Its key in `problems.toml`, for example "image-truncated".
     file : str
         The file's name in the data folder.
     where : str
-        The place inside: "line 7", "task 18, mark lciQ"; "" if it is the whole file.
-    what : str
-    todo : str
-        What to do about it.
+        The place in the file: "line 7", "task 18, mark lciQ"; "" for the whole file.
+    what, todo : str
+        What is wrong, and what to do about it.
     severity : "error" or "warning"
         An error stops loading; a warning does not.
     """
@@ -39,19 +45,50 @@ class Problem:
         return f"{place}: {self.what} {self.todo}"
 
 
+@functools.cache
+def _kinds() -> dict[str, dict[str, str]]:
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+
+
+def problem(kind: str, file: str, where: str = "", **values: Any) -> Problem:
+    """A Problem of a kind in `problems.toml`; `values` complete its sentences."""
+    return Problem(kind, file, where, **{key: text.format(**values) for key, text in _kinds()[kind].items()})
+
+
+class Stop(Exception):
+    """The rest of a file cannot be read; its report says why."""
+
+
+class Report:
+    """Collects the problems of one file, which messages call `file`."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+
+    def add(self, kind: str, where: str = "", **values: Any) -> None:
+        """Add a problem; see `problem`."""
+        self.problems.append(problem(kind, self.file, where, **values))
+
+    def stop(self, kind: str, where: str = "", **values: Any) -> NoReturn:
+        """Add a problem after which the rest of the file cannot be read. Raises Stop."""
+        self.add(kind, where, **values)
+        raise Stop(kind)
+
+
 def errors(problems: Iterable[Problem]) -> list[Problem]:
     """The problems that stop loading."""
-    return [problem for problem in problems if problem.severity == "error"]
+    return [one for one in problems if one.severity == "error"]
 
 
 def raise_errors(problems: Iterable[Problem], heading: str = "") -> None:
-    """Raise one DataError that spells out the errors among `problems`; do nothing if there is none."""
+    """Raise one DataError that lists the errors among `problems`; do nothing if there is none."""
     found = errors(problems)
     if not found:
         return
     if len(found) == 1 and not heading:
         raise DataError(str(found[0]))
-    lines = [str(problem) for problem in found[:SHOWN]]
+    lines = [str(one) for one in found[:SHOWN]]
     if len(found) > SHOWN:
         lines.append(f"... and {len(found) - SHOWN} more")
     raise DataError("\n  ".join([heading or f"{len(found)} problems:", *lines]))

@@ -15,7 +15,7 @@ from cellcount.data import thesis
 from cellcount.data.valid import background
 from cellcount.errors import DataError, NotAvailableError
 from cellcount.io import labelstudio
-from cellcount.io.points import positions
+from cellcount.io.points import positions, read
 from cellcount.io.problems import raise_errors
 from cellcount.types import Sample
 
@@ -116,7 +116,7 @@ def exports() -> pd.DataFrame:
     lines = []
     points2 = thesis.POINTS if registry.find("thesis", thesis.POINTS) else thesis.POINTS_CUT
     for label, path in (("points.json", "annotations/points.json"), ("points2.json", points2)):
-        annotations, problems = labelstudio.read(registry.fetch_file("thesis", path))
+        annotations, problems = read(registry.fetch_file("thesis", path))
         raise_errors(problems)
         for annotation in annotations:
             image = labelstudio.UPLOAD_PREFIX.sub("", annotation.image).rsplit(".", 1)[0]
