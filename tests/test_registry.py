@@ -20,8 +20,8 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLCOUNT_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("CELLCOUNT_CACHE", str(tmp_path / "cache"))
     digest = hashlib.sha256(CONTENT).hexdigest()
-    known = registry.KnownFile("a/b.txt", digest, len(CONTENT), "http://127.0.0.1:9/b.txt")
-    toy = registry.Dataset("toy", "", "", "", {"a/b.txt": known})
+    known = registry.datasets.KnownFile("a/b.txt", digest, len(CONTENT), "http://127.0.0.1:9/b.txt")
+    toy = registry.datasets.Dataset("toy", "", "", "", {"a/b.txt": known})
     monkeypatch.setitem(registry.DATASETS, "toy", toy)
     monkeypatch.setattr(registry.fetch, "_probed", {})
     monkeypatch.setattr(registry.fetch, "_verified", {})
@@ -32,6 +32,11 @@ def put(path, content=CONTENT):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def net(**more):
+    """Weights of six bytes."""
+    return registry.weights.Weights(name="net", filename="net.pt", bytes=6, licence="none", citation="none", **more)
 
 
 def test_entries_are_complete():
@@ -163,7 +168,7 @@ def test_an_origin_without_the_file_is_no_origin(server):
 
 def test_weights_are_looked_for_in_three_places(places, monkeypatch):
     digest = hashlib.sha256(CONTENT).hexdigest()
-    entry = registry.Weights("net", "net.pt", None, digest, 6, "MIT", "nobody", cache="$NETHOME/models/net.pt")
+    entry = net(sha256=digest, cache=["$NETHOME/models/net.pt"])
     monkeypatch.setitem(registry.WEIGHTS, "net", entry)
     monkeypatch.setenv("NETHOME", str(places / "nethome"))
     with pytest.raises(NotAvailableError, match="net.pt"):
@@ -201,19 +206,19 @@ def test_weights_have_a_hash_or_an_address_to_ask_for_it():
 @pytest.fixture
 def unpublished(places, monkeypatch):
     """Weights whose hash nobody has published, in CELLCOUNT_DATA/weights."""
-    entry = registry.Weights("net", "net.pt", "http://127.0.0.1:9/net.pt", None, 6, "none", "nobody")
+    entry = net(url="http://127.0.0.1:9/net.pt")
     monkeypatch.setitem(registry.WEIGHTS, "net", entry)
     return put(places / "data" / "weights" / "net.pt")
 
 
 def test_weights_without_a_published_hash_need_the_users_word(unpublished, places):
     digest = hashlib.sha256(CONTENT).hexdigest()
-    assert registry.pin("net") is None
+    assert registry.weights.pin("net") is None
     with pytest.raises(DataError, match=f"{digest}  net.pt.*SHA256SUMS"):
         registry.find_weights("net")
     sums = unpublished.parent / "SHA256SUMS"
     sums.write_text(f"{'0' * 64}  other.pt\n{digest}  net.pt\n")
-    assert registry.pin("net") == digest and registry.find_weights("net") == unpublished
+    assert registry.weights.pin("net") == digest and registry.find_weights("net") == unpublished
     sums.write_text(f"{digest.upper()} *some/folder/net.pt\n")  # as sha256sum writes it for a path, read as binary
     assert registry.fetch_weights("net") == unpublished
     sums.write_text(f"{'0' * 64}  net.pt\n")
@@ -231,7 +236,7 @@ def test_weights_without_a_published_hash_are_never_downloaded(unpublished):
 def test_weights_are_looked_for_in_the_librarys_caches(places, monkeypatch):
     digest = hashlib.sha256(CONTENT).hexdigest()
     caches = ("$NO_SUCH_VARIABLE/net.pt", "$LIBRARY/net.pt")
-    entry = registry.Weights("net", "net.pt", None, digest, 6, "none", "nobody", cache=caches)
+    entry = net(sha256=digest, cache=caches)
     monkeypatch.setitem(registry.WEIGHTS, "net", entry)
     monkeypatch.setenv("LIBRARY", str(places / "library"))
     assert registry.find_weights("net") is None
@@ -244,7 +249,7 @@ def test_weights_of_which_only_another_hash_is_published(places, monkeypatch):
     import pooch
 
     path = put(places / "data" / "weights" / "net.pt")
-    entry = registry.Weights("net", "net.pt", None, None, 6, "", "", xxh128=pooch.file_hash(path, alg="xxh128"))
+    entry = net(xxh128=pooch.file_hash(path, alg="xxh128"))
     monkeypatch.setitem(registry.WEIGHTS, "net", entry)
     assert registry.find_weights("net") == path
     assert registry.digest(path) == hashlib.sha256(CONTENT).hexdigest()

@@ -2,7 +2,7 @@
 
 The book that CI renders has none of these weights, so this is the only place where those sections are computed. Each
 chapter runs from a copy of the project whose registry knows no hashes, so that the stand-ins are vouched for as users
-vouch for weights without one (`registry.pin`).
+vouch for weights without one (`registry.weights.pin`).
 """
 
 import os

@@ -9,6 +9,7 @@ from typing import Any
 from cellcount import registry
 from cellcount.errors import DataError, ParameterError, needing
 from cellcount.registry import DATASETS
+from cellcount.registry.datasets import offline
 from cellcount.types import Sample
 
 NAMES = ("auto", *DATASETS)
@@ -79,7 +80,7 @@ def resolve(dataset: Path | str = "auto") -> tuple[str, str]:
         local = registry.local_root()
         place = "CELLCOUNT_DATA" if local is not None and image.is_relative_to(local) else "the cache"
         return "thesis", f"The thesis data lies in {place}."
-    reason = registry.offline("thesis")
+    reason = offline("thesis")
     if not reason:
         return "thesis", "The thesis data is not on this machine, but can be fetched now."
     return "phantom", f"The thesis data is not on this machine and {reason}: simulated fields are used."

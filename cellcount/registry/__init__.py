@@ -1,30 +1,18 @@
-"""What can be fetched: one table of data sets, one of weights, and one way to fetch and verify a file."""
+"""What can be fetched: the table of data sets, the table of weights, and how a file is fetched and verified."""
 
-from cellcount.registry.datasets import (
-    DATASETS,
-    Dataset,
-    KnownFile,
-    fetch_all,
-    fetch_file,
-    find,
-    known_dataset,
-    known_file,
-    missing,
-    offline,
-)  # fmt: skip
-from cellcount.registry.fetch import cache_root, digest, local_root, megabytes, unreachable
+from cellcount.registry.datasets import DATASETS, fetch_all, fetch_file, find, known_dataset, known_file, missing
+from cellcount.registry.fetch import cache_root, digest, local_root, megabytes
 from cellcount.registry.weights import (
     WEIGHTS,
-    Weights,
     fetch_weights,
     find_weights,
     known_weights,
-    pin,
+    local_weights,
     ways_to_weights,
-)  # fmt: skip
+)
 
 __all__ = [
-    "DATASETS", "WEIGHTS", "Dataset", "KnownFile", "Weights", "cache_root", "digest", "fetch_all", "fetch_file",
-    "fetch_weights", "find", "find_weights", "known_dataset", "known_file", "known_weights", "local_root", "megabytes",
-    "missing", "offline", "pin", "unreachable", "ways_to_weights",
+    "DATASETS", "WEIGHTS", "cache_root", "digest", "fetch_all", "fetch_file", "fetch_weights", "find", "find_weights",
+    "known_dataset", "known_file", "known_weights", "local_root", "local_weights", "megabytes", "missing",
+    "ways_to_weights",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""One table of data sets, with the files that are fetched for them."""
+"""The table of data sets, with the files that are fetched for them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from cellcount.registry.fetch import cache_root, demand, digest, download, local
 
 @dataclass(frozen=True)
 class KnownFile:
-    """One file: where it lies in its data set's folder, its hash, its size in bytes, its address (None: no address)."""
+    """One file: path in its data set's folder, hash, size in bytes, and address (None if it has no public one)."""
 
     path: str
     sha256: str
@@ -25,11 +25,11 @@ class Dataset:
     Attributes
     ----------
     module : str
-        Its module in `cellcount.data`, with `load(**options) -> list of Sample`, and `missing() -> list of str` where
-        something is fetched. A `load` that takes `split` makes only that part.
+        Its module in `cellcount.data`, with `load(**options) -> list of Sample`, and `missing() -> list of str` if
+        files are fetched for it. A `load` with the parameter `split` makes only that part.
     description, licence, citation : str
     files : dict of path to KnownFile
-        What is fetched for it.
+        The files that are fetched for it.
     """
 
     module: str
@@ -40,23 +40,20 @@ class Dataset:
 
 
 def _known_files(name: str) -> dict[str, KnownFile]:
-    text = Path(__file__).with_name(f"{name}.txt").read_text("utf-8")
-    base, files = "", {}
-    for line in text.splitlines():
-        if line.startswith("#"):
-            base = line.removeprefix("# base ") if line.startswith("# base ") else base
-            continue
-        path, digest, size, *local = line.split()
-        url = None if local else base + path.rsplit("/", 1)[-1]
-        files[path] = KnownFile(path, digest, int(size), url)
-    return files
+    lines = Path(__file__).with_name(f"{name}.txt").read_text("utf-8").splitlines()
+    base = next(line.removeprefix("# base ") for line in lines if line.startswith("# base "))
+    known = [line.split() for line in lines if not line.startswith("#")]
+    return {
+        path: KnownFile(path, digest, int(size), None if local else base + path.rsplit("/", 1)[-1])
+        for path, digest, size, *local in known
+    }
 
 
 DATASETS = {
-    "phantom": Dataset("phantom", "simulated fields with exact centres and masks", "as this package"),
+    "phantom": Dataset("phantom", "simulated fields of view with exact centres and masks", "as this package"),
     "thesis": Dataset(
         "thesis",
-        "34 phase-contrast fields of 6 flasks with points, boxes and background points",
+        "34 phase-contrast fields of view of 6 flasks with points, boxes and background points",
         "none given: read it, do not redistribute it",
         "B. Eckhardt, bachelor's thesis, data/third, github.com/beijn/bachelor-thesis",
         _known_files("thesis"),
@@ -80,7 +77,7 @@ def known_dataset(name: str) -> Dataset:
 
 
 def known_file(name: str, path: str) -> KnownFile:
-    """The `KnownFile` at `path` of data set `name`. Raises ParameterError if the registry does not know it."""
+    """The `KnownFile` at `path` of data set `name`. Raises ParameterError if it is not in the registry."""
     files = known_dataset(name).files
     if path not in files:
         raise ParameterError(f"The data set {name} has no file {path!r} in the registry.")
@@ -93,10 +90,9 @@ def find(name: str, path: str) -> Path | None:
     Raises
     ------
     DataError
-        If the file in CELLCOUNT_DATA is not the registered one. A damaged file of the cache counts as not there.
+        If the file in CELLCOUNT_DATA is not the registered one. A damaged file in the cache is treated as missing.
     """
-    known = known_file(name, path)
-    root = local_root()
+    known, root = known_file(name, path), local_root()
     if root is not None and (root / name / path).is_file():
         verify(root / name / path, known.sha256, known.bytes, known.url)
         return root / name / path
@@ -109,27 +105,26 @@ def find(name: str, path: str) -> Path | None:
 
 
 def fetch_file(name: str, path: str, progress: bool = False) -> Path:
-    """The verified local path of a data set's file, downloaded into the cache if it is nowhere on this machine.
+    """The verified local path of a data set's file, downloaded into the cache if it is not on this machine.
 
     Raises
     ------
     NotAvailableError
-        Without a network, within 5 s, saying what is missing, its size, and the two ways to get it.
+        Without a network, within 5 s, with the missing file, its size, and the two ways to get it.
     DataError
         If a file's SHA-256 is not the registered one.
     """
-    found = find(name, path)
+    found, known, ways = find(name, path), known_file(name, path), _ways(name, path)
     if found is not None:
         return found
-    known = known_file(name, path)
-    url = demand(known.url, f"{name}/{path}", known.bytes, _ways(name, path))
-    return download(url, known.sha256, cache_root() / name / path, progress, _ways(name, path))
+    url = demand(known.url, f"{name}/{path}", known.bytes, ways)
+    return download(url, known.sha256, cache_root() / name / path, progress, ways)
 
 
 def fetch_all(name: str, paths: Iterable[str] | None = None, progress: bool = True) -> dict[str, Path]:
-    """Several files of a data set, None: all that have an address; dict of path to local Path. Raises like `fetch_file`.
+    """Several files of a data set (None: all that have an address): dict of path to local Path; raises as `fetch_file`.
 
-    Without a network one sentence speaks of all that is missing.
+    Without a network, one sentence names all that is missing.
     """
     paths = [known.path for known in known_dataset(name).files.values() if known.url] if paths is None else list(paths)
     absent = [known_file(name, path) for path in paths if find(name, path) is None]
@@ -140,7 +135,7 @@ def fetch_all(name: str, paths: Iterable[str] | None = None, progress: bool = Tr
 
 
 def missing(name: str) -> list[KnownFile]:
-    """The `KnownFile`s with an address that are neither in CELLCOUNT_DATA nor in the cache (looked for, not hashed)."""
+    """The `KnownFile`s with an address that are neither in CELLCOUNT_DATA nor in the cache (not verified)."""
     roots = [root for root in (local_root(), cache_root()) if root is not None]
     files = known_dataset(name).files.values()
     return [k for k in files if k.url and not any((root / name / k.path).is_file() for root in roots)]

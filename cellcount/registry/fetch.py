@@ -1,8 +1,8 @@
-"""The one way to fetch a file and to verify it.
+"""How a file is fetched and verified.
 
-A file is looked for in the folder named by CELLCOUNT_DATA (laid out as `<data set>/<path>`), then in the cache
-(CELLCOUNT_CACHE, or the user's cache folder), then at its address. Nothing is used before its SHA-256 was compared.
-With CELLCOUNT_OFFLINE set to anything, no address is asked.
+A file is looked for in the folder named by CELLCOUNT_DATA (as `<data set>/<path>`), then in the cache (CELLCOUNT_CACHE,
+or the user's cache folder), then at its address. No file is used before its SHA-256 has been compared.
+If CELLCOUNT_OFFLINE is set to anything, no request is sent.
 """
 
 import logging
@@ -18,7 +18,7 @@ from cellcount.files import sha256
 
 log = logging.getLogger(__name__)
 
-PROBE_SECONDS = 4.0  # a resolver that hangs is not covered by a connect timeout, so the whole probe is cut off here
+PROBE_SECONDS = 4.0  # a connect timeout does not cover a resolver that hangs, so the whole probe is cut off here
 
 _probed: dict[str, str] = {}  # host -> "" or why it does not answer; one probe per process
 
@@ -26,22 +26,20 @@ _verified: dict[tuple[Path, str], tuple[int, int, str]] = {}  # path, algorithm 
 
 
 def pooch_() -> Any:
-    """The library that downloads; most calls do without."""
+    """The library that downloads; most calls do not need it."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")  # of no use on the first line of a chapter
+        warnings.filterwarnings("ignore", message="IProgress not found")  # would be a chapter's first output
         import pooch
     return pooch
 
 
 def local_root() -> Path | None:
-    """The folder named by CELLCOUNT_DATA, or None. Raises NotAvailableError if it names no folder."""
+    """The folder named by CELLCOUNT_DATA, or None. Raises NotAvailableError if there is no such folder."""
     named = os.environ.get("CELLCOUNT_DATA", "").strip()
-    if not named:
-        return None
     root = Path(named).expanduser()
-    if not root.is_dir():
+    if named and not root.is_dir():
         raise NotAvailableError(f"CELLCOUNT_DATA is {named!r}, which is not a folder: correct it or unset it.")
-    return root
+    return root if named else None
 
 
 def cache_root() -> Path:
@@ -50,21 +48,33 @@ def cache_root() -> Path:
     return Path(named).expanduser() if named else Path(pooch_().os_cache("cellcount"))
 
 
+def megabytes(size: float) -> str:
+    """A size in bytes for messages: "12.3 MB", "0.9 MB", "1 kB"."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3))} kB"
+
+
+def refusal(url: str | None) -> str:
+    """Why nothing can be fetched from an address, as a short phrase; "" if it can. Takes under 5 s."""
+    if url is None:
+        return "it has no public address"
+    return "CELLCOUNT_OFFLINE is set" if os.environ.get("CELLCOUNT_OFFLINE") else unreachable(url)
+
+
 def unreachable(url: str) -> str:
     """Why the host of `url` does not answer, as a short phrase; "" if it does. Asked once per process, under 5 s."""
     import requests
 
     host = urlsplit(url).netloc
+
+    def ask() -> None:
+        try:
+            response = requests.head(url, timeout=(PROBE_SECONDS / 2, PROBE_SECONDS / 2), allow_redirects=True)
+            answer.append("" if response.ok else f"{host} answers with status {response.status_code}")
+        except requests.RequestException as error:
+            answer.append(f"{host} cannot be reached ({type(error).__name__})")
+
     if host not in _probed:
         answer: list[str] = []
-
-        def ask() -> None:
-            try:
-                response = requests.head(url, timeout=(PROBE_SECONDS / 2, PROBE_SECONDS / 2), allow_redirects=True)
-                answer.append("" if response.ok else f"{host} answers with status {response.status_code}")
-            except requests.RequestException as error:
-                answer.append(f"{host} cannot be reached ({type(error).__name__})")
-
         thread = threading.Thread(target=ask, daemon=True)
         thread.start()
         thread.join(PROBE_SECONDS)
@@ -72,35 +82,21 @@ def unreachable(url: str) -> str:
     return _probed[host]
 
 
-def megabytes(size: float) -> str:
-    """A size in bytes as a reader wants it: "12.3 MB", "0.9 MB", "1 kB"."""
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3))} kB"
-
-
 def demand(url: str | None, what: str, size: int, ways: str) -> str:
-    """The `url`, if it is an address whose host answers; else raise NotAvailableError."""
+    """The address, if its host answers. Raises NotAvailableError otherwise."""
     reason = refusal(url)
     if reason or url is None:
         raise NotAvailableError(f"Not on this machine: {what} ({megabytes(size)}); {reason}. To get it, {ways}.")
     return url
 
 
-def refusal(url: str | None) -> str:
-    """Why an address cannot be asked, as a short phrase; "" if it can."""
-    if url is None:
-        return "it has no public address"
-    if os.environ.get("CELLCOUNT_OFFLINE"):  # for tests, and for those who want no request to leave
-        return "CELLCOUNT_OFFLINE is set"
-    return unreachable(url)
-
-
 def download(url: str, digest: str, target: Path, progress: bool, ways: str) -> Path:
-    """Fetch `url` to `target`, checked by its hash (SHA-256, or "xxh128:...").
+    """Download `url` to `target`, and verify its hash (SHA-256, or "xxh128:...").
 
     Raises
     ------
     NotAvailableError, DataError
-        If the download breaks off, or its hash is another; `ways` ends the sentence.
+        If the download breaks off, or its hash differs; `ways` ends the sentence.
     """
     import requests
 
@@ -126,15 +122,14 @@ def verify(path: Path, expected: str, size: int, url: str | None) -> None:
     algorithm, _, value = expected.rpartition(":")
     found = digest(path, algorithm or "sha256")
     if found != value:
-        name = algorithm.upper() or "SHA-256"
         raise DataError(
-            f"{path}: not the registered file ({name} {found[:12]}..., expected {value[:12]}..., {size} bytes). "
-            f"Delete it, or get it again from {url or 'where you got it'}."
+            f"{path}: not the registered file ({algorithm.upper() or 'SHA-256'} {found[:12]}..., expected "
+            f"{value[:12]}..., {size} bytes). Delete it, or get it again from {url or 'its source'}."
         )
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal hash of a file, computed once per process as long as its size and time stay."""
+    """Hexadecimal hash of a file, computed once per process while its size and time do not change."""
     stat = path.stat()
     key = (path.resolve(), algorithm)
     known = _verified.get(key)
