@@ -1,4 +1,4 @@
-"""Run a chapter: jupytext reads the source, papermill executes it, and a finished notebook moves into place."""
+"""Run a chapter: jupytext reads the source, papermill executes it, and only a complete notebook is written."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from cellcount.companion.runner.sources import dataset, defaults, find, override
 from cellcount.errors import CellcountError, ParameterError
 from cellcount.files import replacing
 
-KERNEL_START_SECONDS = 120  # a busy machine takes its time
+KERNEL_START_SECONDS = 120  # enough for a busy machine
 MODULES = 'import sys\n\nprint(*sorted(name for name in sys.modules if name.partition(".")[0] == "cellcount"))'
 
 
@@ -27,7 +27,7 @@ def run_chapter(
     out: Path | str | None = None,
     key: str = "",
 ) -> Path:
-    """Execute a chapter and install the notebook; two runs give the same bytes.
+    """Execute a chapter and write its notebook; two runs give the same bytes.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def run_chapter(
     profile : str
         Name of a file in book/profiles.
     out : Path, optional
-        Notebook to write, default build/runs/adhoc/<chapter>.ipynb. The chapter's result files go to the folder
-        beside it that has its stem (to build/runs/adhoc for a notebook in book/).
+        Notebook to write, default build/runs/adhoc/<chapter>.ipynb. The chapter's result files are written to a
+        folder of the same stem beside it (for a notebook in book/, to build/runs/adhoc).
     key : str
         Recorded beside the notebook together with what the run was computed from, see `staleness.run_key`.
 
@@ -73,7 +73,7 @@ def run_chapter(
     finished = clean(executed, about)
     if error:
         _write(finished, failed)
-        raise CellcountError(f"{source.name}: {failure(finished) or error}. The notebook up to there: {failed}")
+        raise CellcountError(f"{source.name}: {failure(finished) or error}. The notebook up to that cell: {failed}")
     for line in stderr_lines(executed):
         print(f"{source.name}: stderr: {line}", file=sys.stderr)
     _write(finished, out)
@@ -107,7 +107,7 @@ def renew_text(chapter: Path | str) -> Path:
 def keep(
     chapter: Path | str, *, data: str, profile: str = "full", parameters: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Run a chapter in build/results, and copy the tables (CSV) that it leaves to results/, by one rule for all.
+    """Run a chapter in build/results, and copy the tables (CSV) that it writes to results/ under fixed names.
 
     `rows.csv` of chapter 09-cellpose on the thesis' images becomes `cellpose-thesis.csv`, and any other file, as
     `masks.csv`, `cellpose-thesis-masks.csv` (`cellcount.companion.kept.file_name`).
@@ -115,7 +115,7 @@ def keep(
     Parameters
     ----------
     chapter, data, profile, parameters
-        As of `run_chapter`. A folder cannot be kept: nobody else has it.
+        As of `run_chapter`. Runs on a user's folder are not kept, since others do not have the data.
 
     Returns
     -------
@@ -126,13 +126,13 @@ def keep(
     ParameterError
         If `data` is a folder, and as `run_chapter` does.
     CellcountError
-        If a cell fails, or the chapter leaves no rows; results/ then stays as it was.
+        If a cell fails, or the chapter writes no rows; results/ then stays as it was.
     """
     from cellcount.companion.kept import file_name
 
     name = dataset(data)[0]
     if Path(name).is_absolute():
-        raise ParameterError(f"{name}: only runs on data that others can get are kept in results/.")
+        raise ParameterError(f"{name}: results/ keeps runs on public data sets only; name one of them with --data.")
     source = find(chapter)
     folder = root() / "build" / "results" / name / source.stem
     for old in folder.glob("*.csv"):
@@ -140,7 +140,7 @@ def keep(
     run_chapter(source.stem, parameters=parameters, data=name, profile=profile, out=folder.with_suffix(".ipynb"))
     found = sorted(folder.glob("*.csv"))
     if folder / "rows.csv" not in found:
-        raise CellcountError(f"{source.name} leaves no rows.csv, so there is nothing to keep of its run.")
+        raise CellcountError(f"{source.name} writes no rows.csv, so there is nothing to keep.")
     kept = []
     for path in found:
         part = "" if path.stem == "rows" else path.stem

@@ -1,4 +1,4 @@
-"""An executed notebook without what changes from run to run: committed notebooks change only with their content."""
+"""Remove what differs between two equal runs of a notebook: committed notebooks change only with their content."""
 
 import re
 from collections.abc import Mapping
@@ -38,9 +38,9 @@ def _outputs(outputs):
     kept = []
     for output in outputs:
         if output.output_type == "stream" and output.name == "stderr":
-            continue  # the runner prints it; progress and this machine's paths have no place on a page
+            continue  # the runner prints it; progress bars and paths of this machine do not belong on a page
         if output.output_type == "stream" and kept and kept[-1].output_type == "stream":
-            kept[-1]["text"] += output.text  # where a stream is cut into pieces is chance
+            kept[-1]["text"] += output.text  # a stream is cut into pieces at random
             continue
         if "text/plain" in output.get("data", {}):
             output.data["text/plain"] = ADDRESS.sub("at 0x0", output.data["text/plain"])

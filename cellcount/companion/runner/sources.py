@@ -1,4 +1,4 @@
-"""The sources of the book: which chapters there are, what parameters they have, and which values a run gives them."""
+"""The sources of the book: its chapters, their parameters, and the values that a profile gives them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def root() -> Path:
     for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
         if (folder / "_toc.yml").exists() and (folder / "book").is_dir():
             return folder
-    raise NotAvailableError(f"No book here: neither {here} nor a parent of it holds _toc.yml. Run this in a clone.")
+    raise NotAvailableError(f"No book here: neither {here} nor a parent folder has _toc.yml. Run this in a clone.")
 
 
 def chapters() -> list[Path]:
@@ -71,7 +71,7 @@ def find(chapter: Path | str) -> Path:
 
 
 def read(source: Path) -> NotebookNode:
-    """The notebook (nbformat node) that a MyST source stands for."""
+    """A MyST source as a notebook (nbformat node)."""
     with needing("book", "Running chapters"):
         import jupytext
     return jupytext.reads(source.read_text(encoding="utf-8"), fmt="md:myst")
@@ -123,10 +123,10 @@ def checked(name: str, value: Any, default: Any) -> Any:
         try:
             value = yaml.safe_load(value)
         except yaml.YAMLError:
-            pass  # still text, and refused below
+            pass  # it stays text, and is refused below
     if isinstance(default, float) and isinstance(value, str):
         try:
-            value = float(value)  # YAML takes 1e-3 for text
+            value = float(value)  # YAML reads 1e-3 as text
         except ValueError:
             pass
     if default is None:
@@ -157,7 +157,7 @@ def overrides(
 
 
 def dataset(data: Path | str) -> tuple[str, str]:
-    """(name, reason): what `data` stands for; a folder's name is its absolute path, as kernels run elsewhere."""
+    """(name, reason) of the data set that `data` selects; a folder becomes an absolute path."""
     from cellcount.data import resolve
 
     name, reason = resolve(data)
@@ -165,7 +165,7 @@ def dataset(data: Path | str) -> tuple[str, str]:
 
 
 def slug(data: str) -> str:
-    """Name of the folder in build/runs for a dataset; two user folders of one name stay apart."""
+    """Name of the folder in build/runs for a data set; two user folders of one name get different ones."""
     if not os.path.isabs(data):
         return data
     return re.sub(r"[^\w.-]", "_", Path(data).name) + "-" + hashlib.sha256(data.encode()).hexdigest()[:6]
