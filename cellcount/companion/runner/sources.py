@@ -27,7 +27,7 @@ def root() -> Path:
         If there is none: an installed package alone does not carry the book.
     """
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
         if (folder / "_toc.yml").exists() and (folder / "book").is_dir():
             return folder
     raise NotAvailableError(f"No book here: neither {here} nor a parent folder has _toc.yml. Run this in a clone.")

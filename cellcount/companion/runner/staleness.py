@@ -37,7 +37,11 @@ def code_hash(notebook: NotebookNode) -> str:
 @functools.cache
 def _code(path: Path) -> str:
     """Hash of a module's code, without comments and docstrings."""
-    tree = ast.parse(path.read_text("utf-8"))
+    text = path.read_text("utf-8")
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # an edit that is not finished: it counts as another code
+        return _digest(text)
     for node in ast.walk(tree):
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         if documented and ast.get_docstring(node, clean=False) is not None:
