@@ -1,13 +1,13 @@
-"""Count and train: images or paths in, results out. The command line and `import cellcount` are thin over it."""
+"""Count and train: images or paths in, results out. The command line and `import cellcount` are built on it."""
 
 from __future__ import annotations
 
-import csv
 import inspect
 import os
 import time
 import warnings as python_warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -16,18 +16,18 @@ import numpy as np
 
 from cellcount.devices import is_cpu
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing
-from cellcount.files import replacing
+from cellcount.files import replacing, write_csv
 from cellcount.io.images import SUFFIXES, from_array
 from cellcount.io.large import LARGE, LargeImage, open_image
 from cellcount.io.prefetch import prefetched
 from cellcount.methods import METHODS, base
 from cellcount.tiling import tiled
-from cellcount.types import Prediction, Sample
+from cellcount.types import COLUMNS, Prediction, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TILE, OVERLAP = 3072, 128  # px; a larger image is counted tile by tile: half a gigabyte, and a fifth is seen twice
+TILE, OVERLAP = 3072, 128  # px; a larger image is counted in tiles: half a gigabyte, and a fifth is computed twice
 BATCH = 8  # tiles at once on a GPU
 Image = str | Path | np.ndarray
 
@@ -41,14 +41,14 @@ class Result:
     image : str
         Its path, or "array".
     prediction : Prediction
-        What the method answered: points (M, 2) float32 (y, x) px, scores (M,), labels, density, meta.
+        The method's result: points (M, 2) float32 (y, x) px, scores (M,), labels, density, meta.
     shape : (height, width), px
     seconds : float
-        Reading not included.
+        Without reading the image.
     warnings : tuple of str
-        What is odd about the image.
+        What is unusual about the image.
     channel : str
-        Which channel was read.
+        The channel that was read.
     """
 
     image: str
@@ -64,12 +64,12 @@ class Result:
 
     @property
     def count(self) -> float:
-        """The number of cells, by the method's own estimate."""
+        """The number of cells, as the method estimates it."""
         return self.prediction.count
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Ends of the interval of the count; None where the method gives none."""
+        """Lower and upper end of the count's interval; None if the method does not give one."""
         return self.prediction.count_interval
 
     @property
@@ -88,17 +88,17 @@ class Result:
         return self.prediction.to_csv(path)
 
     def save_overlay(self, path: str | Path) -> int:
-        """Write the image with a ring around each point; the suffix of `path` chooses the format.
+        """Write the image with a ring around each point, in the format of the suffix of `path`.
 
         Returns
         -------
         int
-            By how much it is downsampled: 1, but for images larger than memory.
+            Factor by which the overlay is downsampled: 1, except for images larger than memory.
 
         Raises
         ------
         DataError
-            If the suffix is none of .png, .jpg and .tif, or the image has to be read again, and cannot be.
+            If the suffix is not .png, .jpg or .tif, or the image has to be read again and cannot be read.
         """
         from cellcount.io.overlays import overlay
 
@@ -106,7 +106,7 @@ class Result:
         shown, factor = (pixels.overview, pixels.factor) if isinstance(pixels, LargeImage) else (pixels, 1)
         path, picture = Path(path), overlay(shown, self.prediction, factor=factor)
         if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".tif", ".tiff"):
-            raise DataError(f"{path}: an overlay is written as .png, .jpg or .tif.")
+            raise DataError(f"{path}: overlays are written as .png, .jpg or .tif.")
         with replacing(path) as temporary:
             if path.suffix.lower() == ".png":
                 picture.save(temporary, compress_level=1)
@@ -115,7 +115,7 @@ class Result:
         return factor
 
     def summary(self) -> dict[str, Any]:
-        """Image, size, count, interval, warnings, and what the method says of itself: plain values, for JSON."""
+        """Image, size, count, interval, warnings, and the `meta` of the prediction: plain values, for JSON."""
         density_sum = self.prediction.meta.get("density_sum")
         if self.prediction.density is not None:
             density_sum = float(self.prediction.density.sum(dtype=float))
@@ -151,19 +151,13 @@ class Results(list[Result]):
         """The points of all images: columns image, y_px, x_px, score."""
         with needing("data", "A table"):
             import pandas as pd
-        if not self:
-            return pd.DataFrame(columns=["image", "y_px", "x_px", "score"])
-        return pd.concat([result.to_frame() for result in self], ignore_index=True)
+        frames = [result.to_frame() for result in self]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["image", *COLUMNS])
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the points of all images, as `to_frame` has them."""
-        path = Path(path)
-        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["image", "y_px", "x_px", "score"])
-            for result in self:
-                writer.writerows((result.image, *line) for line in result.prediction.to_text())
-        return path
+        """Write the points of all images: columns as of `to_frame`."""
+        rows = ((result.image, *line) for result in self for line in result.prediction.to_text())
+        return write_csv(path, ["image", *COLUMNS], rows)
 
 
 @overload
@@ -186,14 +180,14 @@ def count(
     Parameters
     ----------
     images : path, (H, W) or (H, W, 3) array, or a list of them
-        Arrays are scaled as the pixels of a file are (`cellcount.io.images.read_image`): 8-bit values by 255, float
-        values in [0, 1] stay. A list may hold folders; the images in them are counted.
+        Arrays are scaled as the pixels of a file (`cellcount.io.images.read_image`): 8-bit values are divided by 255,
+        float values in [0, 1] are not changed. A list may contain folders; the images in them are counted.
     method : str
         A key of `cellcount.METHODS`.
     weights : path, name or None
         Trained weights; None takes the method's own.
     prompts : (N, 2) array of (y, x) px, or `cellcount.methods.prompts.Prompts`, or None
-        For promptable methods, and one image.
+        For promptable methods and a single image.
     channel : "auto", "red", "green", "blue" or "mean"
         Of a colour image; "auto" is green.
     device : "auto", "cpu", "cuda", ...
@@ -204,16 +198,16 @@ def count(
     Returns
     -------
     Result, or Results for a list
-        An image of a list that cannot be counted is warned of, and named in `failed`.
+        If an image of a list cannot be counted, there is a warning, and it is in `failed`.
 
     Raises
     ------
     DataError
-        If the image cannot be used; of a list, if none can.
+        If the image, or every image of a list, cannot be used.
     NotAvailableError
         If a package or weights are not on this machine.
     ParameterError
-        If a parameter is unknown or of another type, before any image is read, or out of range.
+        If a parameter is unknown or of another type (before any image is read), or out of range.
 
     Examples
     --------
@@ -224,28 +218,19 @@ def count(
     >>> result.count == len(result.points)
     True
     """
-    if hasattr(images, "__array_interface__") and not isinstance(images, np.ndarray):
-        images = np.asarray(images)  # an image of Pillow
-    if isinstance(images, os.PathLike):
-        images = Path(images)
-    if not isinstance(images, (str, Path, np.ndarray, Sequence)):
-        raise DataError(f"count takes a path, an array or a list of them, not {type(images).__name__}.")
-    several = not isinstance(images, (str, Path, np.ndarray))
-    chosen = [images] if isinstance(images, (str, Path, np.ndarray)) else find_images(images)
+    several = isinstance(images, Sequence) and not isinstance(images, str)
     if several and prompts is not None:
-        raise ParameterError("prompts belong to one image: give one, and not a list.")
-    if isinstance(images, (str, Path)) and Path(images).is_dir():
+        raise ParameterError("Prompts are for a single image: give one image, not a list.")
+    if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
         raise DataError(f"{images} is a folder; to count all images in it, give a list: count([{str(images)!r}]).")
-    found = counted(
-        chosen, method=method, weights=weights, prompts=prompts, channel=channel,
-        device=device, progress=progress, **params,
-    )  # fmt: skip
     results = Results()
-    for one in found:
+    for one in counted(
+        find_images(images if several else [images]),  # type: ignore[arg-type,list-item]
+        channel=channel, method=method, weights=weights, prompts=prompts, device=device, progress=progress, **params,
+    ):  # fmt: skip
         if isinstance(one, Failure):
             results.failed.append(one)
-        else:
-            # Pixels of thousands of images would fill the memory; whoever wants an overlay reads the file again.
+        else:  # the pixels of thousands of images would fill the memory; an overlay reads its file again
             results.append(replace(one, pixels=None) if several and one.image != "array" else one)
     if results.failed and not results:
         raise results.failed[0].error
@@ -254,36 +239,28 @@ def count(
     return results if several else results[0]
 
 
-def counted(
-    images: Sequence[Image],
-    *,
-    method: str = "cellnet",
-    weights: str | Path | None = None,
-    prompts: Any = None,
-    channel: str = "auto",
-    device: str = "auto",
-    progress: bool = True,
-    **params: Any,
-) -> Iterator[Result | Failure]:
-    """Count images, (H, W) arrays or paths, reading the next one meanwhile; arguments as of `count`.
+def counted(images: Sequence[Image], *, channel: str = "auto", **options: Any) -> Iterator[Result | Failure]:
+    """Count images, (H, W) arrays or paths, reading the next one meanwhile; `options` are the arguments of `count`.
 
-    An image larger than a tile is counted tile by tile, a TIFF larger than memory from its file. The arguments are
-    checked before the first image is read.
+    An image larger than a tile is counted in tiles, a TIFF larger than memory from its file. The arguments are checked
+    before the first image is read.
 
     Yields
     ------
     Result or Failure
         In the order of the images.
     """
-    predict = _predictor(METHODS[method], weights, prompts, device, progress, params)
-    return _counted(images, predict, channel)
+    return _counted(images, _predictor(**options), channel)
 
 
-def _counted(images: Sequence[Image], predict: Any, channel: str) -> Iterator[Result | Failure]:
-    for image, read in zip(images, prefetched(lambda image: _open(image, channel), images), strict=True):
+def _counted(images: Sequence[Image], predict: Callable[..., Prediction], channel: str) -> Iterator[Result | Failure]:
+    def read(image: Image) -> tuple[np.ndarray | LargeImage, list[str]]:
+        return from_array(image, channel) if isinstance(image, np.ndarray) else open_image(image, channel)
+
+    for image, result in zip(images, prefetched(read, images), strict=True):
         name = "array" if isinstance(image, np.ndarray) else str(image)
         try:
-            pixels, warnings = read()
+            pixels, warnings = result()
             started = time.perf_counter()
             prediction = predict(pixels)
         except (ParameterError, NotAvailableError):
@@ -299,61 +276,79 @@ def _counted(images: Sequence[Image], predict: Any, channel: str) -> Iterator[Re
 
 
 def find_images(given: Sequence[Image]) -> list[Image]:
-    """The images given, (H, W) arrays or paths, and those in the folders given. Raises DataError if one has none."""
+    """Images, (H, W) arrays or paths; folders are replaced by the images in them. Raises DataError if one has none."""
     found: list[Image] = []
     for one in given:
         if hasattr(one, "__array_interface__"):
             found.append(np.asarray(one))
-            continue
-        if not isinstance(one, (str, os.PathLike)):
+        elif not isinstance(one, (str, os.PathLike)):
             raise DataError(f"An image is a path or an array, not {type(one).__name__}.")
-        if not Path(one).is_dir():
+        elif not Path(one).is_dir():
             found.append(Path(one))
-            continue
-        inside = sorted(file for file in Path(one).iterdir() if file.suffix.lower() in SUFFIXES)
-        if not inside:
-            raise DataError(f"{one}: no image in this folder ({', '.join(sorted(SUFFIXES))}).")
-        found += inside
+        else:
+            inside = sorted(file for file in Path(one).iterdir() if file.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise DataError(f"{one}: no image in this folder ({', '.join(sorted(SUFFIXES))}).")
+            found += inside
     return found
 
 
-def _open(image: Image, channel: str) -> tuple[np.ndarray | LargeImage, list[str]]:
-    return from_array(image, channel) if isinstance(image, np.ndarray) else open_image(image, channel)
-
-
 def _predictor(
-    method: base.Method, weights: Any, prompts: Any, device: str, progress: bool, params: dict[str, Any]
-) -> Any:
-    """A function of an image, in memory or a `LargeImage`, that gives its Prediction; arguments are checked now."""
+    method: str = "cellnet",
+    weights: str | Path | None = None,
+    prompts: Any = None,
+    device: str = "auto",
+    progress: bool = True,
+    **params: Any,
+) -> Callable[[np.ndarray | LargeImage], Prediction]:
+    """A function of an image, in memory or a `LargeImage`, that returns its Prediction; arguments are checked first."""
+    chosen = METHODS[method]
+    with _needing(method):
+        predict = chosen.predict
     given = params if weights is None else params | {"weights": weights}
-    with needing("methods", "This method"):
-        predict = method.predict
-    # Exposure and the like are told to tiles; set by a user they would give a wrong number in silence.
+    # The context (exposure and the like) is computed for the tiles; a value from a user would make the count wrong.
     internal = [name for name in given if name in base.CONTEXT]
     known = [name for name in base.parameters(predict) if name not in base.CONTEXT]
     base.refuse_unknown(getattr(predict, "label", "This method"), internal, known)
     base.check_call(predict, given if prompts is None else given | {"prompts": prompts})
     if "progress" in inspect.signature(predict).parameters:
         given = {"progress": progress} | given
-    about = getattr(method, "about", None)
-    if weights is not None and str(weights) not in getattr(method, "NAMES", ()):
+    if weights is not None and str(weights) not in getattr(chosen, "NAMES", ()):
         if not Path(weights).is_file():
             raise DataError(f"No weights file at {str(weights)!r}; train one with `cellcount train`, or leave it out.")
-        if about:
-            about(weights)  # raises if it is no weights file of this method
-    together = getattr(method, "predict_batch", None)
+        if hasattr(chosen, "about"):
+            chosen.about(weights)  # raises if it is not a weights file of this method
+    together = getattr(chosen, "predict_batch", None)
     batch = 1 if together is None or prompts is not None or is_cpu(device) else BATCH
 
     def count(image: np.ndarray | LargeImage) -> Prediction:
-        streamed = isinstance(image, LargeImage)
-        maps = not streamed and image.shape[0] * image.shape[1] <= LARGE
+        maps = not isinstance(image, LargeImage) and image.shape[0] * image.shape[1] <= LARGE
         whole = tiled(
-            predict, tile=TILE, overlap=OVERLAP, context=method.context, maps=maps, together=together, batch=batch,
+            predict, tile=TILE, overlap=OVERLAP, context=chosen.context, maps=maps, together=together, batch=batch,
             progress=progress,
         )  # fmt: skip
         return whole(image, prompts=prompts, device=device, **given)
 
     return count
+
+
+def _needing(method: str) -> AbstractContextManager[None]:
+    """Name the extra that has the packages of a method, if one is not installed."""
+    return needing("train" if method == "cellnet" else "methods", method)
+
+
+def parameters_from_text(method: str, given: Iterable[tuple[str, str]], training: bool = False) -> dict[str, Any]:
+    """The parameters of a method's prediction or training from pairs of texts (name, value).
+
+    Raises
+    ------
+    NotAvailableError, ParameterError
+        If a package is not installed, a parameter is unknown, or its value cannot be read.
+    """
+    with _needing(method):
+        chosen = METHODS[method]
+        known = base.training_parameters(chosen, method) if training else base.parameters(chosen.predict)
+    return base.from_text(method, given, known)
 
 
 def train(
@@ -368,14 +363,14 @@ def train(
 ) -> Path:
     """Train a method on annotated images, and write its weights.
 
-    For CellNet, an ONNX file is written beside the weights, with which images are counted without torch.
+    For CellNet, an ONNX file with the same name is written as well, with which images are counted without torch.
 
     Parameters
     ----------
     data : path of a folder, name of a data set, or list of Sample
-        As `cellcount.load` takes it; images without annotation, and those of the split "test", are left out.
+        As in `cellcount.load`; images without annotation, and those of the split "test", are left out.
     out : path
-        The weights file to write; whether it can be written is tried first.
+        The weights file to write; whether it can be written is checked first.
     method : str
         A key of `cellcount.METHODS`, of a method that can be trained.
     images : list of str or None
@@ -383,7 +378,7 @@ def train(
     device : "auto", "cpu", "cuda", ...
     progress : bool
     params
-        The method's own, such as `steps`.
+        The method's own settings, such as `steps`.
 
     Returns
     -------
@@ -392,7 +387,7 @@ def train(
     Raises
     ------
     DataError
-        If the data cannot be used, `out` cannot be written, or an image is not among the annotated ones.
+        If the data cannot be used, `out` cannot be written, or one of `images` is not annotated.
     NotAvailableError
         If a package is not installed.
     ParameterError
@@ -401,13 +396,13 @@ def train(
     from cellcount.data import load
 
     chosen, out = METHODS[method], Path(out)
-    with needing("train" if method == "cellnet" else "methods", f"Training {method}"):
+    with _needing(method):
         known = base.training_parameters(chosen, method)
     if hasattr(chosen, "Settings"):  # foreground-area has none, and checks the parameters of its foreground
         base.refuse_unknown(method, params, known)
     suffix = getattr(chosen, "SUFFIX", ".safetensors")
     if out.suffix != suffix:
-        raise ParameterError(f"{out}: weights of {method} are written to a file that ends in {suffix}.")
+        raise ParameterError(f"{out}: weights of {method} are written to a file with the suffix {suffix}.")
     try_file(out)
     samples = load(data) if isinstance(data, (str, Path)) else list(data)
     samples = [sample for sample in samples if sample.points is not None and sample.split != "test"]
@@ -419,7 +414,7 @@ def train(
         if unknown:
             raise DataError(f"There is no annotated image {', '.join(unknown)}; there are {', '.join(sorted(names))}.")
         samples = [sample for sample in samples if sample.name in images]
-    with needing("train" if method == "cellnet" else "methods", f"Training {method}"):
+    with _needing(method):
         chosen.fit(samples, out=out, device=device, progress=progress, **params)  # type: ignore[attr-defined]
         if hasattr(chosen, "export"):
             try:
@@ -430,7 +425,7 @@ def train(
 
 
 def try_file(out: Path) -> None:
-    """Raise a DataError if this file cannot be written; asked before hours of work."""
+    """Raise a DataError if this file cannot be written; checked before a long computation."""
     try:
         if out.is_dir():
             raise IsADirectoryError("it is a folder")

@@ -1,9 +1,10 @@
-"""Writing files so that an interruption never leaves half of one."""
+"""Writing files completely or not at all, and hashing them."""
 
+import csv
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +15,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     The temporary file keeps the suffix of `path`, since many writers choose a format by it.
     """
-    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
+    path = Path(os.path.realpath(path))  # a link stays, and the file that it points to is replaced
     if path.exists() and not path.is_file():
-        yield path  # a pipe or a device is written to; a folder is refused by whoever opens it
+        yield path  # pipes and devices are written to; opening a folder fails
         return
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644  # mkstemp gives 0600
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,3 +36,12 @@ def sha256(path: Path | str) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    """Write a table as CSV, completely or not at all; returns the path."""
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return Path(path)

@@ -1,11 +1,10 @@
-"""The two nouns that every other module speaks of: `Sample` and `Prediction`.
+"""The two data types of every other module: `Sample` and `Prediction`.
 
 Coordinates are (y, x) in pixels, float32, with the origin at the centre of the top-left pixel.
 """
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellcount.errors import DataError, needing
-from cellcount.files import replacing
+from cellcount.files import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COLUMNS = ("y_px", "x_px", "score")  # of a table of points
 
 
 def as_points(points: Any, what: str = "points") -> np.ndarray:
@@ -41,19 +42,18 @@ def as_points(points: Any, what: str = "points") -> np.ndarray:
     return points
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
+@dataclass(frozen=True, eq=False)  # == of arrays is not one truth value
 class Sample:
-    """One image with what is known of it.
+    """One image with its annotation.
 
     Attributes
     ----------
     name : str
     image : (H, W) float32, in [0, 1]
     points : (N, 2) float32, (y, x) px, or None
-        Centres of the annotated live cells; None if nobody has annotated this image.
+        Centres of the annotated live cells; None if the image is not annotated.
     valid : (H, W) bool
-        Where the annotation can be trusted: near annotated cells and on background.
-        Everywhere, unless given.
+        Where the annotation is reliable: near annotated cells and on background. Everywhere by default.
     pixel_size_um : float or None
     labels : (H, W) int32 or None
         Ground-truth instances, 0 is background. Only simulated data has them.
@@ -62,9 +62,9 @@ class Sample:
     dead : (D, 2) float32
         Centres of dead cells and debris, (y, x) px.
     split : str
-        "train", "validation", "test", or "" where a dataset has no fixed split.
+        "train", "validation", "test", or "" if the data set has no fixed split.
     meta : dict
-        What else is known: flask, objective, source file, SHA-256.
+        Further information: flask, objective, source file, SHA-256.
     """
 
     name: str
@@ -80,10 +80,8 @@ class Sample:
 
     def __post_init__(self) -> None:
         if self.image.ndim != 2 or self.image.dtype != np.float32:
-            raise DataError(
-                f"{self.name}: the image must be (H, W) float32 in [0, 1], "
-                f"got shape {self.image.shape}, {self.image.dtype}."
-            )
+            found = f"shape {self.image.shape}, {self.image.dtype}"
+            raise DataError(f"{self.name}: the image must be (H, W) float32 in [0, 1], got {found}.")
         if self.valid is None:  # type: ignore[redundant-expr,unused-ignore]
             object.__setattr__(self, "valid", np.ones(self.image.shape, bool))
         for name in ("valid", "labels"):
@@ -97,45 +95,39 @@ class Sample:
     def crop(self, y: int, x: int, height: int, width: int) -> Sample:
         """The part of this sample in rows y to y + height and columns x to x + width, as a Sample.
 
-        Points, dead cells and boxes' centres outside are dropped; the rest is shifted.
+        Points, dead cells and boxes with a centre outside are dropped; the others are shifted.
         """
-        rows, columns = slice(y, y + height), slice(x, x + width)
+        window = slice(y, y + height), slice(x, x + width)
+        low = np.array([y, x], np.float32) - 0.5  # a pixel extends half a px around its centre
+        high = low + np.array([height, width], np.float32)
 
-        def cut(points: np.ndarray) -> np.ndarray:
-            inside = _inside(points, y, x, height, width)
-            return points[inside] - np.array([y, x], np.float32)
+        def cut(places: np.ndarray) -> np.ndarray:
+            """Of (N, 2) points or (N, 4) boxes."""
+            centres = (places[:, :2] + places[:, -2:]) / 2
+            shift = np.array([y, x] * (places.shape[1] // 2), np.float32)
+            return places[((centres >= low) & (centres < high)).all(axis=1)] - shift
 
-        boxes = self.boxes
-        if boxes is not None:
-            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-            boxes = boxes[_inside(centres, y, x, height, width)] - np.array([y, x, y, x], np.float32)
         return replace(
             self,
             name=f"{self.name}[{y}:{y + height},{x}:{x + width}]",
-            image=np.ascontiguousarray(self.image[rows, columns]),
+            image=np.ascontiguousarray(self.image[window]),
             points=None if self.points is None else cut(self.points),
-            valid=self.valid[rows, columns],
-            labels=None if self.labels is None else self.labels[rows, columns],
-            boxes=boxes,
+            valid=self.valid[window],
+            labels=None if self.labels is None else self.labels[window],
+            boxes=None if self.boxes is None else cut(self.boxes),
             dead=cut(self.dead),
         )
 
 
-def _inside(points: np.ndarray, y: int, x: int, height: int, width: int) -> np.ndarray:
-    """(N,) bool: which (y, x) px lie on the pixels of the window (a pixel reaches half a px around its centre)."""
-    low = np.array([y, x], np.float32) - 0.5
-    return ((points >= low) & (points < low + np.array([height, width], np.float32))).all(axis=1)
-
-
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What any method answers.
+    """The result of any method on one image.
 
     Attributes
     ----------
     points : (M, 2) float32, (y, x) px
     scores : (M,) float32
-        Higher is surer; comparable within one method only.
+        Higher is more certain; comparable within one method only.
     count : float
         The method's own estimate of the number of cells: the sum of a density map is not a number of peaks.
     count_interval : (low, high) or None
@@ -162,19 +154,14 @@ class Prediction:
             raise ValueError(f"{len(self.points)} points, but {len(self.scores)} scores")
 
     def to_frame(self) -> pd.DataFrame:
-        """The points as a table: columns y_px, x_px (float32) and score, one row a point."""
+        """The points as a table: columns y_px, x_px (float32) and score, one row per point."""
         with needing("data", "A table"):
             import pandas as pd
-        return pd.DataFrame({"y_px": self.points[:, 0], "x_px": self.points[:, 1], "score": self.scores})
+        return pd.DataFrame(dict(zip(COLUMNS, (*self.points.T, self.scores), strict=True)))
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the points, as `to_frame` has them: y_px and x_px with two decimals, score with three."""
-        path = Path(path)
-        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["y_px", "x_px", "score"])
-            writer.writerows(self.to_text())
-        return path
+        """Write the points: columns as of `to_frame`, y_px and x_px with two decimals, score with three."""
+        return write_csv(path, COLUMNS, self.to_text())
 
     def to_text(self) -> list[tuple[str, str, str]]:
         """The points as `to_csv` writes them."""

@@ -4,6 +4,7 @@ from cellcount.registry.datasets import DATASETS, fetch_all, fetch_file, find, k
 from cellcount.registry.fetch import cache_root, digest, local_root, megabytes
 from cellcount.registry.weights import (
     WEIGHTS,
+    Weights,
     fetch_weights,
     find_weights,
     known_weights,
@@ -12,7 +13,7 @@ from cellcount.registry.weights import (
 )
 
 __all__ = [
-    "DATASETS", "WEIGHTS", "cache_root", "digest", "fetch_all", "fetch_file", "fetch_weights", "find", "find_weights",
+    "DATASETS", "WEIGHTS", "Weights", "cache_root", "digest", "fetch_all", "fetch_file", "fetch_weights", "find", "find_weights",
     "known_dataset", "known_file", "known_weights", "local_root", "local_weights", "megabytes", "missing",
     "ways_to_weights",
 ]  # fmt: skip
