@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from cellcount.companion import plots
+from cellcount.companion.plots import style
 from cellcount.methods import prompts
 from cellcount.methods.masks import from_boxes
 from cellcount.types import Sample
@@ -18,17 +19,17 @@ def sample():
 
 def test_prompt_types_draws_each_type_with_its_signs():
     figure = plots.prompt_types(radius=12, half=20)
-    panels = {axes.get_label(): axes for axes in figure.axes}
-    assert list(panels) == ["grid", "point", "cross", "box", "neighbours", "foreground"]
+    panels = {axes.get_title(loc="left").split()[-1]: axes for axes in figure.axes}
+    assert list(panels) == ["grid", "point", "X", "box", "negatives", "foreground"]
 
     def drawn(kind, sign):
         return sum(len(line.get_xdata()) for line in panels[kind].lines if line.get_gid() == f"sign {sign}")
 
     assert drawn("point", 1) == 1 and drawn("point", -1) == 0
-    assert drawn("cross", 1) == 1 and drawn("cross", -1) == 4
+    assert drawn("X", 1) == 1 and drawn("X", -1) == 4
     assert drawn("grid", 1) == 25 and drawn("foreground", 1) > 5 and drawn("foreground", -1) == 4
-    (box,) = panels["box"].patches
-    assert box.get_width() == pytest.approx(40) and box.get_height() == pytest.approx(40)
+    box = next(line for line in panels["box"].lines if line.get_color() == style.YELLOW)
+    assert np.ptp(box.get_xdata()) == pytest.approx(40) and np.ptp(box.get_ydata()) == pytest.approx(40)
 
 
 def test_mask_grid_outlines_masks_and_says_what_was_not_run(sample):
@@ -37,9 +38,9 @@ def test_mask_grid_outlines_masks_and_says_what_was_not_run(sample):
         {"a": [(sample, masks)], "b": [(sample, None)]}, note="not run: weights", window=(0, 0, 60, 90)
     )
     above, below = figure.axes
-    layer = above.images[1].get_array()
-    assert layer[10, 60, 3] == 1 and layer[20, 60, 3] == 0  # y, x: on the border, and inside
-    assert [text.get_text() for text in below.texts][0] == "not run: weights" and len(below.images) == 1
+    outlines = above.collections[0].get_segments()
+    assert len(outlines) == 2 and outlines[0].min(axis=0) == pytest.approx([50, 10], abs=0.3)  # x, y
+    assert [text.get_text() for text in below.texts] == ["not run: weights"] and not below.collections
     assert (above.get_ylabel(), below.get_ylabel()) == ("a", "b")
     dots = next(line for line in above.lines if line.get_gid() == "points")
     assert dots.get_xdata().tolist() == [60, 20] and dots.get_ydata().tolist() == [20, 40]

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from cellcount.companion.plots.style import (
-    BLACK,
-    CYCLE,
-    DASHES,
-    GRAY,
-    LIGHT,
-    MARKERS,
-    SKY,
-    VERMILLION,
-    WIDTH,
-    YELLOW,
-    mark,
-    new_figure,
-    scale_bar,
-    show,
-    styled,
-)
+from cellcount.companion.plots import style
 from cellcount.types import Prediction, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = 4
 
-
-@styled
+@style.styled
 def answers(
     sample: Sample,
     maps: Mapping[str, np.ndarray],
     predictions: Mapping[str, Prediction],
     *,
-    window: tuple[int, int, int, int],
+    window: style.Window,
 ) -> Figure:
-    """What steps of a filter, or several filters, answer to one part of a field, and the cells that are made of that.
+    """Maps that filters make of one part of a field, and the cells that are found in them.
 
     Parameters
     ----------
@@ -49,7 +31,7 @@ def answers(
     maps : dict of title to (H, W) float
         Each is shown from its 1st to its 99.5th percentile.
     predictions : dict of title to Prediction
-        For those of the maps that cells are made of.
+        Of those maps in which cells are sought.
     window : (y, x, height, width) px
 
     Returns
@@ -57,43 +39,40 @@ def answers(
     Figure
         The first panel is the image with its annotated cells.
     """
-    _, _, height, width = window
-    columns = min(COLUMNS, len(maps) + 1)
-    rows = -(-(len(maps) + 1) // columns)
-    figure = new_figure(WIDTH, rows * (WIDTH / columns * height / width + 0.25) + 0.3)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    show(panels[0], sample.image, title="image", window=window)
-    mark(panels[0], _inside(sample.points, window), "annotated", size=4, width=0.9, label="annotated cell")
-    scale_bar(panels[0], sample.pixel_size_um)
-    for axes, (title, answer) in zip(panels[1:], maps.items()):
-        low, high = np.quantile(answer, [0.01, 0.995])
-        show(axes, answer, value_range=(low, max(high, low + 1e-9)), title=title, window=window)
+    figure, places = style.panels(len(maps) + 1, 4, window[2] / window[3], room=0.3)
+    style.show(places[0], sample.image, title="image", window=window)
+    style.scale_bar(places[0], sample.pixel_size_um)
+    _mark_inside(places[0], sample.points, "annotated", window)
+    for axes, (title, answer) in zip(places[1:], maps.items()):
+        _show_map(axes, answer, title, window)
         if title in predictions:
-            found = _inside(predictions[title].points, window)
-            mark(axes, found, "predicted", size=4, width=0.9, label="predicted cell")
-    for axes in panels[len(maps) + 1 :]:
-        axes.set_axis_off()
-    named = dict(pair[::-1] for axes in panels for pair in zip(*axes.get_legend_handles_labels()))
-    figure.legend(named.values(), named.keys(), loc="outside lower left", ncols=2)
+            _mark_inside(axes, predictions[title].points, "predicted", window)
+    style.legend(figure)
     return figure
 
 
-def _inside(points, window):
-    """Those of (N, 2) points that the window shows, and no marks beyond its border."""
+def _mark_inside(axes, points, kind, window):
+    """Mark the points (N, 2) inside the window: marks beyond the border of a panel would be drawn on its neighbour."""
     y, x, height, width = window
-    return points[((points >= [y, x]) & (points <= [y + height - 1, x + width - 1])).all(axis=1)]
+    inside = ((points >= [y, x]) & (points <= [y + height - 1, x + width - 1])).all(axis=1)
+    style.mark(axes, points[inside], kind, size=4, width=0.9, label=f"{kind} cell")
 
 
-@styled
+def _show_map(axes, values, title, window):
+    low, high = np.quantile(values, [0.01, 0.995])
+    style.show(axes, values, value_range=(low, max(high, low + 1e-9)), title=title, window=window)
+
+
+@style.styled
 def foregrounds(
     sample: Sample,
     maps: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
     truth: np.ndarray | None,
     *,
-    window: tuple[int, int, int, int],
+    window: style.Window,
 ) -> Figure:
-    """Maps above, and below what is right and wrong with the masks made of them.
+    """Maps, and below each the right and the wrong parts of its mask.
 
     Parameters
     ----------
@@ -101,7 +80,7 @@ def foregrounds(
     maps : dict of title to (H, W) float
     masks : dict of the same titles to (H, W) bool
     truth : (H, W) bool or None
-        None: nobody knows, and the masks are only tinted.
+        None if it is not known; then the masks are only tinted.
     window : (y, x, height, width) px
 
     Returns
@@ -109,85 +88,34 @@ def foregrounds(
     Figure
         The first column is the image, and below it the true foreground.
     """
-    _, _, height, width = window
-    columns = len(maps) + 1
-    figure = new_figure(WIDTH, 2 * (WIDTH / columns * height / width + 0.25) + 0.3)
-    panels = figure.subplots(2, columns)
-    show(panels[0, 0], sample.image, title="image", window=window)
-    scale_bar(panels[0, 0], sample.pixel_size_um)
-    if truth is None:
-        panels[1, 0].set_axis_off()
-    else:
-        _parts(panels[1, 0], sample.image, truth, truth, window, "true foreground")
-    for (upper, lower), title in zip(panels.T[1:], maps):
-        low, high = np.quantile(maps[title], [0.01, 0.995])
-        show(upper, maps[title], value_range=(low, max(high, low + 1e-9)), title=title, window=window)
-        _parts(lower, sample.image, masks[title], masks[title] if truth is None else truth, window, "mask")
-    # Beside the colour, what is wrong is drawn stronger than what is right.
-    labels = {SKY: "foreground"} if truth is None else {SKY: "found", VERMILLION: "false", YELLOW: "missed"}
-    handles = [panels[0, 0].plot([], [], "s", color=colour, markersize=7)[0] for colour in labels]
-    figure.legend(handles, labels.values(), loc="outside lower left", ncols=len(labels))
+    figure, places = style.panels(2 * len(maps) + 2, len(maps) + 1, window[2] / window[3], room=0.3)
+    upper, lower = places[: len(maps) + 1], places[len(maps) + 1 :]
+    style.show(upper[0], sample.image, title="image", window=window)
+    style.scale_bar(upper[0], sample.pixel_size_um)
+    for axes, (title, values) in zip(upper[1:], maps.items()):
+        _show_map(axes, values, title, window)
+    shown = {"true foreground": truth} | {title: masks[title] for title in maps}
+    for axes, (title, mask) in zip(lower, shown.items()):
+        if mask is None:
+            axes.set_axis_off()
+            continue
+        style.show(axes, sample.image, title=title if mask is truth else "mask", window=window)
+        known = mask if truth is None else truth
+        style.tint(axes, mask & known, style.SKY, 0.35)
+        style.tint(axes, mask & ~known, style.VERMILLION, 0.75)  # errors are tinted more strongly
+        style.tint(axes, ~mask & known, style.YELLOW, 0.75)
+    labels = {"foreground": style.SKY}
+    if truth is not None:
+        labels = {"found": style.SKY, "false": style.VERMILLION, "missed": style.YELLOW}
+    for label, colour in labels.items():
+        upper[0].plot([], [], "s", color=colour, markersize=7, label=label)
+    style.legend(figure)
     return figure
 
 
-def _parts(axes, image, mask, truth, window, title):
-    """The image, tinted by what the mask gets right and wrong."""
-    show(axes, image, title=title, window=window)
-    layer = np.zeros((*image.shape, 4), np.float32)
-    for part, colour, strength in (
-        (mask & truth, SKY, 0.35),
-        (mask & ~truth, VERMILLION, 0.75),
-        (~mask & truth, YELLOW, 0.75),
-    ):
-        layer[part] = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [strength]
-    axes.imshow(layer, interpolation="nearest")
-
-
-@styled
-def error_by_density(
-    lines: Mapping[str, Sequence[Mapping[str, float]]],
-    *,
-    unit: str = "relative",
-    xlabel: str = "cells per 10,000 px, by tenth of the windows",
-) -> Figure:
-    """Error of a count in windows from sparse to dense.
-
-    Parameters
-    ----------
-    lines : dict of label to list of dict, each as `cellcount.metrics.by_density` gives
-        With densities in cells per px.
-    unit : "relative" or "cells"
-        Relative to the cells that there are, or in cells per window: where hardly any are, the first explodes.
-    xlabel : str
-
-    Returns
-    -------
-    Figure
-    """
-    relative = unit == "relative"
-    label = "error of the count, relative" if relative else "error of the count, cells per window"
-    figure = new_figure(WIDTH, 3.0)
-    axes = figure.add_subplot(xlabel=xlabel, ylabel=label)
-    axes.axhline(0, color=GRAY, linewidth=0.9)
-    key = "relative" if relative else "error"
-    for (name, groups), colour, dash, marker in zip(lines.items(), CYCLE, DASHES * 2, MARKERS):
-        shown = [group for group in groups if np.isfinite(group[key])]
-        x = [1e4 * group["density"] for group in shown]
-        y = [group[key] for group in shown]
-        axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=4.5, label=name)
-    if relative:
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f} %" if value else "0")
-    else:
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
-    axes.grid(axis="y", color=LIGHT, linewidth=0.6)
-    axes.set_xlim(0, None)
-    axes.legend()
-    return figure
-
-
-@styled
+@style.styled
 def area_against_device(fields: pd.DataFrame) -> Figure:
-    """The share of each field that cells cover, over what the counting device says of its flask.
+    """The share of each field that cells cover, over the counting device's count of its flask.
 
     Parameters
     ----------
@@ -197,29 +125,23 @@ def area_against_device(fields: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        Small marks are fields, by their objective; the large ones are the flasks, the mean of their fields.
+        Small marks are fields, by their objective; large ones are flasks, the mean of their fields.
     """
-    figure = new_figure(WIDTH, 3.4)
+    figure = style.new_figure(height=3.4)
     axes = figure.add_subplot(
         xlabel="counting device: cells in the flask over its size (10⁵)", ylabel="share of the field covered"
     )
-    for (objective, group), colour, marker in zip(fields.groupby("objective"), CYCLE, MARKERS):
-        axes.plot(
-            group.device / 1e5, group.covered, linestyle="none", marker=marker, color=colour, markersize=4, alpha=0.7,
-            label=f"field, {objective}x",
-        )  # fmt: skip
+    axes.set_prop_cycle(style.MARKED)
+    for objective, group in fields.groupby("objective"):
+        axes.plot(group.device / 1e5, group.covered, linestyle="none", alpha=0.7, label=f"field, {objective}x")
     flasks = fields.groupby("flask").agg(
         device=("device", "first"), covered=("covered", "mean"), highest=("covered", "max")
     )
-    axes.plot(
-        flasks.device / 1e5, flasks.covered, linestyle="none", marker="o", fillstyle="none", color=BLACK,
-        markersize=11, label="flask, mean of its fields",
-    )  # fmt: skip
-    for flask, line in flasks.iterrows():  # above all of its marks: those of full flasks stand side by side
-        axes.annotate(
-            f"{flask}", (line.device / 1e5, line.highest), (0, 8), textcoords="offset points", fontsize=8.5, ha="center"
-        )
+    ring = {"color": style.BLACK, "markersize": 11, "fillstyle": "none"}
+    axes.plot(flasks.device / 1e5, flasks.covered, "o", label="flask, mean of its fields", **ring)
+    for flask, line in flasks.iterrows():  # above all marks of the flask: full flasks are close to each other
+        at = (line.device / 1e5, line.highest)
+        axes.annotate(f"{flask}", at, (0, 8), textcoords="offset points", fontsize=8.5, ha="center")
     axes.set(xlim=(0, None), ylim=(0, 1.12))
-    axes.grid(axis="y", color=LIGHT, linewidth=0.6)
-    figure.legend(loc="outside right upper")
+    style.legend(figure, "outside right upper")
     return figure

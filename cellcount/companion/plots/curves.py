@@ -1,23 +1,23 @@
-"""Plots of numbers."""
+"""Curves: scores, losses and errors over one quantity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
-from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
 
-from cellcount.companion.plots.style import CYCLE, DASHES, GRAY, LIGHT, MARKERS, WIDTH, log_labels, new_figure, styled
-from cellcount.data.phantom.statistics import intensity_histogram, radial_power_spectrum
-from cellcount.metrics import pooled
-from cellcount.types import Sample
+from cellcount.companion.plots import style
+from cellcount.metrics import f1
 
-READING_LABELS = {"whole": "whole image", "near": "near annotations"}
+READINGS = {"whole": "whole image", "near": "near annotations"}
+PARTS = {  # of a detector's loss
+    "loss": "sum", "loss_objectness": "objectness", "loss_rpn_box_reg": "box (1st stage)", "loss_classifier": "class",
+    "loss_class": "class", "loss_box_reg": "box", "loss_box": "box", "loss_mask": "mask",
+}  # fmt: skip
 
 
-@styled
+@style.styled
 def tolerance_curve(rows: pd.DataFrame, *, tolerance: float | None = None) -> Figure:
     """F1 pooled over images, over the tolerance; one line for each method and reading.
 
@@ -31,25 +31,26 @@ def tolerance_curve(rows: pd.DataFrame, *, tolerance: float | None = None) -> Fi
     -------
     Figure
     """
-    figure = new_figure(WIDTH, 3.1)
-    axes = figure.add_subplot(xlabel="tolerance (px)", ylabel="F1, pooled", ylim=(0, 1.02))
-    whole = rows[rows.part == "all"]
-    for colour, (method, of_method) in zip(_cycle(CYCLE), whole.groupby("method", sort=False)):
-        for dash, (reading, group) in zip(DASHES, of_method.groupby("reading", sort=False)):
-            sums = group.groupby("tolerance_px")[["tp", "fp", "fn"]].sum()
-            scores = [pooled(*counts)["f1"] for counts in sums.to_numpy()]
-            label = f"{method}, {READING_LABELS.get(reading, reading)}"
-            axes.plot(sums.index, scores, color=colour, linestyle=dash, label=label)
+    whole = rows[rows.part == "all"].replace({"reading": READINGS})
+    sums = whole.groupby(["method", "reading", "tolerance_px"], sort=False)[["tp", "fp", "fn"]].sum()
+    scores = sums.assign(f1=[f1(*counts) for counts in sums.to_numpy()]).reset_index()
+    figure, axes = style.plot()
+    colours = style.CYCLE[: scores.method.nunique()]
+    sns.lineplot(scores, x="tolerance_px", y="f1", hue="method", style="reading", palette=colours, ax=axes)
+    axes.set(xlabel="tolerance (px)", ylabel="F1, pooled", xlim=(0, None), ylim=(0, 1.02))
+    axes.legend(loc="lower right", ncols=2)
     if tolerance:
-        axes.axvline(tolerance, color=GRAY, linewidth=0.8)
-        axes.annotate(f" {tolerance:.1f} px", (tolerance, 0.02), color=GRAY, fontsize=8.5, va="bottom", ha="left")
-    axes.grid(axis="y", color=LIGHT, linewidth=0.6)
-    axes.set_xlim(0, None)
-    axes.legend(loc="lower right")
+        _mark_x(axes, tolerance, f"{tolerance:.1f} px")
     return figure
 
 
-@styled
+def _mark_x(axes, x, text):
+    """A vertical line with a text at its upper end."""
+    axes.axvline(x, color=style.GRAY, linewidth=0.8)
+    axes.annotate(f" {text}", (x, axes.get_ylim()[1]), color=style.GRAY, fontsize=8.5, va="top")
+
+
+@style.styled
 def loss_curve(
     losses: Mapping[str, Sequence[float] | tuple[Sequence[float], Sequence[float]]],
     *,
@@ -67,165 +68,130 @@ def loss_curve(
     -------
     Figure
     """
-    figure = new_figure(WIDTH, 2.8)
-    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, yscale="log")
-    for (label, values), colour, dash in zip(losses.items(), _cycle(CYCLE), _cycle(DASHES)):
+    figure, axes = style.plot(cycle=style.LINES, xlabel=xlabel, ylabel=ylabel, yscale="log")
+    for label, values in losses.items():
         steps, values = values if isinstance(values, tuple) else (np.arange(1, len(values) + 1), values)
-        axes.plot(steps, values, color=colour, linestyle=dash, label=label)
-    log_labels(axes.yaxis)
-    axes.grid(color=LIGHT, linewidth=0.6)
+        axes.plot(steps, values, label=label)
+    style.log_labels(axes.yaxis)
     if len(losses) > 1:
-        axes.legend()
+        style.legend(figure, "outside right upper")
     return figure
 
 
-@styled
-def score_dots(summary: pd.DataFrame) -> Figure:
-    """Precision, recall, and F1 with its 95 % interval: one line for each method, one mark for each reading.
-
-    Dots and not bars: a bar asks to be read from zero, and hides the interval's lower half.
+def training_graph(curves: Mapping[str, Sequence[float]]) -> Figure:
+    """The loss of a detector and its parts over the steps of training, as running means.
 
     Parameters
     ----------
-    summary : DataFrame of `cellcount.results.summary`, at one tolerance
+    curves : dict of name to list of float
+        As in a weights file; "loss" and its parts (`PARTS`) are drawn.
 
     Returns
     -------
     Figure
     """
-    methods = list(dict.fromkeys(summary.method))
-    readings = list(dict.fromkeys(summary.reading))
-    figure = new_figure(WIDTH, 1.15 + 0.42 * len(methods))
-    panels = figure.subplots(1, 3, sharey=True, width_ratios=[1, 1, 2])
-    titles = {"precision": "precision", "recall": "recall", "f1": "F1, with 95 % interval"}
-    for axes, (score, title) in zip(panels, titles.items()):
-        for shift, (reading, colour, marker) in enumerate(zip(readings, CYCLE, MARKERS)):
-            part = summary[summary.reading == reading]
-            y = np.array([methods.index(name) for name in part.method]) + 0.22 * (shift - (len(readings) - 1) / 2)
-            if score == "f1":
-                reach = [part.f1 - part.f1_low, part.f1_high - part.f1]
-                axes.errorbar(part.f1, y, xerr=reach, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3)
-            label = READING_LABELS.get(reading, reading)
-            axes.plot(part[score], y, linestyle="none", marker=marker, color=colour, markersize=4.5, label=label)
-        axes.set(xlabel=title, xlim=(0, 1.02), ylim=(len(methods) - 0.5, -0.5), yticks=range(len(methods)))
-        axes.set_yticklabels(methods)
-        axes.grid(axis="x", color=LIGHT, linewidth=0.6)
-        axes.tick_params(axis="y", length=0)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=len(labels))
-    return figure
+    labels = PARTS | ({"loss_objectness": "objectness (1st stage)"} if "loss_rpn_box_reg" in curves else {})
+    window = max(1, len(curves["loss"]) // 20)
+    lines = {}
+    for name in (name for name in curves if name in PARTS):
+        smooth = np.convolve(curves[name], np.ones(window) / window, mode="valid")
+        lines[labels[name]] = np.arange(len(smooth)) + (window + 1) / 2, smooth
+    return loss_curve(lines)
 
 
-@styled
-def counts(
-    true: ArrayLike,
-    predicted: "ArrayLike | dict[str, ArrayLike]",
-    *,
-    xlabel: str = "annotated cells",
-    ylabel: str = "counted cells",
-) -> Figure:
-    """Counted against true cells, with the line of equality and a band of 10 % around it.
+@style.styled
+def iou_curve(scores: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Average precision over the least overlap of a match; one line for each method.
 
     Parameters
     ----------
-    true : (K,) float, cells per image
-    predicted : (K,) float, or dict of method to (K,) float
+    scores : dict of label to (thresholds, values), each (K,) float in [0, 1]
 
     Returns
     -------
     Figure
     """
-    methods = predicted if isinstance(predicted, dict) else {"": predicted}
-    figure = new_figure(4.6, 3.6)
-    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, aspect="equal")
-    true = np.asarray(true, float)
-    top = 1.08 * max(true.max(initial=1.0), *(np.max(values, initial=1.0) for values in methods.values()))
-    low, high = [0, 0.9 * top], [0, 1.1 * top]
-    axes.fill_between([0, top], low, high, color=LIGHT, alpha=0.7, linewidth=0, label="within 10 %")
-    axes.plot([0, top], [0, top], color=GRAY, linewidth=0.9, label="equal")
-    for (name, values), colour, marker in zip(methods.items(), _cycle(CYCLE), _cycle(MARKERS)):
-        axes.plot(true, values, linestyle="none", marker=marker, color=colour, markersize=6, label=name or None)
-    axes.set(xlim=(0, top), ylim=(0, top))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5, integer=True))
-    figure.legend(loc="outside right upper")
+    xlabel = "least intersection over union of a pair"
+    figure, axes = style.plot(cycle=style.MARKED, xlabel=xlabel, ylabel="average precision", ylim=(0, 1.02))
+    for label, (thresholds, values) in scores.items():
+        axes.plot(thresholds, values, label=label)
+    style.legend(figure, "outside right upper")
     return figure
 
 
-@styled
-def nearest_neighbours(samples: Sequence[Sample]) -> Figure:
-    """How far each annotated cell is from the next: one line for each sample, its median marked below.
+@style.styled
+def confidence_ranks(groups: Mapping[str, np.ndarray], *, surest: int = 100, shares: Iterable[float] = ()) -> Figure:
+    """Confidence of each detection of an image in falling order; one line for each network.
 
     Parameters
     ----------
-    samples : list of Sample with at least two points each
+    groups : dict of label to (N,) float, falling
+    surest : int
+        Marked by a vertical line: detections to its right are never returned.
+    shares : iterable of float
+        One for each group: the share of cells among the boxes of the second stage, marked by a dotted line.
 
     Returns
     -------
     Figure
-        In px, with um above where all samples have the same size of a pixel.
     """
-    figure = new_figure(WIDTH, 3.0)
-    axes = figure.add_subplot(xlabel="distance to the nearest other cell (px)", ylabel="share of cells per px")
-    distances = [cKDTree(s.points).query(s.points, k=2)[0][:, 1] for s in samples]
-    width = max(1.0, round(np.median(np.concatenate(distances)) / 12))  # px, of a bin: a dozen below the median
-    edges = np.arange(0, np.quantile(np.concatenate(distances), 0.995) + width, width)
-    for sample, values, colour, dash in zip(samples, distances, _cycle(CYCLE), _cycle(DASHES)):
-        share = np.histogram(values, edges)[0] / len(values) / width
-        median = np.median(values)
-        label = f"{sample.name}: median {median:.1f} px"
-        axes.stairs(share, edges, color=colour, linestyle=dash, linewidth=1.5, label=label)
-        axes.plot(median, 0, marker="^", markersize=7, color=colour, clip_on=False, zorder=3)
-    axes.set(xlim=(0, edges[-1]), ylim=(0, None))
-    sizes = {s.pixel_size_um for s in samples}
-    if len(sizes) == 1 and None not in sizes:
-        (size,) = sizes
-        upper = axes.secondary_xaxis("top", functions=(lambda px: px * size, lambda um: um / size))
-        upper.set_xlabel("(µm)", loc="right")
+    figure, axes = style.plot(cycle=style.LINES, xlabel="rank of the detection", ylabel="confidence", ylim=(0, 1.02))
+    for label, values in groups.items():
+        axes.plot(np.arange(1, len(values) + 1), values, label=label)
+    for share, colour in zip(shares, style.CYCLE):
+        axes.axhline(share, color=colour, linestyle=":", linewidth=1)
+    _mark_x(axes, surest, f"the {surest} surest")
+    axes.set_xlim(0, None)
+    axes.legend(loc="upper right")
+    return figure
+
+
+@style.styled
+def error_by_density(lines: Mapping[str, Sequence[Mapping[str, float]]], *, unit: str = "relative") -> Figure:
+    """Error of a count in windows from sparse to dense.
+
+    Parameters
+    ----------
+    lines : dict of label to list of dict, each as `cellcount.metrics.by_density` gives
+        With densities in cells per px.
+    unit : "relative" or "cells"
+        Relative to the true cells, or in cells per window: the relative error is huge where there are hardly any.
+
+    Returns
+    -------
+    Figure
+    """
+    key, text, form = ("relative", unit, "+.0%") if unit == "relative" else ("error", "cells per window", "+g")
+    xlabel = "cells per 10,000 px, by tenth of the windows"
+    figure, axes = style.plot(cycle=style.MARKED, xlabel=xlabel, ylabel=f"error of the count, {text}")
+    axes.axhline(0, color=style.GRAY, linewidth=0.9)
+    for label, groups in lines.items():
+        shown = [(1e4 * group["density"], group[key]) for group in groups if np.isfinite(group[key])]
+        axes.plot(*np.reshape(shown, (-1, 2)).T, label=label)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:{form}}" if value else "0")
+    axes.set_xlim(0, None)
     axes.legend()
     return figure
 
 
-@styled
-def intensity_and_spectrum(groups: Mapping[str, Sequence[Sample]]) -> Figure:
-    """Histogram of the intensities and radial power spectrum of groups of samples, the middle line of each group bold.
+@style.styled
+def crowding_curve(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Precision and recall over the number of neighbours.
 
     Parameters
     ----------
-    groups : dict of label to list of Sample
-        Thin lines are single samples, bold ones the group's mean (of the logarithms, for the spectrum).
+    tables : dict of label to DataFrame of `metrics.by_crowding`
 
     Returns
     -------
     Figure
-        Intensities in gray values of 255; frequencies in cycles per px.
     """
-    figure = new_figure(WIDTH, 3.1)
-    left, right = figure.subplots(1, 2)
-    left.set(xlabel="gray value (of 255)", ylabel="share of pixels", xlim=(0, 255))
-    left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    right.set(xlabel="spatial frequency (cycles per px)", ylabel="power (gray value² px²)", xscale="log", yscale="log")
-    tile = min([256, *(side for samples in groups.values() for sample in samples for side in sample.image.shape)])
-    for (label, samples), colour, dash in zip(groups.items(), _cycle(CYCLE), _cycle(DASHES)):
-        histograms = [intensity_histogram(sample.image) for sample in samples]
-        spectra = [radial_power_spectrum(sample.image, tile) for sample in samples]
-        for axes, lines, mean in ((left, histograms, np.mean), (right, spectra, _geometric_mean)):
-            for x, y in lines if len(lines) > 1 else []:
-                axes.plot(x, y, color=colour, linewidth=0.6, alpha=0.45)
-            middle = mean([y for _, y in lines], axis=0)
-            axes.plot(lines[0][0], middle, color=colour, linestyle=dash, linewidth=2, label=label)
-    left.set_ylim(0, None)
-    right.set_xticks([0.01, 0.03, 0.1, 0.3], ["0.01", "0.03", "0.1", "0.3"])
-    right.minorticks_off()
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=max(1, len(labels)))
+    figure = style.new_figure(height=2.8)
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, score in zip(panels, ("precision", "recall")):
+        panel.set_prop_cycle(style.MARKED)
+        for label, table in tables.items():
+            panel.plot((table.low + table.high) / 2, table[score], label=label)
+        panel.set(title=score, xlabel="cells within 60 px", ylim=(0, 1.02))
+    panels[0].legend(loc="lower left")
     return figure
-
-
-def _geometric_mean(values, axis):
-    return np.exp(np.mean(np.log(values), axis=axis))
-
-
-def _cycle(values):
-    while True:
-        yield from values

@@ -1,29 +1,28 @@
-"""Images with marks on them."""
+"""Micrographs with marks on them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from scipy.spatial import cKDTree
 
-from cellcount.companion.plots.style import GREEN, SKY, VERMILLION, WIDTH, mark, new_figure, scale_bar, show, styled
+from cellcount.companion.plots import style
 from cellcount.metrics import match, near
 from cellcount.types import Prediction, Sample
 
 
-@styled
+@style.styled
 def field(
     sample: Sample,
     prediction: Prediction | None = None,
     *,
-    window: tuple[int, int, int, int] | None = None,
+    window: style.Window | None = None,
     boxes: bool = False,
     valid: bool = False,
-    width: float = WIDTH,
+    width: float = style.WIDTH,
 ) -> Figure:
-    """One micrograph with what is known of it.
+    """One field of view with its annotation.
 
     Parameters
     ----------
@@ -42,29 +41,24 @@ def field(
     -------
     Figure
     """
-    _, _, rows, columns = window or (0, 0, *sample.image.shape)
-    figure = new_figure(width, width * rows / columns + 0.45)
-    axes = figure.add_subplot()
-    show(axes, sample.image, title=sample.name, window=window)
+    figure, axes = style.micrograph(sample, window=window, title=sample.name, width=width)
     if valid:
-        _tint(axes, ~sample.valid)
+        style.tint(axes, ~sample.valid, style.VERMILLION)
+        axes.plot([], [], "s", color=style.VERMILLION, alpha=0.6, label="not trusted")
     if boxes and sample.boxes is not None:
-        for number, (y0, x0, y1, x1) in enumerate(sample.boxes):
-            label = None if number else "box"
-            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color=GREEN, linewidth=1.0, label=label))
-    size = float(np.clip(6 * 640 / columns * width / WIDTH, 2.5, 8))
+        style.boxes(axes, sample.boxes, color=style.GREEN, linewidth=1.0, label="box")
+    size = _mark_size(axes, 6 * 640 * width / style.WIDTH)
     if sample.points is not None:
-        mark(axes, sample.points, "annotated", size=size, label="live cell")
+        style.mark(axes, sample.points, "annotated", size=size, label="live cell")
         if len(sample.dead):
-            mark(axes, sample.dead, "dead", size=size, label="dead cell or debris")
+            style.mark(axes, sample.dead, "dead", size=size, label="dead cell or debris")
     if prediction is not None:
-        mark(axes, prediction.points, "predicted", size=size, label="predicted")
-    scale_bar(axes, sample.pixel_size_um)
-    _legend(figure, axes)
+        style.mark(axes, prediction.points, "predicted", size=size, label="predicted")
+    style.legend(figure)
     return figure
 
 
-@styled
+@style.styled
 def gallery(
     samples: Sequence[Sample],
     *,
@@ -73,16 +67,16 @@ def gallery(
     titles: Sequence[str] | None = None,
     points: bool = False,
 ) -> Figure:
-    """Several fields side by side, all with the same gray values from black to white.
+    """Several fields side by side, with the same gray values from black to white.
 
     Parameters
     ----------
     samples : list of Sample
     columns : int
     side : int, px, optional
-        Show only the middle side x side px of each; whole fields unless given.
+        Show only the central side x side px of each; default: whole fields.
     titles : list of str, optional
-        Names of the samples unless given.
+        Default: the samples' names.
     points : bool
         Mark the annotated cells.
 
@@ -90,31 +84,30 @@ def gallery(
     -------
     Figure
     """
-    columns = min(columns, len(samples))
-    rows = -(-len(samples) // columns)
     ratio = 1.0 if side else max(s.image.shape[0] / s.image.shape[1] for s in samples)
-    figure = new_figure(WIDTH, rows * (WIDTH / columns * ratio + 0.25))
-    for place, sample in enumerate(samples):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        show(axes, sample.image, title=titles[place] if titles else sample.name, window=_middle(sample, side))
+    figure, places = style.panels(len(samples), columns, ratio)
+    for axes, sample, title in zip(places, samples, titles or [sample.name for sample in samples]):
+        height, width = (min(side or length, length) for length in sample.image.shape)
+        corner = ((whole - part) // 2 for whole, part in zip(sample.image.shape, (height, width)))
+        style.show(axes, sample.image, title=title, window=(*corner, height, width))
         if points and sample.points is not None:
-            mark(axes, sample.points, "annotated", size=3, width=0.9)
-        scale_bar(axes, sample.pixel_size_um)
+            style.mark(axes, sample.points, "annotated", size=3, width=0.9)
+        style.scale_bar(axes, sample.pixel_size_um)
     return figure
 
 
-@styled
+@style.styled
 def outcome(
     sample: Sample,
     prediction: Prediction,
     tolerance: float,
     *,
-    window: tuple[int, int, int, int] | None = None,
-    width: float = WIDTH,
+    window: style.Window | None = None,
+    width: float = style.WIDTH,
 ) -> Figure:
     """How the metric judges each point: found, missed, false near the annotation, false away from it.
 
-    A thin line joins a found cell's annotated point to the prediction that found it.
+    A thin line joins the annotated point of a found cell to its prediction.
 
     Parameters
     ----------
@@ -132,25 +125,25 @@ def outcome(
     """
     matching, false, missed = _judged(sample, prediction, tolerance)
     close = near(prediction.points[false], sample.points)
-    groups = {
-        "found": prediction.points[matching.pairs[:, 1]],
+    true, right = matching.pairs.T
+    figure, axes = style.micrograph(sample, window=window, width=width)
+    ends = np.stack([sample.points[true], prediction.points[right]], axis=1)[:, :, ::-1]
+    axes.add_collection(LineCollection(ends, colors=style.SKY, linewidths=1.0))
+    size = _mark_size(axes, 7 * 480 * width / style.WIDTH, largest=9)
+    for kind, points in {
+        "found": prediction.points[right],
         "missed": sample.points[missed],
         "false, near": prediction.points[false[close]],
         "false, away": prediction.points[false[~close]],
-    }
-    _, _, rows, columns = window or (0, 0, *sample.image.shape)
-    figure = new_figure(width, width * rows / columns + 0.5)
-    axes = figure.add_subplot()
-    show(axes, sample.image, window=window)
-    true, right = matching.pairs.T
-    ends = np.stack([sample.points[true], prediction.points[right]], axis=1)[:, :, ::-1]
-    axes.add_collection(LineCollection(ends, colors=SKY, linewidths=1.0))
-    size = float(np.clip(7 * 480 / columns * width / WIDTH, 2.5, 9))
-    for kind, points in groups.items():
-        mark(axes, points, kind, size=size, width=1.3, label=f"{kind} ({len(points):,})")
-    scale_bar(axes, sample.pixel_size_um)
-    _legend(figure, axes)
+    }.items():
+        style.mark(axes, points, kind, size=size, width=1.3, label=f"{kind} ({len(points):,})")
+    style.legend(figure)
     return figure
+
+
+def _mark_size(axes, wanted, largest=8):
+    """Size of marks, pt: smaller where more of a field is shown."""
+    return float(np.clip(wanted / np.ptp(axes.get_xlim()), 2.5, largest))
 
 
 def _judged(sample, prediction, tolerance):
@@ -161,11 +154,11 @@ def _judged(sample, prediction, tolerance):
     return matching, np.delete(false, right), np.delete(missed, true)
 
 
-@styled
+@style.styled
 def worst(sample: Sample, prediction: Prediction, tolerance: float, *, number: int = 6, side: int = 72) -> Figure:
     """The worst errors of a field, chosen by rule.
 
-    Above: false points, the surest first. Below: missed cells, those farthest from any prediction first.
+    Above: false points, highest score first. Below: missed cells, farthest from any prediction first.
 
     Parameters
     ----------
@@ -182,56 +175,48 @@ def worst(sample: Sample, prediction: Prediction, tolerance: float, *, number: i
     Figure
     """
     _, false, missed = _judged(sample, prediction, tolerance)
-    false = false[np.argsort(-prediction.scores[false], kind="stable")][:number]
+    false = false[np.argsort(-prediction.scores[false], kind="stable")]
     distance = np.full(len(missed), np.inf)
     if len(prediction.points):
         distance = cKDTree(prediction.points).query(sample.points[missed])[0]
-    order = np.argsort(-distance, kind="stable")[:number]
-    rows = [
-        ("false", prediction.points[false], [f"score {s:.2f}" for s in prediction.scores[false]]),
-        ("missed", sample.points[missed[order]], [f"{d:.0f} px away" for d in distance[order]]),
-    ]
-    figure = new_figure(WIDTH, 2 * (WIDTH / number + 0.25) + 0.2)
-    for row, (kind, centres, titles) in enumerate(rows):
-        for column in range(number):
-            axes = figure.add_subplot(2, number, row * number + column + 1)
-            if column >= len(centres):
-                axes.set_axis_off()
-                continue
-            _crop(axes, sample, prediction, centres[column], side, titles[column])
-            if column == 0:
-                axes.set_ylabel(kind)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower left", ncols=len(labels))
+    farthest = np.argsort(-distance, kind="stable")
+    rows = {
+        "false": [(prediction.points[i], f"score {prediction.scores[i]:.2f}") for i in false],
+        "missed": [(sample.points[missed[i]], f"{distance[i]:.0f} px away") for i in farthest],
+    }
+    figure, places = style.crops(sample, rows, number, side)
+    for axes in places:
+        style.mark(axes, sample.points, "annotated", size=6, label="annotated")
+        style.mark(axes, prediction.points, "predicted", size=6, label="predicted")
+    style.legend(figure)
     return figure
 
 
-def _crop(axes, sample, prediction, centre, side, title):
-    y, x = np.rint(centre).astype(int) - side // 2
-    axes.set_facecolor("#BBBBBB")  # beyond the image's border
-    show(axes, sample.image, title=title, window=(y, x, side, side))
-    mark(axes, sample.points, "annotated", size=6, label="annotated")
-    mark(axes, prediction.points, "predicted", size=6, label="predicted")
+@style.styled
+def target(sample: Sample, *, sigma: float, window: style.Window) -> Figure:
+    """What CellNet learns from a part of a field: annotated points, the trusted region, and the target heatmap.
 
+    Parameters
+    ----------
+    sample : Sample with points
+    sigma : float, px
+        Width of the Gaussians.
+    window : (y, x, height, width) px
 
-def _middle(sample, side):
-    if side is None:
-        return None
-    height, width = sample.image.shape
-    rows, columns = min(side, height), min(side, width)
-    return (height - rows) // 2, (width - columns) // 2, rows, columns
+    Returns
+    -------
+    Figure
+    """
+    from cellcount.methods.cellnet.targets import heatmap  # here, as no other figure depends on CellNet
 
-
-def _tint(axes, region):
-    red, green, blue = (int(VERMILLION[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    layer = np.zeros((*region.shape, 4), np.float32)
-    layer[region] = (red, green, blue, 0.45)
-    axes.imshow(layer, extent=(-0.5, region.shape[1] - 0.5, region.shape[0] - 0.5, -0.5), interpolation="nearest")
-    axes.plot([], [], "s", color=(red, green, blue, 0.6), label="not trusted")
-
-
-def _legend(figure, axes):
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower left", ncols=len(labels), handletextpad=0.3)
+    part = sample.crop(*window)
+    figure = style.new_figure(style.WIDTH, style.WIDTH / 3 * window[2] / window[3] + 0.35)
+    clicks, trusted, learned = figure.subplots(1, 3)
+    style.show(clicks, part.image, title="image and clicks")
+    style.mark(clicks, part.points, "annotated", size=5)
+    style.scale_bar(clicks, sample.pixel_size_um)
+    style.show(trusted, part.image * np.where(part.valid, 1.0, 0.35), title="where the clicks are trusted")
+    style.show(learned, heatmap(part.points, part.image.shape, sigma), title="target")
+    learned.images[0].set_cmap("viridis")
+    figure.colorbar(learned.images[0], ax=learned, shrink=0.85, label="share of a full peak")
+    return figure

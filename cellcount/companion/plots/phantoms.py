@@ -1,4 +1,4 @@
-"""Figures of the chapter on phase contrast."""
+"""Figures of the chapter on phase contrast: steps of the simulation, discs, and simulated beside real fields."""
 
 from __future__ import annotations
 
@@ -10,25 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import gmean
 
-from cellcount.companion.plots.style import (
-    BLUE,
-    CYCLE,
-    DASHES,
-    GRAY,
-    LIGHT,
-    VERMILLION,
-    WIDTH,
-    new_figure,
-    scale_bar,
-    show,
-    styled,
-)  # fmt: skip
+from cellcount.companion.plots import style
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@styled
+@style.styled
 def stages(
     labels: np.ndarray,
     phase: np.ndarray,
@@ -38,7 +26,7 @@ def stages(
     photograph: np.ndarray,
     pixel_size_um: float | None = None,
 ) -> Figure:
-    """From cells to a photograph in six panels.
+    """The steps from cells to a photograph.
 
     Parameters
     ----------
@@ -57,10 +45,9 @@ def stages(
     Figure
     """
     height, width = phase.shape
-    figure = new_figure(WIDTH, 2 * (0.262 * WIDTH * height / width + 0.3))
     grays = np.random.default_rng(0).permutation(np.linspace(0.35, 1, labels.max() + 1))
     grays[0] = 0
-    panels = [
+    steps = [
         ("1  cells", grays[labels], (0, 1)),
         ("2  phase φ (rad)", phase, (0, np.quantile(phase, 0.998))),
         ("3  through the ring, |L|", np.abs(caught), (np.quantile(np.abs(caught), 0.002), 1)),
@@ -68,20 +55,20 @@ def stages(
         ("5  intensity I", intensity, (0.4, 1.8)),
         ("6  photograph", photograph, (0, 1)),
     ]
-    for axes, (title, image, value_range) in zip(figure.subplots(2, 3).flat, panels, strict=True):
-        show(axes, image, value_range=value_range, title=title)
+    figure, places = style.panels(len(steps), 3, 0.785 * height / width, title=0.3)
+    for axes, (title, image, value_range) in zip(places, steps):
+        style.show(axes, image, value_range=value_range, title=title)
         bar = figure.colorbar(axes.images[0], ax=axes, fraction=0.05, pad=0.02)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7)
-        if title.startswith("1"):
-            bar.ax.set_visible(False)  # these grays only tell neighbours apart; the room keeps the panels alike
-    scale_bar(axes, pixel_size_um)
+        bar.ax.set_visible(axes is not places[0])  # gray values of cells have no meaning; the space keeps panels equal
+    style.scale_bar(places[-1], pixel_size_um)
     return figure
 
 
-@styled
+@style.styled
 def disc_profiles(profiles: Sequence[tuple[str, np.ndarray, float, np.ndarray, np.ndarray]]) -> Figure:
-    """Phase and intensity along a line through discs, with the halo and the shade-off marked.
+    """Phase and intensity along a line through discs, with halo and shade-off marked.
 
     Parameters
     ----------
@@ -91,18 +78,18 @@ def disc_profiles(profiles: Sequence[tuple[str, np.ndarray, float, np.ndarray, n
     -------
     Figure
     """
-    figure = new_figure(WIDTH, 3.6)
+    figure = style.new_figure(style.WIDTH, 3.6)
     widths = [len(x) ** 0.5 for _, x, *_ in profiles]  # a wide disc gets more room, though not at the same scale
     top = 1.1 * max(intensity.max() for *_, intensity in profiles)
     panels = figure.subplots(
         2, len(profiles), sharex="col", sharey="row", gridspec_kw={"width_ratios": widths, "height_ratios": [1, 2]}
     )
     for (upper, lower), (title, x, radius, phase, intensity) in zip(panels.T, profiles, strict=True):
-        upper.plot(x, phase, color=BLUE)
+        upper.plot(x, phase, color=style.BLUE)
         upper.set(title=title)
-        lower.axhline(1, color=LIGHT, linewidth=0.8)
-        lower.axvspan(-radius, radius, color=LIGHT, alpha=0.45, linewidth=0)
-        lower.plot(x, intensity, color=VERMILLION)
+        lower.axhline(1, color=style.LIGHT, linewidth=0.8)
+        lower.axvspan(-radius, radius, color=style.LIGHT, alpha=0.45, linewidth=0)
+        lower.plot(x, intensity, color=style.VERMILLION)
         lower.set(xlabel="distance from the middle (px)", xlim=(x[0], x[-1]), ylim=(0, top))
         outside = np.flatnonzero(x > radius)
         _point(lower, x[outside], intensity[outside], np.argmax(intensity[outside]), "halo", (6, 4))
@@ -114,11 +101,11 @@ def disc_profiles(profiles: Sequence[tuple[str, np.ndarray, float, np.ndarray, n
 
 
 def _point(axes, x, y, index, text, offset):
-    axes.plot(x[index], y[index], "o", color=GRAY, markersize=4)
-    axes.annotate(text, (x[index], y[index]), offset, textcoords="offset points", color=GRAY, fontsize=8.5)
+    axes.plot(x[index], y[index], "o", color=style.GRAY, markersize=4)
+    axes.annotate(text, (x[index], y[index]), offset, textcoords="offset points", color=style.GRAY, fontsize=8.5)
 
 
-@styled
+@style.styled
 def brightness(
     phases: np.ndarray,
     middle: np.ndarray,
@@ -128,37 +115,38 @@ def brightness(
     spread: tuple[float, float],
     rounded: tuple[float, float],
 ) -> Figure:
-    """How bright the middle of a disc and the ground beside it are, over the phase of the disc.
+    """Intensity in the middle of a disc and on the background beside it, over the phase of the disc.
 
     Parameters
     ----------
     phases, middle, rim, linear : (K,) float
-        Phase in rad; intensities of the middle, of the ground just outside, and of the middle in the small-phase form.
+        Phase in rad; intensities of the middle, of the background beside the disc, and of the middle in the
+        approximation for small phases.
     spread, rounded : (low, high) rad
-        Phases of spread and of rounded cells: shaded.
+        Phases of spread and of rounded cells, shaded.
 
     Returns
     -------
     Figure
     """
-    figure = new_figure(WIDTH, 2.9)
     top = 1.08 * max(middle.max(), rim.max())
-    axes = figure.add_subplot(xlabel="phase of the disc (rad)", ylabel="intensity", xlim=(0, phases[-1]), ylim=(0, top))
+    labels = {"xlabel": "phase of the disc (rad)", "ylabel": "intensity", "xlim": (0, phases[-1]), "ylim": (0, top)}
+    figure, axes = style.plot(cycle=style.LINES, **labels)
     for (low, high), text in ((spread, "spread cells"), (rounded, "rounded cells")):
-        axes.axvspan(low, high, color=LIGHT, alpha=0.6, linewidth=0)
-        axes.text((low + high) / 2, 1.02 * top, text, ha="center", color=GRAY, fontsize=8.5)
-    axes.axhline(1, color=GRAY, linewidth=0.6)
-    lines = ((middle, "middle"), (rim, "ground beside it"), (linear, "middle, small phases"))
-    for (values, label), colour, dash in zip(lines, CYCLE, DASHES, strict=False):
-        axes.plot(phases, values, color=colour, linestyle=dash, label=label)
+        axes.axvspan(low, high, color=style.LIGHT, alpha=0.6, linewidth=0)
+        axes.text((low + high) / 2, 1.02 * top, text, ha="center", color=style.GRAY, fontsize=8.5)
+    axes.plot(phases, middle, label="middle")
+    axes.plot(phases, rim, label="background beside it")
+    axes.plot(phases, linear, label="middle, small phases")
+    axes.axhline(1, color=style.GRAY, linewidth=0.6, zorder=1.5)
     axes.set_xticks(np.arange(0, 2.01 * np.pi, np.pi / 2), ["0", "π/2", "π", "3π/2", "2π"])
-    figure.legend(loc="outside right upper")
+    style.legend(figure, "outside right upper")
     return figure
 
 
-@styled
+@style.styled
 def likeness(frame: pd.DataFrame) -> Figure:
-    """Histogram and radial power spectrum of groups of fields: thin lines single fields, bold ones the group.
+    """Histogram and radial power spectrum of groups of fields: thin lines are fields, bold ones their mean.
 
     Parameters
     ----------
@@ -169,23 +157,20 @@ def likeness(frame: pd.DataFrame) -> Figure:
     Figure
         Bold is the mean over the fields, of the spectra the geometric one.
     """
-    figure = new_figure(WIDTH, 3.3)
+    figure = style.new_figure(height=3.3)
     left, right = figure.subplots(1, 2)
-    left.set(xlabel="gray value (of 255)", ylabel="share of pixels", xlim=(0, 255))
+    for (label, group), look in zip(frame.groupby("group", sort=False), style.LINES()):
+        for axes, quantity, mean in ((left, "histogram", np.mean), (right, "spectrum", gmean)):
+            part = group[group.quantity == quantity]
+            for _, one in part.groupby("image") if part.image.nunique() > 1 else ():
+                axes.plot(one.x, one.value, color=look["color"], linewidth=0.5, alpha=0.4)
+            middle = part.groupby("x").value.agg(mean)
+            axes.plot(middle.index, middle, linewidth=2, label=label, **look)
+    left.set(xlabel="gray value (of 255)", ylabel="share of pixels", xlim=(0, 255), ylim=(0, None))
     left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     right.set(xlabel="spatial frequency (cycles per px)", ylabel="power (gray value² px²)")
     right.set(xscale="log", yscale="log")
-    for number, (label, group) in enumerate(frame.groupby("group", sort=False)):
-        look = {"color": CYCLE[number % len(CYCLE)], "linestyle": DASHES[number % len(DASHES)]}
-        for axes, quantity, mean in ((left, "histogram", np.mean), (right, "spectrum", gmean)):
-            part = group[group.quantity == quantity]
-            for _, one in part.groupby("image") if part.image.nunique() > 1 else []:
-                axes.plot(one.x, one.value, color=look["color"], linewidth=0.5, alpha=0.4)
-            middle = part.groupby("x").value.agg(mean)
-            axes.plot(middle.index, middle, **look, linewidth=2, label=label)
-    left.set_ylim(0, None)
     right.set_xticks([0.01, 0.03, 0.1, 0.3], ["0.01", "0.03", "0.1", "0.3"])
     right.minorticks_off()
-    handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower left", ncols=len(names))
+    style.legend(figure)
     return figure

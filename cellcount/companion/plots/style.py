@@ -1,31 +1,39 @@
-"""One look for every figure: type, lines, the colours of Okabe and Ito (2008), marks, scale bars.
+"""One look for every figure: type, lines, the colours of Okabe and Ito (2008), panels, marks, scale bars, legends.
 
-A figure brings its own white ground. On a white page it looks transparent; in dark mode, or in a notebook viewer
-that has one, black labels stay legible and a micrograph keeps the surround that its grays were judged against. Gray
-labels on a transparent ground, the alternative, are pale on both.
+Figures have a white background, also in dark mode: black labels stay legible, and a micrograph keeps the surround in
+which its gray values were judged. Gray labels on a transparent background would be pale on both.
 """
 
-import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import Cycler, cycler
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import ArrayLike
+
+from cellcount.types import Sample
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GRAY, LIGHT = "#6E6E6E", "#DDDDDD"
-CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)  # on white, yellow comes last: it is not in it
-DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))  # a second sign beside the colour
+BEYOND = "#BBBBBB"  # beyond the border of an image
+CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)  # without yellow, which is too pale on white
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Cycles for `Axes.set_prop_cycle`: lines that differ in colour and in dashes; the same with markers.
+LINES = cycler(color=CYCLE) + cycler(linestyle=(DASHES * 2)[: len(CYCLE)])
+MARKED = LINES + cycler(marker=MARKERS) + cycler(markersize=[4] * len(CYCLE))
 
 WIDTH = 7.0  # inch: 1400 px on a page of the book, 15 cm in the PDF, where 9 pt becomes 7.6 pt
 DPI = 200
+Window = tuple[int, int, int, int]  # the part of an image to show: (y, x, height, width) px
 
 RC = {
     "figure.dpi": DPI,
@@ -33,16 +41,21 @@ RC = {
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "auto",
     "axes.facecolor": "white",
+    "axes.axisbelow": True,
     "axes.edgecolor": GRAY,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
     "axes.labelsize": 9,
-    "axes.prop_cycle": matplotlib.cycler(color=CYCLE),
+    "axes.prop_cycle": cycler(color=CYCLE),
     "font.size": 9,
     "font.family": "DejaVu Sans",
+    "grid.color": LIGHT,
+    "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "lines.linewidth": 1.6,
@@ -56,7 +69,7 @@ RC = {
     "image.interpolation": "antialiased",
 }
 
-# What a mark on a micrograph means: colour and shape differ, so that either is enough.
+# Marks on a micrograph: kinds differ in colour and in shape.
 MARKS = {
     "annotated": {"marker": "o", "color": SKY},
     "dead": {"marker": "x", "color": VERMILLION},
@@ -66,32 +79,126 @@ MARKS = {
     "false, near": {"marker": "x", "color": VERMILLION},
     "false, away": {"marker": "^", "color": PURPLE},
 }
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: the function draws with this module's settings, and leaves those of the caller alone."""
-
-    @functools.wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
-        with matplotlib.rc_context(RC):
-            return draw(*args, **kwargs)
-
-    return drawn
+styled = matplotlib.rc_context(RC)  # decorator: a function draws with `RC`; the caller's settings stay as they are
 
 
 def new_figure(width: float = WIDTH, height: float = 3.0) -> Figure:
-    """An empty Figure of `width` x `height` inch; pyplot does not know of it, so it needs no closing."""
+    """An empty Figure of `width` x `height` inch, unknown to pyplot, so that it need not be closed."""
     return Figure(figsize=(width, height))
 
 
-def log_labels(axis: Axis) -> None:
-    """Label a logarithmic axis with plain numbers: every tick within a decade, at 1, 2, 5 within three, else at 1."""
+def plot(width: float = WIDTH, height: float = 3.0, cycle: Cycler | None = None, **labels: Any) -> tuple[Figure, Axes]:
+    """A Figure of `width` x `height` inch with one Axes, whose lines take their looks from `cycle`.
+
+    `labels` are properties of the Axes, such as xlabel and ylim.
+    """
+    figure = new_figure(width, height)
+    axes = figure.add_subplot(**labels)
+    axes.set_prop_cycle(cycle)
+    return figure, axes
+
+
+def panels(
+    number: int, columns: int, ratio: float = 1.0, *, title: float = 0.25, room: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """An empty Figure of the width of a page with panels, row by row.
+
+    Parameters
+    ----------
+    number, columns : int
+        Panels, and at most so many in a row.
+    ratio : float
+        Height of a panel over its width.
+    title, room : float, inch
+        Height of a panel's title, and of what else the figure holds.
+    """
+    columns = min(columns, number)
+    rows = -(-number // columns)
+    figure = new_figure(WIDTH, rows * (WIDTH / columns * ratio + title) + room)
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for unused in places[number:]:
+        unused.set_axis_off()
+    return figure, list(places[:number])
+
+
+def micrograph(
+    sample: Sample,
+    *,
+    window: Window | None = None,
+    title: str | None = None,
+    width: float = WIDTH,
+    room: float = 0.5,
+) -> tuple[Figure, Axes]:
+    """A figure of one field of view with its scale bar.
+
+    Parameters
+    ----------
+    sample : Sample
+    window : (y, x, height, width) px, optional
+        The part to show.
+    title : str, optional
+    width, room : float, inch
+        Width of the figure, and its height beyond that of the image.
+    """
+    _, _, rows, columns = window or (0, 0, *sample.image.shape)
+    figure = new_figure(width, width * rows / columns + room)
+    axes = figure.add_subplot()
+    show(axes, sample.image, title=title, window=window)
+    scale_bar(axes, sample.pixel_size_um)
+    return figure, axes
+
+
+def crops(
+    sample: Sample,
+    rows: Mapping[str, Sequence[tuple[np.ndarray, str | None]]],
+    number: int,
+    side: int,
+    *,
+    title: float = 0.25,
+) -> tuple[Figure, list[Axes]]:
+    """Square parts of a field, one row a kind.
+
+    Parameters
+    ----------
+    sample : Sample
+    rows : dict of kind to list of (centre (y, x) px, title)
+    number : int
+        At most so many of each kind.
+    side : int, px
+    title : float, inch
+        Height of the titles.
+    """
+    figure = new_figure(WIDTH, len(rows) * (WIDTH / number + title) + 0.3)
+    made = []
+    for row, (kind, examples) in enumerate(rows.items()):
+        for column, (centre, text) in enumerate(examples[:number]):
+            axes = figure.add_subplot(len(rows), number, row * number + column + 1, facecolor=BEYOND)
+            y, x = np.rint(centre).astype(int) - side // 2
+            show(axes, sample.image, title=text, window=(int(y), int(x), side, side))
+            axes.set_ylabel("" if column else kind)
+            made.append(axes)
+    return figure, made
+
+
+def legend(figure: Figure, place: str = "outside lower left") -> None:
+    """One legend for all axes of a figure, each label once, in as many columns as fit."""
+    named = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels())}
+    wide = [0.5 + 0.065 * len(label) for label in named]  # inch, about
+    columns = len(named) if sum(wide) < figure.get_figwidth() else int(figure.get_figwidth() / max(wide))
+    if named:
+        figure.legend(named.values(), named.keys(), loc=place, ncols=1 if "outside right" in place else max(1, columns))
+
+
+def log_labels(axis: Axis, full: float = 10) -> None:
+    """Label a logarithmic axis with plain numbers.
+
+    All ticks if the axis covers no more than the factor `full`, else those at 1, 2 and 5, over more than three decades
+    those at 1.
+    """
 
     def label(value, _):
         low, high = axis.get_view_interval()
-        wanted = "123456789" if high <= 10 * low else "25" if high <= 1000 * low else ""
+        wanted = "123456789" if high <= full * low else "25" if high <= 1000 * low else ""
         return f"{value:g}" if f"{value:e}"[0] in wanted else ""
 
     axis.set_major_formatter("{x:g}")
@@ -99,7 +206,7 @@ def log_labels(axis: Axis) -> None:
 
 
 def halo(width: float) -> list[patheffects.AbstractPathEffect]:
-    """Path effects that set a line of `width` pt off from any gray below it."""
+    """Path effects: a dark outline, so that a line of `width` pt is seen on any gray value."""
     return [patheffects.withStroke(linewidth=width + 1.4, foreground="#00000099")]
 
 
@@ -112,7 +219,7 @@ def mark(
     width: float = 1.1,
     label: str | None = None,
 ) -> None:
-    """Put the marks of one kind on a micrograph.
+    """Mark points of one kind on a micrograph.
 
     Parameters
     ----------
@@ -121,7 +228,7 @@ def mark(
     kind : key of MARKS
     size, width : float, pt
     label : str, optional
-        For the legend; the artist can be found again by its gid, which is `kind`.
+        For the legend. The artist's gid is `kind`.
     """
     look = MARKS[kind]
     axes.plot(
@@ -136,7 +243,7 @@ def show(
     *,
     value_range: tuple[float, float] = (0.0, 1.0),
     title: str | None = None,
-    window: tuple[int, int, int, int] | None = None,
+    window: Window | None = None,
 ) -> None:
     """Draw a micrograph without ticks; pixel (y, x) lies at x, y of the axes.
 
@@ -155,8 +262,21 @@ def show(
     axes.spines[:].set_visible(False)
 
 
+def boxes(axes: Axes, corners: ArrayLike, **look: Any) -> None:
+    """Draw boxes (N, 4), (y0, x0, y1, x1) px, with the looks of `Axes.plot`."""
+    y0, x0, y1, x1 = np.reshape(corners, (-1, 4)).T
+    axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], **look)
+
+
+def tint(axes: Axes, region: np.ndarray, colour: str, alpha: float = 0.45) -> None:
+    """Colour a region (H, W) bool of a micrograph."""
+    layer = np.zeros((*region.shape, 4), np.float32)
+    layer[region] = to_rgba(colour, alpha)
+    axes.imshow(layer, interpolation="nearest")
+
+
 def scale_bar(axes: Axes, pixel_size_um: float | None = None) -> None:
-    """A bar of a round length, about a fifth of the shown width: in um where the pixel's size is known, else in px."""
+    """A bar of a round length, at most 22 % of the shown width: in µm if the pixel size is known, else in px."""
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
     unit = pixel_size_um or 1.0
@@ -165,8 +285,8 @@ def scale_bar(axes: Axes, pixel_size_um: float | None = None) -> None:
     length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
     x = left + 0.04 * (right - left)
     y = bottom + 0.05 * (top - bottom)
-    ends = [x, x + length / unit]
-    axes.plot(ends, [y, y], color="white", linewidth=2.5, solid_capstyle="butt", path_effects=halo(2.5))
+    look = {"color": "white", "linewidth": 2.5, "solid_capstyle": "butt", "path_effects": halo(2.5), "zorder": 4}
+    axes.plot([x, x + length / unit], [y, y], **look)
     text = f"{length:g} {'µm' if pixel_size_um else 'px'}"
     axes.annotate(
         text, (x, y), (0, 3), textcoords="offset points", color="white", fontsize=8, va="bottom", path_effects=halo(1.0)

@@ -1,21 +1,34 @@
-"""Plots of sweeps: scores against a method's parameters."""
+"""Sweeps: scores against the parameters of a method, or the faults of an annotation, in several panels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from cellcount.companion.plots.style import CYCLE, DASHES, GRAY, LIGHT, MARKERS, WIDTH, new_figure, styled
+from cellcount.companion.plots import style
 
-if TYPE_CHECKING:
-    import pandas as pd
+SIZES = {"cross": ("point and X", "radius of the X (px)"), "box": ("box", "half side of the box (px)")}  # title, axis
+FAULTS = {
+    "missing": "share of cells without a click",
+    "missing in crowds": "the same in the densest crowd, rising from 0",
+    "off by": "standard deviation of a click (px)",
+    "dead as live": "share of dead cells clicked as live",
+}
+REMEDIES = {  # (remedy, rule of the threshold)
+    ("none", "fixed"): "nothing done",
+    ("none", "relative"): "threshold follows the heights",
+    ("mended", "relative"): "and clicks mended",
+    ("ignored", "relative"): "and gaps ignored",
+}
 
 
-@styled
+@style.styled
 def sweep_lines(
     frame: pd.DataFrame,
     *,
@@ -24,68 +37,125 @@ def sweep_lines(
     panels: Mapping[str, str],
     xlabel: str,
     marks: Mapping[str, float] | None = None,
-    logarithmic: bool = True,
-    columns: int = 3,
 ) -> Figure:
-    """Small multiples: one panel a quantity, one line a value of another parameter.
+    """One panel for each quantity, one line for each value of another parameter, over a logarithmic axis.
 
     Parameters
     ----------
     frame : DataFrame
         One row for each pair of parameters, with columns `x`, `lines` and those of `panels`.
     x, lines : str
-        Texts in `lines` are named in the legend as they are, numbers with the column's name.
+        In the legend, numbers in `lines` stand behind the column's name.
     panels : dict of column to title
     xlabel : str
     marks : dict of label to x, optional
         Vertical lines, named in the legend.
-    logarithmic : bool
-        The x axis.
-    columns : int
 
     Returns
     -------
     Figure
     """
-    rows = -(-len(panels) // columns)
-    figure = new_figure(WIDTH, 1.75 * rows + 0.5)
-    places = figure.subplots(rows, columns, squeeze=False)
-    styles = list(zip(CYCLE * 2, DASHES * 4, MARKERS * 2))
-    for axes, (column, title) in zip(places.flat, panels.items()):
-        for (value, group), (colour, dash, marker) in zip(frame.groupby(lines, sort=True), styles):
-            group = group.sort_values(x)
-            label = value if isinstance(value, str) else f"{lines.replace('_', ' ')} {value:g}"
-            axes.plot(group[x], group[column], color=colour, linestyle=dash, marker=marker, markersize=3, label=label)
-        for (label, value), dash in zip((marks or {}).items(), DASHES):
-            axes.axvline(value, color=GRAY, linewidth=0.9, linestyle=dash, label=label, zorder=0)
-        axes.set(title=title, xscale="log" if logarithmic else "linear", ylim=(0, None))
+    figure, places = style.panels(len(panels), 3, 0.64, room=0.5)
+    frame = frame.sort_values([lines, x])
+    if pd.api.types.is_numeric_dtype(frame[lines]):
+        frame = frame.assign(**{lines: [f"{lines.replace('_', ' ')} {value:g}" for value in frame[lines]]})
+    for axes, (column, title) in zip(places, panels.items()):
+        _lines(axes, frame, x, column, lines)
+        for (label, value), dash in zip((marks or {}).items(), style.DASHES):
+            axes.axvline(value, color=style.GRAY, linewidth=0.9, linestyle=dash, label=label, zorder=0)
+        axes.set(title=title, xscale="log", ylim=(0, None))
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.grid(axis="y", color=LIGHT, linewidth=0.6)
-        if logarithmic:
-            _few_ticks(axes, frame[x])
-    for axes in places.flat[len(panels) :]:
-        axes.set_axis_off()
-    last = len(panels) - columns * (rows - 1)  # panels in the last row; a label of the figure would lie on the legend
-    places[-1, (last - 1) // 2].set_xlabel(xlabel)
-    handles, labels = places.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=4)
+        style.log_labels(axes.xaxis, full=3)
+    middle = (len(panels) - 1 + (len(panels) - 1) // 3 * 3) // 2  # of the last row; figure.supxlabel lies on the legend
+    places[middle].set_xlabel(xlabel)
+    style.legend(figure)
     return figure
 
 
-def _few_ticks(axes, values):
-    """Plain numbers at the powers of two and their halves that lie in the range."""
-    low, high = float(np.min(values)), float(np.max(values))
-    ticks = [factor * 2.0**power for power in range(-1, 11) for factor in (1, 1.5)]
-    shown = [tick for tick in ticks if low * 0.95 <= tick <= high * 1.05]
-    shown = shown[:: max(1, -(-len(shown) // 4))]
-    axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+def _lines(axes, frame, x, y, by):
+    """One line with markers for each value of the column `by`."""
+    axes.set_prop_cycle(style.MARKED)
+    for label, group in frame.groupby(by, sort=False):
+        axes.plot(group[x], group[y], label=label)
 
 
-@styled
-def heatmap(
-    frame: pd.DataFrame, *, x: str, y: str, value: str, xlabel: str, ylabel: str, label: str, width: float = WIDTH
-) -> Figure:
+@style.styled
+def prompt_sweep(rows: pd.DataFrame, *, defaults: Mapping[str, float] | None = None) -> Figure:
+    """Scores over the sizes of prompts: mean IoU above, masks on another cell's centre below.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One line for each `type`, `size` (px) and `method`, with `score` (mean IoU with the true cell, or with the
+        drawn box) and `others` (share of masks that contain another centre).
+    defaults : dict of type to float, px, optional
+        Marked by a vertical line.
+
+    Returns
+    -------
+    Figure
+    """
+    kinds = list(rows.type.unique())
+    figure = style.new_figure(height=4.2)
+    panels = figure.subplots(2, len(kinds), sharey="row", sharex="col", squeeze=False)
+    for kind, column in zip(kinds, panels.T):
+        for axes, score in zip(column, ("score", "others")):
+            _lines(axes, rows[rows.type == kind], "size", score, "method")
+            axes.set_ylim(0, 1)
+            if kind in (defaults or {}):
+                axes.axvline(defaults[kind], color=style.GRAY, linewidth=0.8)
+        title, xlabel = SIZES.get(kind, (kind, "px"))
+        column[0].set_title(title)
+        column[1].set_xlabel(xlabel)
+    panels[0, 0].set_ylabel("mean IoU")
+    panels[1, 0].set_ylabel("on another")
+    style.legend(figure)
+    return figure
+
+
+@style.styled
+def fault_curves(table: pd.DataFrame, *, value: str = "f1") -> Figure:
+    """F1, or the relative error of the count, over the level of each fault of the annotation; one panel a fault.
+
+    Parameters
+    ----------
+    table : DataFrame of `studies.label_faults.table`
+    value : "f1" or "count_error"
+
+    Returns
+    -------
+    Figure
+    """
+    faults = [fault for fault in FAULTS if (table.fault == fault).any()]
+    rows = (len(faults) + 1) // 2
+    figure = style.new_figure(height=1.0 + 2.2 * rows)
+    panels = figure.subplots(rows, 2, sharey=True, squeeze=False).ravel()
+    for fault, panel in zip(faults, panels):
+        # Without a fault all panels begin at the same training.
+        shown = table[(table.fault == fault) | ((table.fault == "missing") & (table.level == 0))].sort_values("level")
+        panel.set_prop_cycle(style.MARKED)
+        for (remedy, rule), label in REMEDIES.items():
+            lines = shown[(shown.remedy == remedy) & (shown.rule == rule)]
+            if len(lines):
+                (line,) = panel.plot(lines.level, lines[value], label=label)
+            if len(lines) and value == "f1":
+                band = {"color": line.get_color(), "alpha": 0.12, "linewidth": 0}
+                panel.fill_between(lines.level, lines.f1_low, lines.f1_high, **band)
+        panel.set(title=fault, xlabel=FAULTS[fault])
+        if fault != "off by":
+            panel.xaxis.set_major_formatter(PercentFormatter(1))
+    if value == "count_error":
+        panels[0].yaxis.set_major_formatter(PercentFormatter(1))
+    for panel in panels[::2]:
+        panel.set_ylabel("F1, pooled" if value == "f1" else "counted / true − 1")
+    for panel in panels[len(faults) :]:
+        panel.set_visible(False)
+    style.legend(figure, "outside upper left")
+    return figure
+
+
+@style.styled
+def heatmap(frame: pd.DataFrame, *, x: str, y: str, value: str, xlabel: str, ylabel: str, label: str) -> Figure:
     """A table of one score over two parameters, with its numbers; the best is framed.
 
     Parameters
@@ -94,52 +164,19 @@ def heatmap(
         One row for each pair, with columns `x`, `y` and `value` in [0, 1].
     x, y, value : str
     xlabel, ylabel, label : str
-    width : float, inch
 
     Returns
     -------
     Figure
     """
     table = frame.pivot_table(index=y, columns=x, values=value)
-    cells = table.to_numpy()
-    figure = new_figure(width, 0.42 * len(table) + 1.1)
-    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
-    image = axes.imshow(cells, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    for (row, column), number in np.ndenumerate(cells):
-        if np.isfinite(number):
-            colour = "black" if number > 0.55 else "white"
-            axes.text(column, row, f"{number:.2f}"[1:] if number < 1 else "1", ha="center", va="center", color=colour,
-                      fontsize=7.5)  # fmt: skip
-    if np.isfinite(cells).any():
-        row, column = np.unravel_index(np.nanargmax(cells), cells.shape)
-        edges = [column - 0.5, column + 0.5], [row - 0.5, row + 0.5]
-        (left, right), (top, bottom) = edges
-        axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color="#D55E00", linewidth=2)
-    axes.set_xticks(range(len(table.columns)), [f"{name:g}" for name in table.columns])
-    axes.set_yticks(range(len(table)), [f"{name:g}" for name in table.index])
-    axes.spines[:].set_visible(False)
+    figure, axes = style.plot(height=0.42 * len(table) + 1.1)
+    look = {"vmin": 0, "vmax": 1, "cmap": "cividis", "annot": True, "fmt": ".2f", "annot_kws": {"fontsize": 7.5}}
+    sns.heatmap(table, ax=axes, cbar_kws={"label": label, "fraction": 0.05}, **look)
+    if np.isfinite(table.to_numpy()).any():
+        row, column = np.unravel_index(np.nanargmax(table), table.shape)
+        axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=style.VERMILLION, linewidth=2))
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.tick_params(length=0)
-    figure.colorbar(image, ax=axes, label=label, fraction=0.05)
-    return figure
-
-
-@styled
-def iou_curve(scores: Mapping[str, tuple[np.ndarray, np.ndarray]], *, ylabel: str = "average precision") -> Figure:
-    """Average precision over the overlap that counts as found; one line for each method.
-
-    Parameters
-    ----------
-    scores : dict of label to (thresholds, values), each (K,) float in [0, 1]
-    ylabel : str
-
-    Returns
-    -------
-    Figure
-    """
-    figure = new_figure(WIDTH, 2.8)
-    axes = figure.add_subplot(xlabel="least intersection over union of a pair", ylabel=ylabel, ylim=(0, 1.02))
-    for (label, (thresholds, values)), colour, dash, marker in zip(scores.items(), CYCLE * 2, DASHES * 4, MARKERS * 2):
-        axes.plot(thresholds, values, color=colour, linestyle=dash, marker=marker, markersize=4, label=label)
-    axes.grid(axis="y", color=LIGHT, linewidth=0.6)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    axes.tick_params(axis="y", rotation=0)
     return figure

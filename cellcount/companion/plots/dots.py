@@ -1,0 +1,253 @@
+"""Dots and bars: values of single methods, variants, images or fields, with their intervals."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import ArrayLike
+from scipy.spatial import cKDTree
+
+from cellcount.companion.plots import style
+from cellcount.companion.plots.curves import READINGS
+from cellcount.metrics import IntervalRule
+from cellcount.types import Sample
+
+
+@style.styled
+def score_dots(summary: pd.DataFrame) -> Figure:
+    """Precision, recall, and F1 with its 95 % interval: one line for each method, one mark for each reading.
+
+    Dots and not bars: a bar must begin at zero, and hides the lower half of the interval.
+
+    Parameters
+    ----------
+    summary : DataFrame of `cellcount.results.summary`, at one tolerance
+
+    Returns
+    -------
+    Figure
+    """
+    methods = list(dict.fromkeys(summary.method))
+    figure = style.new_figure(height=1.15 + 0.42 * len(methods))
+    panels = figure.subplots(1, 3, sharey=True, width_ratios=[1, 1, 2])
+    titles = {"precision": "precision", "recall": "recall", "f1": "F1, with 95 % interval"}
+    for axes, (score, title) in zip(panels, titles.items()):
+        for i, (reading, part) in enumerate(summary.groupby("reading", sort=False)):
+            y = part.method.map(methods.index) + 0.22 * (i - (summary.reading.nunique() - 1) / 2)
+            reach = [part.f1 - part.f1_low, part.f1_high - part.f1] if score == "f1" else None
+            look = {"color": style.CYCLE[i], "marker": style.MARKERS[i], "markersize": 4.5, "elinewidth": 1.2}
+            axes.errorbar(
+                part[score], y, xerr=reach, linestyle="none", capsize=3, label=READINGS.get(reading, reading), **look
+            )
+        axes.set(xlabel=title, xlim=(0, 1.02))
+        _name_rows(axes, methods)
+    style.legend(figure)
+    return figure
+
+
+def _name_rows(axes, names):
+    """Names instead of numbers on the y axis, the first at the top, and a grid along x."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", visible=True)
+
+
+@style.styled
+def design_dots(table: pd.DataFrame, *, base: str) -> Figure:
+    """F1 near annotations of each variant of a design: a dot at its own threshold, a ring at the best.
+
+    Parameters
+    ----------
+    table : DataFrame of `studies.design.table`
+    base : str
+        Name of the variant that the others are compared with: the vertical line.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = style.plot(height=0.9 + 0.24 * len(table), xlabel="F1 near annotations, pooled")
+    rows = np.arange(len(table))
+    axes.hlines(rows, table.f1_near, table.f1_best, color=style.LIGHT, linewidth=2)
+    axes.plot(table.f1_near, rows, "o", color=style.BLUE, label="at its own threshold")
+    best = {"color": style.GRAY, "fillstyle": "none", "label": "at the best threshold for these fields"}
+    axes.plot(table.f1_best, rows, "o", **best)
+    for own in table.f1_near[table.variant == base]:
+        axes.axvline(own, color=style.BLACK, linewidth=0.8, linestyle=style.DASHES[1])
+    axes.spines.left.set_visible(False)
+    _name_rows(axes, table.variant)
+    style.legend(figure, "outside upper right")
+    return figure
+
+
+@style.styled
+def seconds_bars(table: pd.DataFrame) -> Figure:
+    """Seconds of each part of the benchmark on one field, as bars on a logarithmic axis, the fastest first.
+
+    Parameters
+    ----------
+    table : DataFrame with `seconds` and the parts' names as its index
+
+    Returns
+    -------
+    Figure
+    """
+    table = table.sort_values("seconds")
+    figure, axes = style.plot(height=0.7 + 0.3 * len(table), xlabel="seconds for one field", xscale="log")
+    colours = [style.BLUE if name.startswith("CellNet") else style.GRAY for name in table.index]
+    bars = axes.barh(range(len(table)), table.seconds, color=colours)
+    axes.bar_label(bars, [f"{value:.3g} s" for value in table.seconds], padding=3)
+    axes.margins(x=0.15)
+    _name_rows(axes, table.index)
+    return figure
+
+
+@style.styled
+def coverage(table: pd.DataFrame) -> Figure:
+    """Coverage of intervals over their level, with 95 % intervals; one mark for each group of fields.
+
+    Parameters
+    ----------
+    table : DataFrame of `studies.interval_coverage.table`
+
+    Returns
+    -------
+    Figure
+    """
+    labels = {"xlabel": "promised coverage", "ylabel": "share of fields covered", "ylim": (0, 1.02)}
+    figure, axes = style.plot(0.62 * style.WIDTH, 3.2, style.MARKED, **labels)
+    groups = {"test": "held-out fields of the same kind", "sheets": "closed sheets: another kind"}
+    for shift, (group, lines) in zip((-0.003, 0.003), table.groupby("group", sort=False)):
+        reach = np.abs(lines[["low", "high"]].to_numpy().T - lines.coverage.to_numpy())
+        look = {"linestyle": "none", "capsize": 2.5, "label": groups.get(group, group)}
+        axes.errorbar(lines.level + shift, lines.coverage, reach, **look)
+    axes.axline((1, 1), slope=1, color=style.GRAY, linewidth=0.8)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    style.legend(figure, "outside upper left")
+    return figure
+
+
+@style.styled
+def interval_ladder(true: ArrayLike, counts: ArrayLike, rule: IntervalRule, *, most: int = 60) -> Figure:
+    """Intervals of single fields beside their true counts, in the order of the true count.
+
+    Parameters
+    ----------
+    true, counts : (K,) float, cells per field
+    rule : IntervalRule
+    most : int
+        At most so many fields, evenly chosen.
+
+    Returns
+    -------
+    Figure
+    """
+    true, counts = np.asarray(true, float), np.asarray(counts, float)
+    order = np.argsort(true, kind="stable")
+    order = order[np.linspace(0, len(order) - 1, min(most, len(order))).astype(int)]
+    true, x = true[order], np.arange(len(order))
+    low, high = np.transpose([rule.interval(count) for count in counts[order]])
+    hit = (true >= low) & (true <= high)
+    figure, axes = style.plot(xlabel="held-out field, by its true number of cells", ylabel="cells")
+    axes.vlines(x, low, high, color=style.GRAY, linewidth=2.2, alpha=0.6, label=f"{rule.level:.0%} interval")
+    axes.plot(x[hit], true[hit], "o", color=style.BLUE, markersize=3.5, label="true number, covered")
+    axes.plot(x[~hit], true[~hit], "X", color=style.VERMILLION, markersize=6, label="true number, not covered")
+    axes.set(ylim=(0, None), xticks=[])
+    axes.legend(loc="upper left")
+    return figure
+
+
+@style.styled
+def draws(frame: pd.DataFrame, published: Sequence[tuple[str, int, float]]) -> Figure:
+    """Mean absolute error of each draw of a counting benchmark, with published values.
+
+    Parameters
+    ----------
+    frame : DataFrame of `studies.vgg_draws.bench`
+    published : list of (label, training images, cells)
+
+    Returns
+    -------
+    Figure
+    """
+    whole = frame[frame.reading == "whole"]
+    error = (whole["count"] - whole.n_true).abs().groupby([whole.train, whole.draw]).mean()
+    means = error.groupby(level="train").mean()
+    labels = {"xlabel": "training images", "ylabel": "mean absolute error (cells)"}
+    figure, axes = style.plot(0.75 * style.WIDTH, 3.2, **labels)
+    single = error.index.get_level_values("train") - 0.7
+    axes.plot(single, error, "o", color=style.BLUE, alpha=0.5, markersize=4, label="CellNet, one draw")
+    axes.plot(means.index, means, "D", color=style.BLUE, markersize=7, label="CellNet, mean of the draws")
+    for (label, train, value), marker in zip(published, "s^vP*Xh"):
+        axes.plot(train + 0.7, value, marker, color=style.VERMILLION, fillstyle="none", label=label)
+    axes.set_ylim(0, None)
+    style.legend(figure, "outside right center")
+    return figure
+
+
+@style.styled
+def counts(true: ArrayLike, predicted: ArrayLike | Mapping[str, ArrayLike]) -> Figure:
+    """Counted against annotated cells, with the line of equality and a band of 10 % around it.
+
+    Parameters
+    ----------
+    true : (K,) float, cells per image
+    predicted : (K,) float, or dict of method to (K,) float
+
+    Returns
+    -------
+    Figure
+    """
+    methods = predicted if isinstance(predicted, Mapping) else {"predicted": predicted}
+    labels = {"xlabel": "annotated cells", "ylabel": "counted cells", "aspect": "equal"}
+    figure, axes = style.plot(4.6, 3.6, style.MARKED, **labels)
+    top = 1.08 * max(1.0, np.max(true, initial=1.0), *(np.max(values, initial=1.0) for values in methods.values()))
+    axes.fill_between([0, top], [0, 0.9 * top], [0, 1.1 * top], color=style.LIGHT, linewidth=0, label="within 10 %")
+    axes.axline((0, 0), slope=1, color=style.GRAY, linewidth=0.9, label="equal")
+    for name, values in methods.items():
+        axes.plot(true, values, linestyle="none", markersize=6, label=name)
+    axes.set(xlim=(0, top), ylim=(0, top))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, integer=True))
+    style.legend(figure, "outside right upper")
+    return figure
+
+
+@style.styled
+def nearest_neighbours(samples: Sequence[Sample]) -> Figure:
+    """Distance of each annotated cell to the next: one line for each sample, its median marked below.
+
+    Parameters
+    ----------
+    samples : list of Sample with at least two points each
+
+    Returns
+    -------
+    Figure
+        In px, with µm above where all samples have the same pixel size.
+    """
+    labels = {"xlabel": "distance to the nearest other cell (px)", "ylabel": "share of cells per px"}
+    figure, axes = style.plot(cycle=style.LINES, **labels)
+    distances = [cKDTree(s.points).query(s.points, k=2)[0][:, 1] for s in samples]
+    together = np.concatenate(distances)
+    width = max(1.0, round(np.median(together) / 12))  # px, of a bin: a dozen below the median
+    edges = np.arange(0, np.quantile(together, 0.995) + width, width)
+    for sample, values, look in zip(samples, distances, style.LINES()):
+        median = np.median(values)
+        label = f"{sample.name}: median {median:.1f} px"
+        share = np.histogram(values, edges)[0] / len(values) / width
+        axes.stairs(share, edges, linewidth=1.5, label=label, **look)
+        axes.plot(median, 0, "^", markersize=7, color=look["color"], clip_on=False, zorder=3)
+    axes.set(xlim=(0, edges[-1]), ylim=(0, None))
+    sizes = {s.pixel_size_um for s in samples}
+    if len(sizes) == 1 and None not in sizes:
+        (size,) = sizes
+        upper = axes.secondary_xaxis("top", functions=(lambda px: px * size, lambda um: um / size))
+        upper.set_xlabel("(µm)", loc="right")
+    axes.legend()
+    return figure
