@@ -13,7 +13,7 @@ import numpy as np
 
 from cellcount.errors import SMALLEST_EXTRA, DataError, ParameterError, install, needing
 from cellcount.methods.prompts import Prompts
-from cellcount.types import Prediction, as_points
+from cellcount.types import Prediction, Sample, as_points
 
 CONTEXT = ("exposure", "contrast", "pixels")  # what `context` tells of a whole image; not named to users
 PARTS = ("device", "progress", "out")  # arguments of every call, which are no parameters of a method
@@ -241,6 +241,15 @@ class TrainingSettings:
         chosen = {**cls.PRESETS.get(preset, {}), **params}
         chosen.pop("preset", None)
         return cls(**chosen)
+
+
+def need_points(samples: Sequence[Sample], label: str) -> None:
+    """Raise a DataError unless every sample is annotated and one has a point; `label` names the method."""
+    for sample in samples:
+        if sample.points is None:
+            raise DataError(f"{sample.name}: no annotation; {label} learns from centre points. Leave this image out.")
+    if not any(len(sample.points) for sample in samples if sample.points is not None):
+        raise DataError(f"None of the training images has a point; {label} needs at least one annotated cell.")
 
 
 Kind = TypeVar("Kind")

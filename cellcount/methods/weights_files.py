@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cellcount.errors import DISTRIBUTION, DataError
-from cellcount.files import replacing
+from cellcount.files import replacing, sha256
 from cellcount.types import Sample
 
 if TYPE_CHECKING:
@@ -49,6 +49,21 @@ def write(path: Path | str, tensors: Mapping[str, "torch.Tensor"], about: Mappin
         # One entry: the library writes several in an order that changes from run to run.
         save_file(halved(tensors), temporary, metadata={"cellcount": json.dumps(about)})
     return Path(path)
+
+
+def save(
+    path: Path | str,
+    network: "torch.nn.Module",
+    format: str,
+    settings: Any,
+    samples: Sequence[Sample],
+    more: Mapping[str, Any],
+) -> Path:
+    """`write` the state of a network, with what `described` says, the version of torch, and a format."""
+    import torch
+
+    about = {"format": format} | described(settings, samples, more, torch=torch.__version__)
+    return write(path, network.state_dict(), about)
 
 
 def halved(tensors: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
@@ -88,7 +103,7 @@ def _read(path, format, label, framework: Literal["pt", "np"]):
     try:
         with safe_open(path, framework=framework) as file:
             about = json.loads((file.metadata() or {}).get("cellcount", "{}"))
-            check_format(about, path, "safetensors", format, label)
+            check_format(about, path, "a safetensors file", format, label)
             return about, {name: file.get_tensor(name) for name in file.keys()} if framework == "pt" else {}
     except SafetensorError as error:
         raise DataError(f"{path}: not a safetensors file, or truncated ({error}); create it again.") from error
@@ -103,9 +118,9 @@ def existing(path: Path | str) -> Path:
 
 
 def check_format(about: Any, path: Path | str, kind: str, format: str, label: str) -> None:
-    """Raise a DataError unless `about`, from a file of this `kind` (such as "JSON"), is a dict with this "format"."""
+    """Raise a DataError unless `about`, from a file of this `kind` (such as "an ONNX file"), is a dict with this "format"."""
     if not isinstance(about, dict) or about.get("format") != format:
-        raise DataError(f"{path}: a {kind} file, but not weights of {label} (its metadata lacks {format!r}).")
+        raise DataError(f"{path}: {kind}, but not weights of {label} (its metadata lacks {format!r}).")
 
 
 def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -128,6 +143,12 @@ def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return call
 
     return decorate
+
+
+@cached(16)
+def digest(path: Path) -> str:
+    """Hex SHA-256 of a file, computed once until the file changes."""
+    return sha256(path)
 
 
 def follow(average: "torch.nn.Module", network: "torch.nn.Module", keep: float) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 
 from cellcount.errors import ParameterError
 from cellcount.methods.base import sampled
-from cellcount.methods.cellnet.pixels import brightness_and_contrast, shrink, to_full
 from cellcount.methods.detection.settings import Common
+from cellcount.methods.pixels import brightness_and_contrast, block_mean as shrink, to_full
 
 EDGE = 2.0  # px: a box that ends so close to the image's border is taken for cut by it
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellcount.errors import DataError
-from cellcount.methods.cellnet.pixels import shrink, to_small
+from cellcount.methods.pixels import block_mean as shrink, to_small
 from cellcount.methods.detection.boxes import around, clip, filled, squares
 from cellcount.methods.detection.inference import normalised
 from cellcount.methods.detection.settings import Common

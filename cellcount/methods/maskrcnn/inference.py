@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from cellcount.devices import choose_device
 from cellcount.files import sha256
 from cellcount.methods.base import predicts
-from cellcount.methods.cellnet.pixels import to_full
+from cellcount.methods.pixels import to_full
 from cellcount.methods.detection import checkpoints
 from cellcount.methods.detection.boxes import from_corner_xy
 from cellcount.methods.detection.inference import check_limits, most, normalised, to_points
