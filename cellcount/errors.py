@@ -30,6 +30,13 @@ class ParameterError(CellcountError):
     exit_code = 2
 
 
+def check_positive(label: str, **numbers: float) -> None:
+    """Raise a ParameterError, which names `label` and the number, if one of the numbers is not positive."""
+    for name, value in numbers.items():
+        if not value > 0:
+            raise ParameterError(f"{label}: {name}={value!r} must be positive.")
+
+
 SMALLEST_EXTRA = {"pandas": "data", "skimage": "data"}  # package: the extra that brings little else
 
 
