@@ -9,7 +9,7 @@ from scipy import ndimage
 from cellcount.errors import ParameterError
 from cellcount.methods import blobs
 from cellcount.metrics import match
-from cellcount.tiling import SLACK, _Canvas, tiled, tiles
+from cellcount.tiling import SLACK, _Assembled, tiled, tiles
 from cellcount.types import Prediction, visible
 
 
@@ -137,7 +137,7 @@ def test_tiles_of_one_shape_are_answered_together(scene):
 def test_the_points_looked_through_do_not_grow_with_the_number_of_rows():
     """Else the work would grow with the square of the area."""
     shape, centres = (3000, 96), np.stack(np.meshgrid(np.arange(4, 3000, 8), np.arange(4, 96, 8)), -1).reshape(-1, 2)
-    canvas, looked_through = _Canvas(shape, maps=False), []
+    canvas, looked_through = _Assembled(shape, maps=False), []
     for window, core in tiles(shape, 64, 16):
         y0, y1, x0, x1 = window
         inside = ((centres >= [y0, x0]) & (centres < [y1, x1])).all(axis=1)

@@ -1,7 +1,7 @@
-"""What the small SAM is trained on: tiles of fields with true masks, with prompts that tell the truth about them.
+"""Training examples of the small SAM: tiles of fields with true masks, and correct prompts for them.
 
-A negative point is never put on the wanted object. SAM learned it that way, too, and a network that had met negatives
-inside of what it was to find could only learn to ignore them.
+A negative point is never on the wanted object. SAM was trained in the same way, and a network that is given negative
+points on the wanted object can only learn to ignore them.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellcount.methods.pixels import percentiles, stretched
 from cellcount.methods.prompts import NO_POINT, UNWANTED, WANTED
-from cellcount.methods.sam.embedding import exposure_of
 from cellcount.types import Sample
 
-MARGIN = 24  # px of a field that are not shown: cells that reach in from outside have no mask there
-LEAST = 60  # px of a cell on the tile, to be asked for
+MARGIN = 24  # px at a field's border that are not used: cells that reach in from outside have no mask there
+LEAST = 60  # px of a cell on the tile, for prompts to ask for it
 CLICK = 3.5  # px, standard deviation of a click around the nucleus, as in the simulated annotator
 KINDS = ("point", "point", "cross", "neighbours", "two points", "box", "box", "square")
 
@@ -56,7 +56,7 @@ class Examples:
 
     def __init__(self, samples: Sequence[Sample], side: int, prompts: int) -> None:
         self.samples, self.side, self.prompts = samples, side, prompts
-        self.exposures = [exposure_of(sample.image) for sample in samples]
+        self.exposures = [percentiles(sample.image, 0, 100) for sample in samples]
 
     def draw(self, rng: np.random.Generator) -> Example:
         """One `Example`."""
@@ -84,13 +84,12 @@ class Examples:
     def _tile(self, rng):
         """A tile in one of the eight symmetries: image, labels, points on it (n, 2), and their labels (n,)."""
         index = rng.integers(len(self.samples))
-        sample, (low, high) = self.samples[index], self.exposures[index]
+        sample = self.samples[index]
         y, x = (rng.integers(MARGIN, length - MARGIN - self.side + 1) for length in sample.image.shape)
         window = np.s_[y : y + self.side, x : x + self.side]
-        image = (sample.image[window] - low) / ((high - low) or 1.0)
-        image = (
-            image * rng.uniform(0.8, 1.2) + rng.uniform(-0.1, 0.1) + rng.normal(0, rng.uniform(0, 0.02), image.shape)
-        )
+        image = stretched(sample.image[window], self.exposures[index])
+        image = image * rng.uniform(0.8, 1.2) + rng.uniform(-0.1, 0.1)
+        image = image + rng.normal(0, rng.uniform(0, 0.02), image.shape)
         points = sample.points - [y, x]
         inside = ((points > -0.5) & (points < self.side - 0.5)).all(axis=1)
         turns, mirrored = rng.integers(4), rng.random() < 0.5
@@ -125,23 +124,20 @@ def _points(rng, kind, cell, points, mask):
     elif kind == "neighbours":
         order = np.argsort(np.linalg.norm(points - points[cell], axis=1))[1 : 1 + rng.integers(1, 9)]
         given += [(UNWANTED, points[other]) for other in order]
-    return [(sign, place) for sign, place in given if sign == WANTED or _off(place, mask)]
+    return [(sign, place) for sign, place in given if sign == WANTED or _at(mask, place) is False]
 
 
 def _click(rng, centre, mask):
     """A click near the nucleus, on the cell; the nucleus if none of ten tries hits it, else any pixel."""
     tries = [*(centre + rng.normal(0, CLICK, (10, 2))), centre]
-    hits = [place for place in tries if _on_tile(place, mask) and not _off(place, mask)]
+    hits = [place for place in tries if _at(mask, place)]
     return hits[0] if hits else _any(rng, mask)
 
 
-def _on_tile(place, mask):
-    return bool(((np.rint(place) >= 0) & (np.rint(place) < mask.shape)).all())
-
-
-def _off(place, mask):
-    """Whether a place lies on the tile, but not on the mask."""
-    return _on_tile(place, mask) and not mask[tuple(np.rint(place).astype(int))]
+def _at(mask, place):
+    """The value of a mask at a place (y, x) px, None off the tile."""
+    y, x = np.rint(place).astype(int)
+    return bool(mask[y, x]) if 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] else None
 
 
 def _any(rng, mask):

@@ -1,4 +1,4 @@
-"""What the small SAM is punished for."""
+"""The loss of the small SAM."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,15 @@ FOCAL = 20.0  # times the dice loss: Kirillov et al. 2023, appendix A
 
 
 def dense_head(settings: Settings) -> nn.Module:
-    """A layer that says of each 2 x 2 px whether it is cell, and whether it is border: it helps the image encoder to
-    learn, since prompts speak of few cells at a time, and is thrown away."""
+    """A layer that classifies each 2 x 2 px as cell or not, and as border or not.
+
+    It is used in training only: it gives the image encoder a target on every cell, while prompts ask for few at a time.
+    """
     return nn.Sequential(nn.Conv2d(settings.prompt_width, 2 * 16, 1), nn.PixelShuffle(4))
 
 
 def dense_loss(logits: torch.Tensor, labels: Sequence[np.ndarray]) -> torch.Tensor:
-    """Cross-entropy of `dense_head`'s logits (N, 2, h, w) with what N label images (S, S) int say: a scalar."""
+    """Cross-entropy of `dense_head`'s logits (N, 2, h, w) with the cells and borders of N label images (S, S) int."""
     labels = torch.from_numpy(np.stack([np.ascontiguousarray(array) for array in labels])).to(logits.device)
     border = torch.zeros_like(labels, dtype=torch.bool)
     for axis in (1, 2):
