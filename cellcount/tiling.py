@@ -76,7 +76,7 @@ def tiled(
     overlap: int = 128,
     context: Callable[..., dict[str, Any]] | None = None,
     maps: bool = True,
-    together: Callable[..., list[Prediction]] | None = None,
+    predict_batch: Callable[..., list[Prediction]] | None = None,
     batch: int = 1,
     progress: bool = True,
 ) -> Callable[..., Prediction]:
@@ -99,7 +99,7 @@ def tiled(
     maps : bool
         Whether to assemble masks and densities, each as large as the image. Without them memory does not grow with the
         image; the densities are still summed up.
-    together : a method's predict_batch or None
+    predict_batch : a method's predict_batch or None
         Computes `batch` tiles of one shape at once, which uses a GPU better than single tiles. Not used with prompts.
     batch : int
     progress : bool
@@ -126,7 +126,7 @@ def tiled(
             return predict(image, prompts=prompts, device=device, **params)
         started = time.perf_counter()
         params = (context(image, device=device, **params) if context else {}) | params
-        size = batch if together and prompts is None else 1
+        size = batch if predict_batch and prompts is None else 1
         groups = list(_groups(tiles(image.shape, tile, overlap), size))
         number = sum(map(len, groups))
         result = _Assembled(image.shape, maps)
@@ -137,8 +137,8 @@ def tiled(
         with tqdm(total=number, desc="tiles", unit="tile", disable=not progress or number < 8) as bar:
             for group, read in zip(groups, prefetched(read_windows, groups)):
                 rows, own = (None, None) if prompts is None else owned(prompts, *group[0], image.shape)
-                if size > 1 and together:
-                    parts = together(read(), device=device, **params)
+                if size > 1 and predict_batch:
+                    parts = predict_batch(read(), device=device, **params)
                 elif rows is not None and not len(rows) and result.meta:
                     parts = []  # no prompt belongs to this tile
                 else:

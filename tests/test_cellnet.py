@@ -119,7 +119,7 @@ def test_a_batch_of_tiles_is_answered_as_one_by_one(weights):
     new = scene(8, shape=(300, 330), n=70)
     options = {"tile": 144, "overlap": 48, "context": cellnet.context}
     one_by_one = tiled(cellnet.predict, **options)(new.image, weights=weights, device="cpu")
-    together = tiled(cellnet.predict, **options, together=cellnet.predict_batch, batch=4)
+    together = tiled(cellnet.predict, **options, predict_batch=cellnet.predict_batch, batch=4)
     batches = together(new.image, weights=weights, device="cpu")
     matching = match(one_by_one.points, batches.points, 0.01)
     assert (matching.fp, matching.fn) == (0, 0) and len(batches.points) > 50
