@@ -162,8 +162,10 @@ def peaks(heat: np.ndarray, *, threshold: float, distance: float) -> tuple[np.nd
     return _highest_first(points, heat[tuple(centres.T)])
 
 
-def square_peaks(answer: np.ndarray, *, threshold: float, distance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Local maxima of any map: the highest pixel within `distance` on each axis; a plateau is one peak, at its centre.
+def square_peaks(
+    answer: np.ndarray, *, threshold: float, distance: float, merge: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Local maxima of any map: the highest pixel within `distance` on each axis.
 
     Parameters
     ----------
@@ -171,6 +173,8 @@ def square_peaks(answer: np.ndarray, *, threshold: float, distance: float) -> tu
     threshold : float
         Lower maxima are no peaks. Raising it only removes the lowest: `cellcount.metrics.tuned` relies on that.
     distance : float, px
+    merge : bool
+        Whether a plateau is one peak, at its centre; else each of its pixels is one.
 
     Returns
     -------
@@ -185,7 +189,10 @@ def square_peaks(answer: np.ndarray, *, threshold: float, distance: float) -> tu
     """
     if distance < 1:
         raise ParameterError(f"distance={distance!r} must be 1 px or more.")
-    return _highest_first(*_maxima(answer, threshold, int(distance), square=True))
+    if merge:
+        return _highest_first(*_maxima(answer, threshold, int(distance), square=True))
+    y, x = _unexceeded(answer, threshold, int(distance), square=True)
+    return _highest_first(np.stack([y, x], axis=1), answer[y, x])
 
 
 def _highest_first(points, scores):

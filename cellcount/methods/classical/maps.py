@@ -12,7 +12,9 @@ from cellcount.methods.pixels import square_peaks
 from cellcount.types import Prediction
 
 
-def peaks_of(answer: Callable[..., np.ndarray], method: str, *, threshold: float) -> Callable[..., Prediction]:
+def peaks_of(
+    answer: Callable[..., np.ndarray], method: str, *, threshold: float, merge: bool = True
+) -> Callable[..., Prediction]:
     """The `predict` of a method that gives a map: its peaks are the cells.
 
     Parameters
@@ -23,6 +25,8 @@ def peaks_of(answer: Callable[..., np.ndarray], method: str, *, threshold: float
         Its name in METHODS.
     threshold : float
         Default of the lowest peak, in the unit of the map.
+    merge : bool
+        Of `pixels.square_peaks`.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def peaks_of(answer: Callable[..., np.ndarray], method: str, *, threshold: float
         **params: Any,
     ) -> Prediction:
         check_positive(method, **{name: value for name, value in params.items() if name not in ("seed", *CONTEXT)})
-        points, scores = square_peaks(answer(image, **params), threshold=threshold, distance=distance)
+        points, scores = square_peaks(answer(image, **params), threshold=threshold, distance=distance, merge=merge)
         return Prediction(points, scores, float(len(points)), meta={"method": method, "device": "cpu"})
 
     signature = inspect.signature(predict)

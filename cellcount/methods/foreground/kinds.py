@@ -1,4 +1,4 @@
-"""The table of functions that map the foreground, and the mask from a map."""
+"""The table of methods that map the foreground, and the mask from a map."""
 
 import importlib
 from collections.abc import Callable

@@ -26,13 +26,13 @@ class Example(NamedTuple):
     ----------
     image : (S, S) float32, 0 to 255
     labels : (S, S) int32
-        True cells, numbered within this tile's field.
+        True cells, with the numbers that they have in the whole field.
     points : (P, K, 2) float32, (y, x) px, and signs : (P, K) int8
         Prompts made of points; see `cellcount.methods.prompts.Prompts`.
     boxes : (B, 4) float32, (y0, x0, y1, x1) px
         Prompts made of a box.
     targets : (P + B, S, S) bool
-        The wanted mask of each, those of the points first.
+        The true mask for each prompt, those of the points first.
     """
 
     image: np.ndarray
@@ -60,13 +60,12 @@ class Examples:
 
     def draw(self, rng: np.random.Generator) -> Example:
         """One `Example`."""
-        while True:
+        large = np.zeros(0, int)
+        while not len(large):
             image, labels, points, ids = self._tile(rng)
             sizes = np.bincount(labels.ravel(), minlength=ids.max(initial=0) + 1)
-            asked = np.flatnonzero(sizes[ids] >= LEAST)
-            if len(asked):
-                break
-        chosen = rng.choice(asked, self.prompts, replace=len(asked) < self.prompts)
+            large = np.flatnonzero(sizes[ids] >= LEAST)
+        chosen = rng.choice(large, self.prompts, replace=len(large) < self.prompts)
         rows, boxes = [], []
         for cell, kind in zip(chosen, rng.choice(KINDS, self.prompts), strict=True):
             mask = labels == ids[cell]
@@ -100,13 +99,13 @@ class Examples:
 
 
 def turned(array: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    """An (S, S) array after so many quarter turns, and mirrored left to right."""
+    """An (S, S) array rotated by a number of quarter turns, and then mirrored left to right."""
     array = np.rot90(array, turns)
     return array[:, ::-1] if mirrored else array
 
 
 def turned_points(points: np.ndarray, turns: int, mirrored: bool, side: int) -> np.ndarray:
-    """Where `turned` moves points (N, 2), (y, x) px, of an array with this side."""
+    """The positions of points (N, 2), (y, x) px, of an array with this side after `turned`."""
     for _ in range(turns):
         points = np.stack([side - 1 - points[:, 1], points[:, 0]], axis=1)
     return np.stack([points[:, 0], side - 1 - points[:, 1]], axis=1) if mirrored else points
@@ -154,14 +153,14 @@ def _box(rng, mask):
 
 
 def _square(rng, centre):
-    """A square around a click whose size says nothing about the cell's, as one gets from clicks alone."""
+    """A square around a click; its size does not depend on the cell, as it is when made from clicks alone."""
     half = rng.uniform(16, 30)
     click = centre + rng.normal(0, CLICK, 2)
     return np.concatenate([click - half, click + half])
 
 
 def _foreground(rng, points, labels):
-    """Cells as one object, or the background as one: (points of the prompt, wanted mask)."""
+    """Cells as one object, or the background as one: (points of the prompt, true mask)."""
     cells = points[rng.permutation(len(points))[: rng.integers(1, len(points) + 1)]]
     empty = np.argwhere(labels == 0)
     empty = empty[rng.integers(len(empty), size=rng.integers(1, 9))] if len(empty) else np.zeros((0, 2))
@@ -182,7 +181,7 @@ def _filled(prompts):
 
 
 def mistakes(rng: np.random.Generator, predicted: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One point for each prompt where its mask is wrong: what a person would click next.
+    """One point for each prompt where its mask is wrong, as an annotator would click next.
 
     Parameters
     ----------
@@ -192,7 +191,7 @@ def mistakes(rng: np.random.Generator, predicted: np.ndarray, targets: np.ndarra
     -------
     points : (P, 2) float32, (y, x) px
     signs : (P,) int8
-        WANTED where the mask lacks something, UNWANTED where it has too much, NO_POINT where it is right.
+        WANTED on a false negative pixel, UNWANTED on a false positive one, NO_POINT if the mask is right.
     """
     points, signs = np.zeros((len(targets), 2), np.float32), np.full(len(targets), NO_POINT, np.int8)
     for row, (mask, target) in enumerate(zip(predicted, targets, strict=True)):

@@ -51,14 +51,13 @@ def mask_loss(
 
     Returns
     -------
-    (n,) tensor of losses, and (n, h, w) logits of the mask that each is taken from
+    (n,) tensor of losses, and (n, h, w) logits of the masks that they belong to
     """
-    side = logits.shape[-1]
     target = torch.from_numpy(targets).to(logits.device).float()[:, None]
-    target = F.avg_pool2d(target, targets.shape[-1] // side)
+    target = F.avg_pool2d(target, targets.shape[-1] // logits.shape[-1])
     share = torch.sigmoid(logits)
-    focal = (F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
-             * (share - target) ** 2).mean(dim=(2, 3))  # fmt: skip
+    entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+    focal = (entropy * (share - target) ** 2).mean(dim=(2, 3))
     dice = 1 - (2 * (share * target).sum(dim=(2, 3)) + 1) / (share.sum(dim=(2, 3)) + target.sum(dim=(2, 3)) + 1)
     with torch.no_grad():
         inside, true = logits > 0, target > 0.5
@@ -67,12 +66,11 @@ def mask_loss(
     three = torch.from_numpy(ambiguous).to(logits.device)
     best = torch.where(three, losses[:, 1:].argmin(dim=1) + 1, 0)
     rows = torch.arange(len(logits), device=logits.device)
-    judged = torch.where(three[:, None], torch.tensor([0.0, 1, 1, 1], device=logits.device),
-                         torch.tensor([1.0, 0, 0, 0], device=logits.device))  # fmt: skip
+    judged = ((torch.arange(4, device=logits.device) > 0) == three[:, None]).float()
     guess = ((iou - real) ** 2 * judged).sum(dim=1) / judged.sum(dim=1)
     return losses[rows, best] + guess, logits[rows, best].detach()
 
 
 def enlarged(logits: torch.Tensor, side: int) -> np.ndarray:
-    """(n, h, w) logits of a square tile at its own resolution: (n, side, side) numpy array."""
+    """(n, h, w) logits of a square tile upsampled to its full resolution: (n, side, side) numpy array."""
     return F.interpolate(logits[:, None], (side, side), mode="bilinear")[:, 0].cpu().numpy()
