@@ -177,7 +177,7 @@ def mask_gallery(
     away = cdist(missed, points).min(axis=1, initial=np.inf)
     rows["missed"] = missed[np.argsort(-away, kind="stable")]
     shown = {name: [(centre, None) for centre in centres] for name, centres in rows.items() if len(centres)}
-    figure, places = style.crops(sample, shown, number, side, title=0.1)
+    figure, places = style.crops(sample, shown, number, side)
     for axes in places:
         style.mark(axes, sample.points, "predicted", size=4, width=0.9)
     _judged(places, sample, prediction, outcomes)

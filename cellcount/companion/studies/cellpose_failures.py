@@ -75,7 +75,7 @@ def silent_start(
     net = new_model(widths, 30.0, choose_device("cpu")).net
     before = {name: tensor.clone() for name, tensor in net.named_parameters()}
     clock, records = _Clock(), BufferingHandler(capacity=10**9)
-    hook = net.register_forward_pre_hook(lambda *_: clock.note("step"))
+    net.register_forward_pre_hook(lambda *_: clock.note("step"))
     logger = logging.getLogger("cellpose")
     level = logger.level
     logger.addHandler(records)
@@ -86,7 +86,6 @@ def silent_start(
             options = {"normalize": OFF, "n_epochs": epochs, "batch_size": 1, "bsize": 64, "min_train_masks": 0}
             train_seg(net, train_data=images, train_labels=masks, save_path=folder, **options)
     finally:
-        hook.remove()
         logger.removeHandler(records)
         logger.setLevel(level)
     learned = max(
