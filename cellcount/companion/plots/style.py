@@ -85,13 +85,13 @@ def new_figure(width: float = WIDTH, height: float = 3.0) -> Figure:
     return Figure(figsize=(width, height))
 
 
-def plot(width: float = WIDTH, height: float = 3.0, cycle: Cycler | None = None, **labels: Any) -> tuple[Figure, Axes]:
+def plot(width: float = WIDTH, height: float = 3.0, cycle: Cycler | None = None, **options: Any) -> tuple[Figure, Axes]:
     """A Figure of `width` x `height` inch with one Axes, whose lines take their looks from `cycle`.
 
-    `labels` are properties of the Axes, such as xlabel and ylim.
+    `options` are properties of the Axes, such as xlabel and ylim.
     """
     figure = new_figure(width, height)
-    axes = figure.add_subplot(**labels)
+    axes = figure.add_subplot(**options)
     axes.set_prop_cycle(cycle)
     return figure, axes
 
@@ -219,11 +219,8 @@ def mark(
     label : str, optional
         For the legend. The artist's gid is `kind`.
     """
-    look = MARKS[kind]
-    axes.plot(
-        points[:, 1], points[:, 0], linestyle="none", marker=look["marker"], color=look["color"], fillstyle="none",
-        markersize=size, markeredgewidth=width, label=label, gid=kind, path_effects=halo(width),
-    )  # fmt: skip
+    look = MARKS[kind] | {"linestyle": "none", "fillstyle": "none", "path_effects": halo(width), "gid": kind}
+    axes.plot(points[:, 1], points[:, 0], markersize=size, markeredgewidth=width, label=label, **look)
 
 
 def show(
@@ -282,7 +279,6 @@ def scale_bar(axes: Axes, pixel_size_um: float | None = None) -> None:
     y = bottom + 0.05 * (top - bottom)
     look = {"color": "white", "linewidth": 2.5, "solid_capstyle": "butt", "path_effects": halo(2.5), "zorder": 4}
     axes.plot([x, x + length / unit], [y, y], **look)
-    text = f"{length:g} {'µm' if pixel_size_um else 'px'}"
-    axes.annotate(
-        text, (x, y), (0, 3), textcoords="offset points", color="white", fontsize=8, va="bottom", path_effects=halo(1.0)
-    )
+    text = {"color": "white", "fontsize": 8, "va": "bottom", "path_effects": halo(1.0)}
+    unit_name = "µm" if pixel_size_um else "px"
+    axes.annotate(f"{length:g} {unit_name}", (x, y), (0, 3), textcoords="offset points", **text)
