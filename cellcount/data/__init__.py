@@ -44,7 +44,7 @@ def load(dataset: Path | str = "auto", *, split: str | None = None, **options: A
     name, _ = resolve(dataset)
     with needing("data", f"Loading {name}"):
         if name in DATASETS:
-            loader = _module(name).load
+            loader = importlib.import_module(f"cellcount.data.{DATASETS[name].module}").load
         else:
             loader = importlib.import_module("cellcount.data.folder").load_folder
             options = {"folder": name} | options
@@ -82,12 +82,8 @@ def resolve(dataset: Path | str = "auto") -> tuple[str, str]:
 
 
 def missing(dataset: str) -> list[str]:
-    """Sentences on the files of a data set that are not on this machine; [] if there is none."""
-    return getattr(_module(dataset), "missing", list)() if dataset in DATASETS else []
-
-
-def _module(name: str) -> Any:
-    return importlib.import_module(f"cellcount.data.{DATASETS[name].module}")
+    """A sentence on the files of a data set that are not on this machine, in a list; [] if there is none."""
+    return registry.lacking(dataset) if dataset in DATASETS else []
 
 
 def folds(samples: Sequence[Sample]) -> list[tuple[list[Sample], list[Sample]]]:

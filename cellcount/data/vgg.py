@@ -59,7 +59,7 @@ def load(
         if not names:
             registry.fetch_all(NAME)
             names = NAMES
-        for sentence in missing():
+        for sentence in registry.lacking(NAME):
             log.info("%s", sentence)
     files = [[registry.fetch_file(NAME, file) for file in _pair(name)] for name in names]
     return [_sample(name, pair, channel) for name, pair in zip(names, files, strict=True)]
@@ -77,15 +77,6 @@ def _from_folder(folder: Path, names: Collection[str] | None, channel: str) -> l
         not lacking, f"{folder}: no pair {pair}; give the folder with the unpacked archive of VGG cells.", DataError
     )
     return [_sample(name, [folder / file for file in _pair(name)], channel) for name in names or here]
-
-
-def missing() -> list[str]:
-    """Sentences on the published images that are not on this machine; an empty list if there is none."""
-    absent = sorted({known.path[:3] for known in registry.missing(NAME)})
-    if not absent:
-        return []
-    span = f"{absent[0]} to {absent[-1]}" if len(absent) > 1 else absent[0]
-    return [f"vgg-cells: {len(absent)} of {len(NAMES)} images are not on this machine (within {span})."]
 
 
 def _sample(name: str, pair: Sequence[Path], channel: str) -> Sample:

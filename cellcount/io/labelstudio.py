@@ -116,4 +116,3 @@ def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, read
     across = [left + a * width * cosine - b * height * sine for a in (0, 1) for b in (0, 1)]
     down = [top + a * width * sine + b * height * cosine for a in (0, 1) for b in (0, 1)]
     found.boxes.append(Mark((min(down), min(across), max(down), max(across)), label, place))
-    return None

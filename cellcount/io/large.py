@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
+from cellcount.errors import one_of
 from cellcount.io import images
 from cellcount.io.decoders import decoding, opened, orientation, plain, plane
 from cellcount.io.problems import Report, raise_errors
@@ -83,7 +84,7 @@ class LargeImage:
     """
 
     def __init__(self, path: Path | str, channel: str = "auto", progress: bool = True) -> None:
-        self.path, self._channel = Path(path), images.known_channel(channel)
+        self.path, self._channel = Path(path), one_of(channel, images.CHANNELS, "channel")
         with decoding(self.path) as report:
             self._page, self._read = _open(self.path, report)
             self.shape = self._page.imagelength, self._page.imagewidth

@@ -69,7 +69,6 @@ def _add(row: dict[str, str], names: Sequence[str], where: str, annotation: Anno
         annotation.boxes.append(mark)
     else:
         reader.add("box-inverted", where)
-    return None
 
 
 def _number(text: str) -> float | str:
