@@ -72,9 +72,7 @@ def resolve(dataset: Path | str = "auto") -> tuple[str, str]:
 
     image = registry.find("thesis", "images/1.jpg")
     if image is not None and any(registry.find("thesis", path) for path in thesis.POINTS_OF):
-        local = registry.local_root()
-        place = "CELLCOUNT_DATA" if local is not None and image.is_relative_to(local) else "the cache"
-        return "thesis", f"The thesis data is in {place}."
+        return "thesis", f"The thesis data is in {image.parents[1]}."
     reason = offline("thesis")
     if not reason:
         return "thesis", "The thesis data is not on this machine, but can be fetched now."

@@ -28,7 +28,7 @@ def parse(reader: Reader) -> list[Annotation]:
     found: list[Annotation] = []
     for number, task in enumerate(reader.json, 1):
         if not isinstance(task, dict):
-            reader.add("ls-task", f"record {number}", what="The task")
+            reader.add("ls-task", f"record {number}")
             continue
         where = f"task {task.get('id', number)}"
         if "annotations" not in task:
@@ -39,9 +39,7 @@ def parse(reader: Reader) -> list[Annotation]:
             reader.add("ls-no-image", where)
             continue
         for annotation in task["annotations"] or []:
-            if not isinstance(annotation, dict):
-                reader.add("ls-task", where, what="One of its annotations")
-            elif annotation.get("was_cancelled"):
+            if annotation.get("was_cancelled"):
                 reader.add("ls-cancelled", where)
             else:
                 found.append(_annotation(annotation, image, where, reader))
@@ -70,9 +68,6 @@ def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Read
     place = f"{where}, annotation {annotation.get('id', '')}"
     found = Annotation(reader.file, place, image, annotator=str(person))
     for result in annotation.get("result") or []:
-        if not isinstance(result, dict):
-            reader.add("ls-task", where, what="One of its marks")
-            continue
         place = f"{where}, mark {result.get('id', '?')}"
         kind = str(result.get("type", ""))
         if kind in _SHAPES:
@@ -84,8 +79,7 @@ def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Read
 
 def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, reader: Reader) -> None:
     """Add one key point or rectangle to the annotation `found`."""
-    value: Any = result.get("value")
-    value = value if isinstance(value, dict) else {}
+    value: Any = result.get("value") or {}
     size: tuple[Any, Any] = (result.get("original_height"), result.get("original_width"))
     if not all(isinstance(side, int) and side > 0 for side in size):
         return reader.add("ls-no-size", place, size=f"{size[1]} x {size[0]}")

@@ -61,7 +61,7 @@ def load(
     ParameterError
         If the split is unknown or `fields` is not positive.
     """
-    one_of(split, (None, *FIELDS), "split")
+    one_of(split, (None, *FIELDS), "phantom: split")
     require(fields is None or fields > 0, f"phantom: fields is {fields}; give at least 1, or leave it out for all.")
     samples = []
     for name in [split] if split else FIELDS:

@@ -24,6 +24,7 @@ from PIL import Image
 from scipy import ndimage as ndi
 
 from cellcount.data.phantom.layout import smooth_noise
+from cellcount.errors import require
 
 RING_TRANSMISSION = 0.7  # amplitude; with 0.5 or less, rounded cells would saturate the camera
 RING_BLUR = ((4.8, 0.9), (18.0, 0.1))  # (sigma px, share): width and tail of the halo in the thesis images
@@ -58,11 +59,10 @@ def phase_contrast(
 
     Raises
     ------
-    ValueError
+    ParameterError
         If zeta is outside (0, 1] or the shares do not sum to 1.
     """
-    if not 0 < zeta <= 1:
-        raise ValueError(f"zeta is an amplitude transmission in (0, 1], not {zeta}")
+    require(0 < zeta <= 1, f"zeta is an amplitude transmission in (0, 1], not {zeta}.")
     beside, caught = split_light(phase, blur=blur, aperture=aperture)
     return np.abs(beside - 1j * zeta * caught) ** 2 / zeta**2
 
@@ -83,11 +83,11 @@ def split_light(
 
     Raises
     ------
-    ValueError
+    ParameterError
         If the shares do not sum to 1.
     """
-    if abs(sum(share for _, share in blur) - 1) > 1e-9:
-        raise ValueError(f"the shares of the ring's low-pass must sum to 1: {blur}")
+    one = abs(sum(share for _, share in blur) - 1) <= 1e-9
+    require(one, f"The shares of the ring's low-pass filter must sum to 1: {blur}.")
     field = ndi.gaussian_filter(np.exp(1j * np.asarray(phase, float)), aperture, mode="reflect")
     caught = sum(share * ndi.gaussian_filter(field, sigma, mode="reflect") for sigma, share in blur)
     return field - caught, caught
