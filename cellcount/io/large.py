@@ -52,13 +52,11 @@ def open_image(path: Path | str, channel: str = "auto") -> tuple[np.ndarray | La
 
 
 def _is_large(path: Path) -> bool:
-    if path.suffix.lower() not in images.TIFF or not path.is_file():
-        return False
-    try:
-        with opened(path) as tiff:
-            return tiff.pages.first.imagewidth * tiff.pages.first.imagelength > LARGE
-    except Exception:  # `read_image` reports what is wrong with the file
-        return False
+    large = False
+    if path.suffix.lower() in images.TIFF and path.is_file():
+        with decoding(path), opened(path) as tiff:  # `examined` reports what is wrong with the file
+            large = tiff.pages.first.imagewidth * tiff.pages.first.imagelength > LARGE
+    return large
 
 
 class LargeImage:

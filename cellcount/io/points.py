@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -140,12 +140,6 @@ class Reader(Report):
                 return None
         return [float(value) for value in values]  # type: ignore[arg-type]
 
-    def unknown(self) -> NoReturn:
-        """Stop: the content is JSON in none of the formats."""
-        content = f"a list of {len(self.json)}" if isinstance(self.json, list) else json.dumps(self.json)[:40]
-        formats = [name for name, format in READERS.items() if ".json" in format.suffixes]
-        self.stop("json-kind", content=content, formats=", ".join(formats))
-
 
 def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
     """The annotations in a file of any of the formats `READERS`.
@@ -159,15 +153,15 @@ def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
     reader = Reader(path)
     found: list[Annotation] = []
     with contextlib.suppress(Stop):
-        for module, suffixes in READERS.values():
-            if reader.path.suffix.lower() in suffixes:
-                home = importlib.import_module(f"cellcount.io.{module}")
-                if home.recognises(reader):
-                    break
-        else:
-            reader.unknown()
         try:
-            found = home.parse(reader)
+            for module, suffixes in READERS.values():
+                if reader.path.suffix.lower() in suffixes:
+                    home = importlib.import_module(f"cellcount.io.{module}")
+                    if home.recognises(reader):
+                        found = home.parse(reader)
+                        break
+            else:
+                reader.stop("json-kind", content=reader.text[:40].strip(), formats=", ".join(READERS))
         except (TypeError, AttributeError, LookupError, ValueError, OverflowError) as error:
             reader.add("json-structure", error=error)  # a field of another type than the format has
     return found, reader.problems
