@@ -91,27 +91,27 @@ def lay_out(rng: Generator, shape: Shape, *, confluence: float, spacing: float, 
     Layout
     """
     texture = smooth_noise(rng, shape, 40) + 0.35 * smooth_noise(rng, shape, 14)
-    ground = texture >= np.quantile(texture, 1 - confluence)
-    centres = _scatter(rng, ground, spacing)
+    colonies = texture >= np.quantile(texture, 1 - confluence)
+    centres = _scatter(rng, colonies, spacing)
     rounded = _choose_rounded(rng, shape, centres, rounded_fraction)
     centres, rounded, radius = _divide(rng, centres, rounded)
     at = tuple(np.rint(centres).clip(0, np.array(shape) - 1).astype(int).T)
-    lonely = ndi.gaussian_filter(ground.astype(float), 20)[at] < 0.65
-    axes, angle = _shapes(rng, shape, at, lonely, rounded, radius)
-    labels = _tessellate(rng, shape, centres, axes, angle, rounded, lonely)
+    isolated = ndi.gaussian_filter(colonies.astype(float), 20)[at] < 0.65
+    axes, angle = _shapes(rng, shape, at, isolated, rounded, radius)
+    labels = _tessellate(rng, shape, centres, axes, angle, rounded, isolated)
     owned = np.bincount(labels.ravel(), minlength=len(centres) + 1)[1:] >= 40  # px; less is a sliver, not a cell
     return Layout(centres[owned], axes[owned], angle[owned], rounded[owned], renumbered(labels, owned))
 
 
-def _scatter(rng: Generator, ground: Array, spacing: float) -> Array:
+def _scatter(rng: Generator, colonies: Array, spacing: float) -> Array:
     """Poisson-disk sampling of the colonies' area, with an exclusion distance for each cell; few cells are outside."""
-    height, width = ground.shape
-    trials = int(TRIALS * ground.size / spacing**2)
+    height, width = colonies.shape
+    trials = int(TRIALS * colonies.size / spacing**2)
     candidates = rng.uniform((0, 0), (height - 1, width - 1), (trials, 2))
     need = spacing * np.exp(0.22 * rng.standard_normal(trials))
     at = tuple(np.rint(candidates).astype(int).T)
     # Rarely, a single cell outside of the colonies.
-    keep = ground[at] | (rng.random(trials) < 0.004)
+    keep = colonies[at] | (rng.random(trials) < 0.004)
     candidates, need = candidates[keep], need[keep]
     chosen = np.zeros((0, 2))
     wanted = np.zeros(0)
@@ -144,19 +144,19 @@ def _divide(rng: Generator, centres: Array, rounded: Array, share: float = 0.2) 
 
 
 def _shapes(
-    rng: Generator, shape: Shape, at: tuple[Array, ...], lonely: Array, rounded: Array, radius: Array
+    rng: Generator, shape: Shape, at: tuple[Array, ...], isolated: Array, rounded: Array, radius: Array
 ) -> tuple[Array, Array]:
     """Half axes (N, 2) px and direction (N,) rad: neighbours tend to be parallel, isolated cells are longer."""
     order = [smooth_noise(rng, shape, 45)[at] for _ in range(2)]
-    angle = 0.5 * np.arctan2(*order) + rng.normal(0, 0.35, len(lonely))  # half: a nematic direction has no head
-    stretch = np.exp(np.abs(rng.normal(0, np.where(lonely, 0.8, 0.75)))).clip(1, 4)
-    size = 16.5 * np.exp(rng.normal(0, 0.14, len(lonely)))
+    angle = 0.5 * np.arctan2(*order) + rng.normal(0, 0.35, len(isolated))  # half: a nematic direction has no head
+    stretch = np.exp(np.abs(rng.normal(0, np.where(isolated, 0.8, 0.75)))).clip(1, 4)
+    size = 16.5 * np.exp(rng.normal(0, 0.14, len(isolated)))
     axes = np.stack([size * np.sqrt(stretch), size / np.sqrt(stretch)], 1)
     axes[rounded] = radius[rounded, None] * np.array([1.06, 0.95])
     return axes, angle
 
 
-def _outline(rng: Generator, centre: Array, axes: Array, angle: float, lonely: bool) -> Array:
+def _outline(rng: Generator, centre: Array, axes: Array, angle: float, isolated: bool) -> Array:
     """(8 K, 2) (y, x) px: a star with K = 2 to 5 pointed tips and concave sides between them.
 
     Every eighth point is a tip, every fourth between two of them is the middle of a side.
@@ -164,7 +164,7 @@ def _outline(rng: Generator, centre: Array, axes: Array, angle: float, lonely: b
     stretch = axes[0] / axes[1]
     tips = 2 if stretch > 2.2 else rng.integers(3, 6)
     turn = (np.arange(tips) + rng.normal(0, 0.12, tips)) * 2 * np.pi / tips
-    longest = 1.05 + (1.3 if lonely else 0.8) * rng.beta(1.2, 2.2, tips) + (0.4 if tips == 2 else 0)
+    longest = 1.05 + (1.3 if isolated else 0.8) * rng.beta(1.2, 2.2, tips) + (0.4 if tips == 2 else 0)
     middle = turn + np.diff(np.append(turn, turn[0] + 2 * np.pi)) / 2
 
     def place(direction: Array, factor: Array) -> Array:
@@ -182,7 +182,7 @@ def _outline(rng: Generator, centre: Array, axes: Array, angle: float, lonely: b
 
 
 def _tessellate(
-    rng: Generator, shape: Shape, centres: Array, axes: Array, angle: Array, rounded: Array, lonely: Array
+    rng: Generator, shape: Shape, centres: Array, axes: Array, angle: Array, rounded: Array, isolated: Array
 ) -> Array:
     """Divide the covered area among the cells; (H, W) int32."""
     from skimage.draw import polygon2mask
@@ -203,7 +203,7 @@ def _tessellate(
             body = own <= 1
             own = np.where(body, 0.2 * own, own + 1)  # a sphere has its disk and nothing else
         else:
-            outline = _outline(rng, centre, half, turn, lonely[index])
+            outline = _outline(rng, centre, half, turn, isolated[index])
             anchors.append(outline[::4])
             body = polygon2mask(own.shape, outline - [part.start for part in window])
             own = np.where(body, 0.75 * own, own)
