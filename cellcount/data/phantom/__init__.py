@@ -23,11 +23,7 @@ MARGIN = 64  # px simulated around the field, for cells and halos that extend in
 PIXEL_SIZE_UM = 0.5  # defined, not measured: cells then have a diameter of 16 to 19 um, nuclei of 9 um
 
 # Confluence of the fields of the default set; 1 is a confluent layer.
-FIELDS = {
-    "train": (0.5, 0.65, 0.78, 1.0),
-    "validation": (0.58, 0.72),
-    "test": (0.48, 0.62, 0.76, 1.0),
-}
+FIELDS = {"train": (0.5, 0.65, 0.78, 1.0), "validation": (0.58, 0.72), "test": (0.48, 0.62, 0.76, 1.0)}
 SEEDS = {"train": 1000, "validation": 2000, "test": 3000}
 # In a confluent layer cells are flat, crowded and granular, and pile up.
 CONFLUENT = {"spacing": 20.0, "thickness": 0.42, "granularity": 1.25, "cracks": 2.0, "haze": 0.1}
