@@ -164,7 +164,7 @@ def test_vgg_protocol(tmp_path, capsys):
     assert "mae" in capsys.readouterr().out
     frame = results.read(out)
     assert sorted(frame.image.unique()) == ["101", "102"] and sorted(frame.seed.unique()) == [0, 1]
-    with pytest.raises(DataError, match="001cell.png"):
+    with pytest.raises(DataError, match="no image"):
         vgg.load(folder=tmp_path)
 
 
