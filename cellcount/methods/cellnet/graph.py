@@ -54,13 +54,13 @@ class Counter(nn.Module):
         settings = self.settings
         x = image
         for axis in (2, 3):
-            x = _repeated(x, axis, settings.factor)
+            x = _padded(x, axis, settings.factor)
         x = (x - exposure[0]) / exposure[1]
         shrink = settings.factor // settings.detail
         if shrink > 1:
             x = F.avg_pool2d(x, shrink)
         for axis in (2, 3):
-            x = _mirrored(x, axis, stride(settings.widths) * settings.detail)
+            x = _padded(x, axis, stride(settings.widths) * settings.detail, mirrored=True)
         heat = heat_of(self.network(x), settings.loss)
         height, width = ((image.shape[axis] + settings.factor - 1) // settings.factor for axis in (2, 3))
         heat = heat[:, :, :height, :width]
@@ -68,22 +68,16 @@ class Counter(nn.Module):
         return heat, (points + 0.5) * settings.factor - 0.5, scores
 
 
-def _repeated(x, axis, block):
-    """Padded at its end to a multiple of `block` px by repeating the border."""
+def _padded(x, axis, block, mirrored=False):
+    """Padded at its end to a multiple of `block` px by repeating the border, or as "symmetric" of NumPy does."""
     side = x.shape[axis]
-    added = torch.arange(side, _whole(side, block))
-    return torch.cat([x, x.index_select(axis, added.clamp(max=side - 1))], dim=axis)
-
-
-def _mirrored(x, axis, block):
-    """The padding "symmetric" of NumPy, which ONNX lacks, for images of any size."""
-    side = x.shape[axis]
-    added = torch.arange(side, _whole(side, block)) % torch.full((1,), 2 * side)
-    return torch.cat([x, x.index_select(axis, torch.minimum(added, 2 * side - 1 - added))], dim=axis)
-
-
-def _whole(side, block):
-    return (side + block - 1) // block * block
+    added = torch.arange(side, (side + block - 1) // block * block)
+    if mirrored:  # ONNX has no such padding for images smaller than a block
+        added = added % torch.full((1,), 2 * side)
+        added = torch.minimum(added, 2 * side - 1 - added)
+    else:
+        added = added.clamp(max=side - 1)
+    return torch.cat([x, x.index_select(axis, added)], dim=axis)
 
 
 def _peaks(heat, distance):
@@ -92,11 +86,9 @@ def _peaks(heat, distance):
     height, width = heat.shape
     y, x = ((heat == highest) & (heat >= LOWEST)).nonzero().unbind(dim=1)
     flat = heat.reshape(-1)
-    points = [
-        y + _vertex(flat, y * width + x, y, height, width),
-        x + _vertex(flat, y * width + x, x, width, 1),
-    ]
-    return torch.stack(points, dim=1), flat[y * width + x]
+    at = y * width + x
+    points = [y + _vertex(flat, at, y, height, width), x + _vertex(flat, at, x, width, 1)]
+    return torch.stack(points, dim=1), flat[at]
 
 
 def _disc_maximum(heat, distance):

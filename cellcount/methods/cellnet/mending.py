@@ -1,6 +1,6 @@
 """Annotations corrected by a half-trained network: points moved to its peaks, peaks without a point left out.
 
-A network that learns from noisy points is less wrong than they are: the error of one point does not repeat, cells do.
+A network trained on noisy points is more exact than they are: errors of points are random, the look of cells is not.
 """
 
 import numpy as np

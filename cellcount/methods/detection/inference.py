@@ -29,7 +29,6 @@ def prepare(
     kind: type[Common],
     build: Callable[[Any], "torch.nn.Module"],
     weights: str | Path,
-    *,
     device: str,
     threshold: float | None,
     nms: float,

@@ -66,9 +66,7 @@ def predict(
     ParameterError
         If a parameter is out of range, or prompts are given.
     """
-    network, settings, meta = prepare(
-        Settings, build, weights, device=device, threshold=threshold, nms=nms, detections=detections
-    )
+    network, settings, meta = prepare(Settings, build, weights, device, threshold, nms, detections)
     small = settings.prepared(image, exposure)
     detections = most(settings, small.shape) if detections is None else detections
     allow(network, proposals=max(1000, 2 * detections), detections=detections, threshold=meta["threshold"], nms=nms)

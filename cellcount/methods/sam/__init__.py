@@ -19,12 +19,8 @@ from cellcount.methods.sam.small import Settings, about
 from cellcount.types import Prediction, visible
 
 # torch takes seconds to import, and a status does not need it.
-_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"session": ["Session"], "training": ["fit"]})
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"session": ["Session"], "training": ["fit"]})
 __all__ += ["BACKBONES", "DEFAULT", "SMALL", "Settings", "about", "context", "foreground", "predict", "status"]
-
-
-def __getattr__(name: str) -> Any:
-    return _lazy(name)
 
 
 @predicts("SAM", prompts="optional")

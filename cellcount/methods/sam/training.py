@@ -193,8 +193,7 @@ class _Run:
     def _write(self):
         losses = [round(loss, 4) for loss in self.losses]
         more = {"steps done": self.step, "losses": losses, "scores": self.scores}
-        about = weights_files.described(self.settings, self.samples, more, torch=torch.__version__)
-        weights_files.write(self.out, self.average.state_dict(), {"format": small.FORMAT} | about)
+        weights_files.save(self.out, self.average, small.FORMAT, self.settings, self.samples, more)
 
     def _resume(self):
         if not self._state.exists():

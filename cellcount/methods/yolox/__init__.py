@@ -4,7 +4,6 @@
 """
 
 from importlib.util import find_spec
-from typing import Any
 
 import lazy_loader
 
@@ -14,12 +13,8 @@ from cellcount.methods.detection.inference import context
 VERSION = 1  # raise it when the same call of `fit` trains other weights (tests/test_training_versions.py)
 # torch takes seconds to import: it is not needed for the status.
 _PARTS = {"inference": ["about", "predict"], "settings": ["Settings"], "training": ["fit"]}
-_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_PARTS)
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_PARTS)
 __all__ += ["VERSION", "context", "status"]
-
-
-def __getattr__(name: str) -> Any:
-    return _lazy(name)
 
 
 def status() -> Status:

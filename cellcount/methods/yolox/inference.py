@@ -58,9 +58,7 @@ def predict(
     NotAvailableError
         If the package is not installed.
     """
-    network, settings, meta = prepare(
-        Settings, build, weights, device=device, threshold=threshold, nms=nms, detections=detections
-    )
+    network, settings, meta = prepare(Settings, build, weights, device, threshold, nms, detections)
     small = settings.prepared(image, exposure)
     device = torch.device(meta["device"])
     boxes, scores = detect(network, small, device, stride(settings), threshold=meta["threshold"], nms=nms)
