@@ -94,7 +94,7 @@ def enlarged(values: np.ndarray, factor: int, shape: Sequence[int], *, linear: b
     values : (h, w) array
     factor : int
     shape : (height, width), px
-        What lies beyond it is cut off.
+        The padding beyond it is cut off.
     linear : bool
         Interpolate linearly; else repeat each value, as labels need it.
 
@@ -112,7 +112,7 @@ def enlarged(values: np.ndarray, factor: int, shape: Sequence[int], *, linear: b
 
 
 def to_small(points: np.ndarray, factor: int) -> np.ndarray:
-    """(N, 2) (y, x) px of an image -> px of its block means; the centre of an even block lies between pixels."""
+    """(N, 2) (y, x) px of an image -> px of its block means; the centre of an even block is between two pixels."""
     return (points + 0.5) / factor - 0.5
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def described(settings: Any, samples: Sequence[Sample], more: Mapping[str, Any], **versions: str) -> dict[str, Any]:
-    """What every weights file says about its training.
+    """The description of a training in every weights file.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def save(
     samples: Sequence[Sample],
     more: Mapping[str, Any],
 ) -> Path:
-    """`write` the state of a network, with what `described` says, the version of torch, and a format."""
+    """`write` the state of a network, with a format, and the description by `described` with the version of torch."""
     import torch
 
     about = {"format": format} | described(settings, samples, more, torch=torch.__version__)

@@ -1,4 +1,4 @@
-"""CellNet's weights files: the bundled ones, and what a file says about its training. Imports no torch."""
+"""CellNet's weights files: the bundled ones, and the description in a file. Imports no torch."""
 
 from importlib.resources import files
 from pathlib import Path

@@ -17,7 +17,7 @@ from cellcount.files import replacing, sha256
 from cellcount.methods.cellnet.checkpoint import SHIPPED
 from cellcount.methods.cellnet.settings import ONNX_FORMAT
 
-OPSET = 20  # the last that the exporter knows
+OPSET = 20  # the last that the exporter supports
 
 
 def export(weights: str | Path | None = None, out: str | Path | None = None) -> Path:

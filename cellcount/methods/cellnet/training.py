@@ -38,9 +38,9 @@ def fit(
 ) -> Path:
     """Train on annotated samples and write the weights.
 
-    The network learns a peak of height 1 at each point, on the pixels where `Sample.valid` says that the annotation
-    can be trusted. Weights and batch statistics are averaged over the last steps. In the end the threshold is set to a
-    share of the height of a typical peak, and the density's scale so that it sums to the number of points on trusted
+    The network learns a peak of height 1 at each point, on the pixels where the annotation can be trusted
+    (`Sample.valid`). Weights and batch statistics are averaged over the last steps. In the end the threshold is set to
+    a share of the height of a typical peak, and the density's scale so that it sums to the number of points on trusted
     pixels.
 
     Parameters

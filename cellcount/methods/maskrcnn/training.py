@@ -21,7 +21,7 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
     """Train on annotated samples and write the weights.
 
     Each point becomes a square box, and the box its own mask, as in the thesis; or the samples' instance masks are
-    learned. A pixel without a box is background only where `Sample.valid` says that the annotation can be trusted.
+    learned. A pixel without a box is background only where the annotation can be trusted (`Sample.valid`).
 
     Parameters
     ----------

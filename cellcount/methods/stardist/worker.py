@@ -148,7 +148,7 @@ def _pack(folder, out, about):
 
 @functools.cache
 def _limit_threads():
-    """Obey OMP_NUM_THREADS, as torch does; TensorFlow can be told only before its first operation."""
+    """Obey OMP_NUM_THREADS, as torch does; TensorFlow accepts it only before its first operation."""
     import tensorflow
 
     allowed = os.environ.get("OMP_NUM_THREADS", "")

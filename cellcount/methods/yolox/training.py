@@ -20,8 +20,8 @@ from cellcount.types import Sample
 def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
     """Train on annotated samples, from scratch, and write the weights.
 
-    Each point becomes a square box, as for Mask R-CNN. A pixel without a box is background only where `Sample.valid`
-    says that the annotation can be trusted.
+    Each point becomes a square box, as for Mask R-CNN. A pixel without a box is background only where the
+    annotation can be trusted (`Sample.valid`).
 
     Parameters
     ----------
