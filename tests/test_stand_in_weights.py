@@ -27,7 +27,7 @@ def project(tmp_path_factory):
     tree = tmp_path_factory.mktemp("project") / "cellcount"
     ignored = shutil.ignore_patterns(".*", "build", "*.ipynb", "__pycache__", "*.egg-info")
     shutil.copytree(root(), tree, ignore=ignored)
-    table = tree / "cellcount" / "registry-weights.toml"
+    table = tree / "cellcount" / "registry" / "weights.toml"
     table.write_text(re.sub(r"(?m)^(sha256|xxh128) = .*\n", "", table.read_text()))
     return tree
 

@@ -34,7 +34,7 @@ def span(seconds):
 class Progress:
     """Prints a line for each chapter that is done, with an estimate of the time that the others need.
 
-    It rests on the seconds that the profile lists for each chapter, corrected by what the chapters so far have taken.
+    It rests on the processor seconds that the profile lists for each chapter, and on the pace of the chapters so far.
     """
 
     def __init__(self, stale, total, seconds):
@@ -56,7 +56,7 @@ class Progress:
             self.done += 1
             self.left -= self.cost(stem)
             elapsed = time.time() - self.started
-            pace = elapsed / (self.expected - self.left) if self.left < self.expected else 1.0
+            pace = elapsed / max(self.expected - self.left, 1)
             rest = f"about {span(pace * self.left)} left" if self.waiting else "all chapters are computed"
             say(f"[{self.done:>2} of {self.total}] {stem:<17} {span(elapsed)} elapsed, {rest}")
 
@@ -87,7 +87,7 @@ def book(data, profile, pdf):
     seconds = content.get("seconds", {})
     progress = Progress(stale, len(chapters()), seconds)
     if stale:
-        pace = f", about {span(progress.left)} on 2 cores without a GPU" if seconds else ""
+        pace = f", about {span(progress.left / 2)} on 2 cores without a GPU" if seconds else ""
         say(f"computing {len(stale)} of {progress.total} chapters on {name}, profile {profile}{pace}")
     command = [
         Path(sys.executable).with_name("snakemake"), "--snakefile", "workflow/Snakefile",
