@@ -19,6 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plain.add_argument("--link", action="store_true", help="link the images and do not copy them")
     plain.set_defaults(action=_import)
 
+    convert = verbs.add_parser("convert", help="convert annotations between the formats of other tools")
+    convert.add_argument("source", type=Path, help="a file, or a folder with annotation files")
+    convert.add_argument("target", type=Path, help="a new file, or a folder for formats with one image a file")
+    convert.add_argument(
+        "--format", help="CSV, Label Studio, COCO, VIA, labelme, QuPath, QuPath table, napari, ImageJ, CVAT, "
+        "Cell Counter or dot image; default: that of the target's suffix",
+    )  # fmt: skip
+    convert.add_argument("--predictions", action="store_true", help="read the predictions in a file of Label Studio")
+    convert.add_argument("--pixel-size-um", type=float, help="of tables in micrometres")
+    convert.set_defaults(action=_convert)
+
     fetch = verbs.add_parser("fetch", help="download a dataset into the cache, each file checked by its SHA-256")
     fetch.add_argument("name", help="thesis or vgg-cells")
     fetch.set_defaults(action=_fetch)
@@ -45,6 +56,15 @@ def _import(arguments: argparse.Namespace) -> None:
     from cellcount.data.folder import import_folder
 
     print(import_folder(arguments.folder, arguments.target, link=arguments.link))
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from cellcount.data.convert import convert
+
+    options = {"predictions": arguments.predictions, "pixel_size_um": arguments.pixel_size_um}
+    for problem in convert(arguments.source, arguments.target, arguments.format, **options):
+        print(f"{problem.severity}: {problem}", file=sys.stderr)
+    print(arguments.target)
 
 
 def _fetch(arguments: argparse.Namespace) -> None:

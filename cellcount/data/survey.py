@@ -16,7 +16,7 @@ from cellcount.io.points import READERS, Annotation
 from cellcount.io.problems import Problem, problem
 
 FOREIGN_IMAGES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi", ".gif", ".webp", ".heic", ".jp2", ".dcm", ".npy")
-FOREIGN_ANNOTATIONS = (".xls", ".xlsx", ".ods", ".tsv", ".xml", ".roi", ".ndjson", ".jsonl")
+FOREIGN_ANNOTATIONS = (".xls", ".xlsx", ".ods", ".ndjson", ".jsonl")
 
 
 @dataclass
@@ -106,7 +106,7 @@ def _annotations(files: Sequence[Path], found: Survey) -> list[Annotation]:
         if dotted and not owner:
             found.add("dots-no-image", path.name, image=dotted)
             continue
-        annotations, problems = points.read(path)
+        annotations, problems = points.read(path, pixel_size_um=found.settings.pixel_size_um)
         found.problems += problems
         result += [replace(a, image=found.images[owner].name) for a in annotations] if owner else annotations
     return result

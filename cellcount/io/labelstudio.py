@@ -1,20 +1,45 @@
-"""Label Studio's JSON export: key points and rectangles in percent of the image.
+"""Label Studio's JSON: key points and rectangles in percent of the image; tasks with predictions are written.
 
 Percentages are measured from the image's left and top edge, our pixels from the centre of the first pixel: p percent of
 a width W are p / 100 * W - 0.5 px. (https://labelstud.io/guide/task_format, "Units of image annotations")
+
+A task may show a crop of an image: its data then have `source` (the image's name), `top` and `left` (px) and perhaps
+`margin` (px, 32 by default: the darkened edge of a crop, which shows cells of its neighbours) and `source_height`,
+`source_width`. The crops of an image become one annotation of it.
 """
 
+import json
 import math
 import re
-from pathlib import PurePosixPath
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlparse
 
+import numpy as np
+from scipy.spatial import cKDTree
+
 from cellcount.io.images import SUFFIXES
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import Annotation, Mark, Reader, as_score
+from cellcount.io.problems import Report
 
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # Label Studio stores an uploaded 1.jpg as b07bc20f-1.jpg
 _SHAPES = ("polygonlabels", "brushlabels", "ellipselabels", "polygon", "brush", "ellipse", "bitmask", "bitmasklabels")
+MARGIN = 32.0  # px
+SEAM = 5.0  # px; two points of different crops that are nearer are probably one cell
+_ONLY = " There are only predictions of a model, not checked by a person; "
+    "`cellcount data convert --predictions` reads them."
+_PREDICTED = ("prediction", "prediction-changed")
+
+
+class Crop(NamedTuple):
+    """Where a crop lies in its image: its first row and column, the width of its margin, and the image's size, px."""
+
+    source: str
+    start: tuple[float, ...]
+    margin: float
+    whole: tuple[float, float] | None
 
 
 def recognises(reader: Reader) -> bool:
@@ -24,38 +49,127 @@ def recognises(reader: Reader) -> bool:
 
 
 def parse(reader: Reader) -> list[Annotation]:
-    """One `Annotation` for each annotation of each task that was not cancelled."""
+    """One `Annotation` for each annotation of each task that was not cancelled, or for each prediction if asked for.
+
+    All crops of an image are one. A second copy of an annotation is dropped with a warning.
+    """
+    kind = "predictions" if reader.predictions else "annotations"
     found: list[Annotation] = []
+    crops: dict[str, list[tuple[Crop, list[Annotation]]]] = {}
+    seen: set[str] = set()
+    twice = 0
     for number, task in enumerate(reader.json, 1):
         if not isinstance(task, dict):
             reader.add("ls-task", f"record {number}", what="The task")
             continue
         where = f"task {task.get('id', number)}"
-        if "annotations" not in task:
+        if "annotations" not in task and not isinstance(task.get("data"), dict):
             reader.add("ls-min", where)
             return found
-        image = image_name(task)
+        crop = _crop(task, where, reader)
+        image = crop.source if crop else image_name(task)
         if image is None:
             reader.add("ls-no-image", where)
             continue
-        for annotation in task["annotations"] or []:
-            if not isinstance(annotation, dict):
+        inside: list[Annotation] = []
+        for record in task.get(kind) or []:
+            if not isinstance(record, dict):
                 reader.add("ls-task", where, what="One of its annotations")
-            elif annotation.get("was_cancelled"):
+            elif record.get("was_cancelled"):
                 reader.add("ls-cancelled", where)
             else:
-                found.append(_annotation(annotation, image, where, reader))
+                one = _annotation(record, image, where, reader)
+                key = json.dumps([image, crop, one.annotator, record.get("result")], sort_keys=True)
+                twice += key in seen
+                inside += [] if key in seen else [one]
+                seen.add(key)
+        if crop:
+            crops.setdefault(image, []).append((crop, inside))
+        else:
+            found += inside
+    for pieces in crops.values():
+        found += _stitched(pieces, reader)
+    if twice:
+        reader.add("ls-twice", count=twice)
     if not found and not reader.problems:
-        predicted = " There are only predictions." if any(task.get("predictions") for task in reader.json) else ""
-        reader.add("ls-no-annotations", predicted=predicted)
+        predicted = any(isinstance(task, dict) and task.get("predictions") for task in reader.json)
+        reader.add("ls-no-predictions" if reader.predictions else "ls-no-annotations", predicted=_ONLY * predicted)
     return found
+
+
+def _crop(task: dict[str, Any], where: str, reader: Reader) -> Crop | None:
+    """The crop that a task shows; None if it shows a whole image."""
+    data = task.get("data")
+    if not isinstance(data, dict) or not {"source", "top", "left"} <= set(data):
+        return None
+    names = ("top", "left", "margin", "source_height", "source_width")
+    values = [data["top"], data["left"], data.get("margin", MARGIN), data.get(names[3], 0), data.get(names[4], 0)]
+    numbers = reader.numbers(values, "ls-number", where, names)
+    if numbers is None or not isinstance(data["source"], str):
+        return None
+    top, left, margin, height, width = numbers
+    return Crop(data["source"], (top, left), margin, (height, width) if height and width else None)
+
+
+def _stitched(pieces: Sequence[tuple[Crop, list[Annotation]]], reader: Reader) -> list[Annotation]:
+    """The annotations of all crops of one image as one, or as one for each person if a crop was annotated twice.
+
+    A predicted point stays wherever a person dragged it. A point that a person added counts inside of its own crop's
+    core: in the margin, the neighbour shows the same cell.
+    """
+    source = pieces[0][0].source
+    done = [(crop, one) for crop, inside in pieces for one in inside]
+    bare = sum(not inside for _, inside in pieces)
+    if bare and done:
+        reader.add("ls-crops", count=bare, all=len(pieces), image=source)
+    sizes = [(*crop.start, *(one.size or (0, 0))) for crop, one in done]
+    whole = next((crop.whole for crop, _ in pieces if crop.whole), None) or tuple(
+        max((row[axis] + row[axis + 2] for row in sizes), default=0) for axis in (0, 1)
+    )
+    several = any(len(inside) > 1 for _, inside in pieces)
+    found: dict[str, Annotation] = {}
+    owners: dict[str, list[int]] = {}
+    outside = 0
+    for number, (crop, one) in enumerate(done):
+        person = one.annotator if several else ""
+        joined = found.setdefault(person, Annotation(reader.file, one.where, source, None, one.annotator))
+        for mark in one.points:
+            kept = reader.predictions or mark.origin in _PREDICTED or _in_core(mark.position, crop, one, whole)
+            outside += not kept
+            if kept:
+                joined.points.append(_shifted(mark, crop))
+                owners.setdefault(person, []).append(number)
+        joined.boxes += [_shifted(mark, crop) for mark in one.boxes]
+    if outside:
+        reader.add("ls-margin", done[0][1].where, count=outside, image=source)
+    for person, numbers in owners.items():
+        points = np.array([mark.position for mark in found[person].points])
+        near = [pair for pair in cKDTree(points).query_pairs(SEAM) if numbers[pair[0]] != numbers[pair[1]]]
+        if near:
+            (y, x), where = points[min(near)[0]].tolist(), found[person].where
+            reader.add("ls-seam", where, count=len(near), image=source, y=y, x=x, distance=SEAM)
+    return list(found.values())
+
+
+def _in_core(position: Sequence[float], crop: Crop, one: Annotation, whole: Sequence[float]) -> bool:
+    """Whether a point of a crop lies inside of its margin, which a crop has only where the image goes on."""
+    for value, start, side, end in zip(position, crop.start, one.size or (0, 0), whole):
+        low = crop.margin if start > 0 else 0
+        high = side - (crop.margin if start + side < end else 0)
+        if not low - 0.5 <= value < high - 0.5:
+            return False
+    return True
+
+
+def _shifted(mark: Mark, crop: Crop) -> Mark:
+    return replace(mark, position=tuple(v + crop.start[n % 2] for n, v in enumerate(mark.position)))
 
 
 def image_name(task: dict[str, Any]) -> str | None:
     """The image's file name, from the task's data (an address or path), else from the uploaded file; or None."""
     data = task.get("data")
     for value in [*(data.values() if isinstance(data, dict) else ()), task.get("file_upload")]:
-        if isinstance(value, str):
+        if isinstance(value, str) and not value.startswith("data:"):
             address = urlparse(value)
             place = parse_qs(address.query).get("d", [address.path])[0]  # local storage: /data/local-files/?d=a/1.jpg
             name = PurePosixPath(unquote(place)).name
@@ -65,7 +179,7 @@ def image_name(task: dict[str, Any]) -> str | None:
 
 
 def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Reader) -> Annotation:
-    person = annotation.get("completed_by", "")
+    person = annotation.get("completed_by", annotation.get("model_version") or "")
     person = person.get("email", person.get("id", "")) if isinstance(person, dict) else person
     place = f"{where}, annotation {annotation.get('id', '')}"
     found = Annotation(reader.file, place, image, annotator=str(person))
@@ -105,7 +219,8 @@ def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, read
     label = str(labels[0])
     left, top = x / 100 * size[1] - 0.5, y / 100 * size[0] - 0.5
     if not box:
-        found.points.append(Mark((top, left), label, place))
+        score, origin = as_score(result.get("score")), str(result.get("origin") or "")
+        found.points.append(Mark((top, left), label, place, score, origin))
         return None
     degrees = value.get("rotation") or 0
     if degrees:
@@ -117,3 +232,47 @@ def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, read
     down = [top + a * width * sine + b * height * cosine for a in (0, 1) for b in (0, 1)]
     found.boxes.append(Mark((min(down), min(across), max(down), max(across)), label, place))
     return None
+
+
+def write(path: Path, annotations: Iterable[Annotation], report: Report) -> None:
+    """Write one task for each image, with its marks as a prediction."""
+    tasks = [task(one) for one in annotations]
+    path.write_text(json.dumps(tasks), "utf-8")
+
+
+def task(one: Annotation, data: dict[str, Any] | None = None, names: tuple[str, str] = ("kp-1", "img-1")) -> dict:
+    """The task of an annotation, whose `size` must be known, as Label Studio imports it.
+
+    Parameters
+    ----------
+    one : Annotation
+        Its `annotator` is the model's version.
+    data : dict
+        What the task shows; the image's name by default.
+    names : (str, str)
+        Those of the key points and of the image in the labelling configuration (`from_name`, `to_name`).
+    """
+    assert one.size is not None  # `cellcount.io.points.write` sees to it
+    results = [_result(mark, number, one.size, names) for number, mark in enumerate([*one.points, *one.boxes], 1)]
+    prediction: dict[str, Any] = {"model_version": one.annotator or "cellcount", "result": results}
+    scores = [mark.score for mark in one.points if mark.score is not None]
+    if scores:
+        prediction["score"] = sum(scores) / len(scores)
+    return {"data": data or {"image": one.image}, "predictions": [prediction]}
+
+
+def _result(mark: Mark, number: int, size: tuple[int, int], names: tuple[str, str]) -> dict[str, Any]:
+    """A point or box as a region of Label Studio."""
+    height, width = size
+    y, x = mark.position[:2]
+    kind = "keypoint" if len(mark.position) == 2 else "rectangle"
+    value: dict[str, Any] = {"x": (x + 0.5) / width * 100, "y": (y + 0.5) / height * 100, "width": 0.4}
+    if kind == "rectangle":
+        y1, x1 = mark.position[2:]
+        value |= {"width": (x1 - x) / width * 100, "height": (y1 - y) / height * 100, "rotation": 0}
+    labels = {f"{kind}labels": [mark.label]} if mark.label else {}
+    result = {
+        "id": f"c{number}", "from_name": names[0], "to_name": names[1], "type": kind + "labels" * bool(labels),
+        "original_width": width, "original_height": height, "image_rotation": 0, "value": value | labels,
+    }  # fmt: skip
+    return result if mark.score is None else result | {"score": mark.score}

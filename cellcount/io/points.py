@@ -1,18 +1,29 @@
 """Point annotations: what every exchange format is read into, and the table of the formats."""
 
+from __future__ import annotations
+
 import contextlib
+import csv
 import importlib
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+import tempfile
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from cellcount.errors import DataError, ParameterError
+from cellcount.io import beside
 from cellcount.io.images import SUFFIXES
-from cellcount.io.problems import Problem, Report, Stop
+from cellcount.io.problems import Problem, Report, Stop, errors, raise_errors
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 # Meaning of a label -> the labels that have it, in lower case. A mark without a label is a live cell.
 LABELS = {
@@ -24,31 +35,79 @@ LABELS = {
 
 
 class Format(NamedTuple):
-    """An exchange format: a module of `cellcount.io`, imported when it is needed, and its file names' suffixes."""
+    """An exchange format.
+
+    Attributes
+    ----------
+    module : of `cellcount.io`, imported when it is needed
+    suffixes : of file names; the first is written
+    single : whether a file has one image, whose name follows from the file's; else the file names its images
+    sized : whether the size of an image must be known to write its annotation
+    keeps : which of "scores", "boxes" and "empty" (annotated, without a cell) are written
+    """
 
     module: str
     suffixes: tuple[str, ...]
+    single: bool = False
+    sized: bool = False
+    keeps: tuple[str, ...] = ()
 
 
-# Formats that are read. The module has `recognises(reader) -> bool`, and `parse(reader) -> list of Annotation`, which
-# converts coordinates to ours, (y, x) px from the centre of the top-left pixel, and reports problems to the `Reader`.
+# Formats that are read, tried in this order. The module has `recognises(reader) -> bool`, and `parse(reader) -> list
+# of Annotation`, which converts coordinates to ours, (y, x) px from the centre of the top-left pixel, and reports
+# problems to the `Reader`. An image without a mark is left out with a warning, unless the file declares it complete.
 READERS = {
     "Label Studio": Format("labelstudio", (".json",)),
     "COCO": Format("coco", (".json",)),
+    "VIA": Format("via", (".json", ".csv")),
+    "labelme": Format("labelme", (".json",)),
+    "QuPath": Format("qupath", (".geojson", ".json")),
+    "QuPath table": Format("qupath_tables", (".tsv", ".csv")),
+    "napari": Format("napari", (".csv",)),
+    "ImageJ": Format("imagej", (".zip", ".roi")),
+    "Cell Counter": Format("cell_counter", (".xml",)),
+    "CVAT": Format("cvat", (".xml",)),
     "CSV": Format("tables", (".csv",)),
     "dot image": Format("dots", SUFFIXES),
 }
-# Formats that are written. The module has `write(path, annotations)`.
-WRITERS = {"CSV": Format("tables", (".csv",))}
+# Formats that are written. The module has `write(path, annotations, report)`, with one `Annotation` for each image.
+# The first format with a suffix is meant by it.
+WRITERS = {
+    "CSV": Format("tables", (".csv",), keeps=("scores", "boxes", "empty")),
+    "Label Studio": Format("labelstudio", (".json",), sized=True, keeps=("scores", "boxes", "empty")),
+    "COCO": Format("coco", (".json",), keeps=("scores", "empty")),
+    "VIA": Format("via", (".json", ".csv")),
+    "labelme": Format("labelme", (".json",), single=True),
+    "QuPath": Format("qupath", (".geojson",), single=True),
+    "QuPath table": Format("qupath_tables", (".tsv",), single=True),
+    "napari": Format("napari", (".csv",), single=True, keeps=("scores",)),
+    "ImageJ": Format("imagej", (".zip", ".roi"), single=True),
+    "CVAT": Format("cvat", (".xml",), sized=True),
+    "Cell Counter": Format("cell_counter", (".xml",), single=True),
+    "dot image": Format("dots", (".png",), single=True, sized=True),
+}
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One annotated point at (y, x) px, or one box (y0, x0, y1, x1) px."""
+    """One annotated point at (y, x) px, or one box (y0, x0, y1, x1) px.
+
+    Attributes
+    ----------
+    position, label
+    where : str
+        For messages: the place in the file.
+    score : float or None
+        That of a predicted cell.
+    origin : "prediction", "prediction-changed", "manual" or ""
+        Whether a person kept, moved or added the mark, where the format says so.
+    """
 
     position: tuple[float, ...]
     label: str
     where: str = ""
+    score: float | None = None
+    origin: str = ""
 
 
 @dataclass
@@ -102,18 +161,34 @@ def positions(
 
 
 class Reader(Report):
-    """One annotation file: its content, and the problems in it. Broken content stops reading."""
+    """One annotation file: its content, and the problems in it. Broken content stops reading.
 
-    def __init__(self, path: Path | str) -> None:
+    Parameters
+    ----------
+    path : path
+    predictions : bool
+        Read what a model predicted, in formats that tell it from what people annotated (Label Studio).
+    pixel_size_um : float or None
+        Converts tables in micrometres (QuPath).
+    """
+
+    def __init__(self, path: Path | str, predictions: bool = False, pixel_size_um: float | None = None) -> None:
         self.path = Path(path)
+        self.predictions, self.pixel_size_um = predictions, pixel_size_um
         super().__init__(self.path.name)
+
+    @cached_property
+    def raw(self) -> bytes:
+        """The file's bytes."""
+        raw = self.path.read_bytes()
+        if not raw.strip():
+            self.stop("annotation-empty")
+        return raw
 
     @cached_property
     def text(self) -> str:
         """The file's text, without the byte order mark that Excel writes."""
-        raw = self.path.read_bytes()
-        if not raw.strip():
-            self.stop("annotation-empty")
+        raw = self.raw
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw[:200]:
             self.stop("encoding-utf16")
         try:
@@ -129,26 +204,118 @@ class Reader(Report):
             return json.loads(self.text)
         except json.JSONDecodeError as error:
             self.stop("json-broken", f"line {error.lineno}, column {error.colno}", error=error.msg)
-        except RecursionError:
-            self.stop("json-broken", error="it is nested too deeply")
+        except (RecursionError, ValueError) as error:  # ValueError: an integer of more than 4300 digits
+            self.stop("json-broken", error=f"it cannot be parsed ({error})")
 
-    def numbers(self, values: Sequence[object], kind: str, where: str, names: Sequence[str]) -> list[float] | None:
-        """The values as finite floats, or None after reporting the first that is not one as a problem of this kind."""
+    @cached_property
+    def xml(self) -> Element:
+        """The root of the file's XML. A document type, which may define entities, is refused: they can fill memory."""
+        from xml.etree import ElementTree
+
+        if "<!DOCTYPE" in self.text or "<!ENTITY" in self.text:
+            self.stop("xml-doctype")
+        try:
+            return ElementTree.fromstring(self.text)
+        except (ElementTree.ParseError, ValueError) as error:
+            self.stop("xml-broken", error=error)
+
+    @cached_property
+    def header(self) -> list[str]:
+        """The first line of a table, in lower case, with its separator: a tab if there is one, else a comma."""
+        line = self.text.partition("\n")[0]
+        with contextlib.suppress(csv.Error, StopIteration):
+            header = [name.strip().lower() for name in next(csv.reader([line], delimiter=self.separator))]
+            return header[: max((n for n, name in enumerate(header, 1) if name), default=0)]
+        return []
+
+    @property
+    def separator(self) -> str:
+        """What separates the columns of a table."""
+        return "\t" if "\t" in self.text.partition("\n")[0] else ","
+
+    def rows(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """(place, {column: text}) of each line of a table below `header`."""
+        lines = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator)
+        width, where = len(self.header), "line 1"
+        try:
+            for number, cells in enumerate(lines):
+                where = f"line {lines.line_num}"
+                if not number or not any(map(str.strip, cells)):
+                    continue
+                if len(cells) < width or any(map(str.strip, cells[width:])):
+                    self.add("csv-row", where, values=len(cells), columns=width)
+                else:
+                    yield where, dict(zip(self.header, map(str.strip, cells)))
+        except csv.Error as error:
+            self.add("csv-broken", where, error=error)
+
+    def numbers(
+        self, values: Sequence[object], kind: str, where: str, names: Sequence[str], text: bool = False
+    ) -> list[float] | None:
+        """The values as finite floats, or None after reporting the first that is not one as a problem of this kind.
+
+        text : whether the values are text
+        """
         for name, value in zip(names, values, strict=True):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+            value = _number(value) if text else value
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(float(value)):
                 self.add(kind, where, name=name, value=json.dumps(value)[:40])
                 return None
         return [float(value) for value in values]  # type: ignore[arg-type]
 
+    def marked(
+        self, found: Iterable[Annotation], others: Iterable[object] = (), declared: Container[str] = ()
+    ) -> list[Annotation]:
+        """The annotations with a mark; the images of the others are reported as not annotated.
+
+        others : the types of the shapes that are no points, one each: with any of them the file is refused
+        declared : images that the file declares complete, so that no mark means no cell
+        """
+        found, kinds = list(found), sorted(map(str, others))
+        if kinds:
+            self.add("not-points", count=len(kinds), types=", ".join(dict.fromkeys(kinds))[:60])
+        bare = [one for one in found if not (one.points or one.boxes or one.image in declared)]
+        if not found and not self.problems:
+            self.add("no-images-annotated")
+        elif bare and not errors(self.problems):
+            names = ", ".join(one.image for one in bare[:3]) + ", ..." * (len(bare) > 3)
+            self.add("no-marks", count=len(bare), all=len(found), names=names, first=bare[0].image)
+        dropped = set(map(id, bare))
+        return [one for one in found if id(one) not in dropped]
+
     def unknown(self) -> NoReturn:
-        """Stop: the content is JSON in none of the formats."""
+        """Stop: the content has none of the formats."""
+        suffix = self.path.suffix.lower()
+        formats = ", ".join(name for name, format in READERS.items() if suffix in format.suffixes)
+        if suffix not in (".json", ".geojson"):
+            self.stop("content-unknown" if formats else "annotation-format", suffix=suffix, formats=formats)
         content = f"a list of {len(self.json)}" if isinstance(self.json, list) else json.dumps(self.json)[:40]
-        formats = [name for name, format in READERS.items() if ".json" in format.suffixes]
-        self.stop("json-kind", content=content, formats=", ".join(formats))
+        self.stop("json-kind", content=content, formats=formats)
 
 
-def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
+def as_score(value: object) -> float | None:
+    """The float of a finite number in JSON; None for anything else."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(float(value))
+    return float(value) if number else None  # type: ignore[arg-type]
+
+
+def _number(value: object) -> object:
+    """The float that a text spells, or the value itself (for the message)."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value
+
+
+def read(
+    path: Path | str, *, predictions: bool = False, pixel_size_um: float | None = None
+) -> tuple[list[Annotation], list[Problem]]:
     """The annotations in a file of any of the formats `READERS`.
+
+    Parameters
+    ----------
+    path : path
+    predictions, pixel_size_um : see `Reader`
 
     Returns
     -------
@@ -156,18 +323,117 @@ def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
         Positions in (y, x) px.
     list of Problem
     """
-    reader = Reader(path)
+    reader = Reader(path, predictions, pixel_size_um)
     found: list[Annotation] = []
-    with contextlib.suppress(Stop):
-        for module, suffixes in READERS.values():
+    try:
+        for module, suffixes, *_ in READERS.values():
             if reader.path.suffix.lower() in suffixes:
                 home = importlib.import_module(f"cellcount.io.{module}")
                 if home.recognises(reader):
                     break
         else:
             reader.unknown()
-        try:
-            found = home.parse(reader)
-        except (TypeError, AttributeError, LookupError, ValueError, OverflowError) as error:
-            reader.add("json-structure", error=error)  # a field of another type than the format has
+        found = home.parse(reader)
+    except Stop:
+        pass
+    except OSError as error:
+        reader.add("file-unreadable", error=error.strerror or error)
+    except (TypeError, AttributeError, LookupError, ValueError, OverflowError) as error:
+        reader.add("json-structure", error=error)  # a field of another type than the format has
     return found, reader.problems
+
+
+def write(path: Path | str, annotations: Iterable[Annotation], format: str | None = None) -> list[Problem]:
+    """Write annotations in any of the formats `WRITERS`.
+
+    Parameters
+    ----------
+    path : path of a file or, in formats with one image a file, of a folder for several: NAME.zip for the image NAME.png
+    annotations : of one image or several; those of the same image are put together
+    format : a name in `WRITERS`; else the suffix of `path` tells it (.csv is the project's own, .json needs a format)
+
+    Returns
+    -------
+    list of Problem
+        Warnings: what the format cannot hold.
+
+    Raises
+    ------
+    ParameterError
+        If the format is unknown, or the suffix does not tell it.
+    DataError
+        If the format cannot hold the annotations.
+    """
+    path = Path(os.path.realpath(path))
+    form = WRITERS[writer(path, format)]
+    home, report = importlib.import_module(f"cellcount.io.{form.module}"), Report(path.name)
+    whole = [_complete(one, path, form, report) for one in _together(annotations)]
+    if not whole:
+        raise DataError(f"{path}: there is no annotation to write.")
+    raise_errors(report.problems)
+    folder = form.single and (path.is_dir() or not path.suffix)
+    if form.single and not folder and len(whole) > 1:
+        raise DataError(f"{path}: this format has one image a file, but there are {len(whole)}. Name a folder.")
+    target = path if folder else path.parent
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{path.stem}-") as building:
+        if folder:
+            for one in whole:
+                name = getattr(home, "file_name", "{}{}".format)(Path(one.image).stem, form.suffixes[0])
+                if (Path(building) / name).exists():
+                    raise DataError(f"{path}: {name} would be written for two images. Rename one of them.")
+                home.write(Path(building) / name, [one], report)
+        else:
+            home.write(Path(building) / path.name, whole, report)
+        raise_errors(report.problems)
+        target.mkdir(exist_ok=True)
+        for file in Path(building).iterdir():
+            os.replace(file, target / file.name)
+    return report.problems
+
+
+def writer(path: Path, format: str | None = None) -> str:
+    """The name in `WRITERS` of a format, or of that of the suffix of `path`. Raises ParameterError, see `write`."""
+    if format is not None:
+        known = {_bare(name): name for name in WRITERS}
+        if _bare(format) not in known:
+            raise ParameterError(f"The format {format!r} is unknown; use one of {', '.join(WRITERS)}.")
+        return known[_bare(format)]
+    suffix = path.suffix.lower()
+    fitting = [name for name, form in WRITERS.items() if suffix in form.suffixes]
+    if not fitting:
+        raise ParameterError(f"{path}: no format has this suffix; name one of {', '.join(WRITERS)} with `format`.")
+    if len(fitting) > 1 and fitting[0] != "CSV":
+        raise ParameterError(f"{path}: {', '.join(fitting)} have this suffix; name one of them with `format`.")
+    return fitting[0]
+
+
+def _bare(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+def _together(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """One annotation for each image, with the marks of all of them."""
+    found: dict[str, Annotation] = {}
+    for one in annotations:
+        before = found.get(one.image)
+        if before is not None:
+            points, boxes, size = before.points + one.points, before.boxes + one.boxes, before.size or one.size
+            one = replace(one, points=points, boxes=boxes, size=size)
+        found[one.image] = one
+    return list(found.values())
+
+
+def _complete(one: Annotation, path: Path, form: Format, report: Report) -> Annotation:
+    """The annotation with the size of its image, after reporting what the format cannot hold."""
+    size = one.size
+    image = None if size else beside.image(path, one.image)
+    if image is not None:
+        size = beside.size(image)
+    if size is None and form.sized:
+        report.add("write-size", image=one.image)
+    scores = sum(mark.score is not None for mark in one.points)
+    for what, count in (("scores", scores), ("boxes", len(one.boxes)), ("empty", not one.points and not one.boxes)):
+        if count and what not in form.keeps:
+            report.add(f"write-{what}", image=one.image, count=count)
+    return replace(one, size=size)

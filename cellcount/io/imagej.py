@@ -1,0 +1,109 @@
+"""ImageJ's regions of interest: `.roi` with points, or a `.zip` of several (RoiSet.zip); one image a file.
+
+For points, integer coordinates are the centres of pixels, as ours (`ij.gui.Roi.useLineSubpixelConvention`: "line and
+point rois ... coordinates are with respect to the pixel center"). A name that a person gave is the label; multi-point
+selections may have counters, which become labels "counter 1" and so on.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellcount.errors import needing
+from cellcount.io import beside
+from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.problems import Report, Stop
+
+MAX_BYTES = 2**26  # of the unpacked regions: five million points; more is refused before it is unpacked
+_AUTOMATIC = re.compile(r"^(\d{3,}-){1,3}\d{3,}$|^$|^[0-9a-f-]{36}$")  # names that ImageJ and roifile give
+
+
+def recognises(reader: Reader) -> bool:
+    """Whether the file is a region, or an archive with one."""
+    if reader.path.suffix.lower() == ".roi":
+        return True
+    return zipfile.is_zipfile(io.BytesIO(reader.raw)) and any(name.lower().endswith(".roi") for name in _names(reader))
+
+
+def _names(reader: Reader) -> list[str]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(reader.raw)) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+        reader.stop("roi-broken", error=error)
+
+
+def parse(reader: Reader) -> list[Annotation]:
+    """One `Annotation`; its `image` is that of the file's name."""
+    from roifile import ROI_TYPE
+
+    found = Annotation(reader.file, "", beside.owner(reader.path))
+    others, slices = [], set()
+    for name, roi in _regions(reader):
+        if roi.roitype != ROI_TYPE.POINT:
+            others.append(str(roi.roitype.name).lower())
+            continue
+        label = "" if _AUTOMATIC.match(roi.name or "") or roi.name in (reader.path.stem, found.image) else roi.name
+        points = np.asarray(roi.coordinates(), float)
+        counters = [0] * len(points) if roi.counters is None else roi.counters.tolist()
+        several = len(set(counters)) > 1
+        stack = [0] * len(points) if roi.counter_positions is None else roi.counter_positions.tolist()
+        slices |= {(roi.position, roi.c_position, roi.z_position, roi.t_position, place) for place in stack}
+        for (x, y), counter in zip(points.tolist(), counters):
+            if reader.numbers([y, x], "mark-number", name, ("y", "x")) is not None:
+                text = f"{label} counter {counter}".strip() if several else label
+                found.points.append(Mark((y, x), text, name))
+    if len(slices) > 1:
+        reader.add("marks-slices", count=len(slices))
+    return reader.marked([found], others)
+
+
+def _regions(reader: Reader) -> list[tuple[str, Any]]:
+    """(name, region) of the file or of each file in the archive, which is never unpacked to the disk."""
+    with needing(None, "Reading the regions of ImageJ"):
+        from roifile import ImagejRoi
+    place, found = "", []
+    try:
+        if reader.path.suffix.lower() == ".roi":
+            return [("", ImagejRoi.frombytes(reader.raw))]
+        with zipfile.ZipFile(io.BytesIO(reader.raw)) as archive:
+            inside = [one for one in archive.infolist() if one.filename.lower().endswith(".roi")]
+            size = sum(one.file_size for one in inside)
+            if size > MAX_BYTES:
+                reader.stop("roi-size", megabytes=size / 1e6)
+            for one in inside:
+                place = one.filename
+                found.append((place, ImagejRoi.frombytes(archive.read(one))))
+    except Stop:
+        raise
+    except Exception as error:  # zipfile, its decompressors and roifile raise a dozen kinds of errors on damaged files
+        reader.stop("roi-broken", place, error=error)
+    return found
+
+
+def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None:
+    """Write the points of one image, one region for each label; a `.roi` file has one region, so one label."""
+    with needing(None, "Writing the regions of ImageJ"):
+        from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
+    [one] = annotations
+    regions = {}
+    for label in dict.fromkeys(mark.label for mark in one.points):
+        xy = np.array([mark.position[::-1] for mark in one.points if mark.label == label], np.float32)
+        region = ImagejRoi.frompoints(xy, name=label or path.stem)
+        region.roitype = ROI_TYPE.POINT  # else it would be a freehand outline
+        region.options |= ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+        regions[label] = region.tobytes()
+    if path.suffix.lower() == ".roi":
+        if len(regions) != 1:
+            report.add("write-one-label", image=one.image, count=len(regions))
+            return
+        path.write_bytes(*regions.values())
+        return
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, (label, content) in enumerate(regions.items(), 1):
+            archive.writestr(f"{number:04d}-{re.sub(r'[^A-Za-z0-9 _-]', '_', label)[:60] or 'cells'}.roi", content)
