@@ -1,7 +1,7 @@
 """COCO key points (https://cocodataset.org/#format-data): a dictionary with images, annotations and categories.
 
 Key points are indices of pixels (0 is the first pixel), as our coordinates are. Boxes are measured from the image's top
-left corner, half a pixel before it. CVAT exports its own coordinates, from the corner, as key points: prefer CVAT's XML,
+left corner, half a pixel before it. CVAT exports its own coordinates, from the corner, as key points: prefer its XML,
 which is read exactly.
 """
 

@@ -28,8 +28,7 @@ UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # Label Studio stores an uploaded 
 _SHAPES = ("polygonlabels", "brushlabels", "ellipselabels", "polygon", "brush", "ellipse", "bitmask", "bitmasklabels")
 MARGIN = 32.0  # px
 SEAM = 5.0  # px; two points of different crops that are nearer are probably one cell
-_ONLY = " There are only predictions of a model, not checked by a person; "
-    "`cellcount data convert --predictions` reads them."
+_ONLY = " There are only predictions, which `cellcount data convert --predictions` reads."
 _PREDICTED = ("prediction", "prediction-changed")
 
 

@@ -367,14 +367,14 @@ def write(path: Path | str, annotations: Iterable[Annotation], format: str | Non
     path = Path(os.path.realpath(path))
     form = WRITERS[writer(path, format)]
     home, report = importlib.import_module(f"cellcount.io.{form.module}"), Report(path.name)
-    whole = [_complete(one, path, form, report) for one in _together(annotations)]
+    folder = form.single and (path.is_dir() or not path.suffix)
+    target = path if folder else path.parent
+    whole = [_complete(one, target / path.name, form, report) for one in _together(annotations)]
     if not whole:
         raise DataError(f"{path}: there is no annotation to write.")
     raise_errors(report.problems)
-    folder = form.single and (path.is_dir() or not path.suffix)
     if form.single and not folder and len(whole) > 1:
         raise DataError(f"{path}: this format has one image a file, but there are {len(whole)}. Name a folder.")
-    target = path if folder else path.parent
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{path.stem}-") as building:
         if folder:

@@ -94,7 +94,7 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
             for mark in one.points
         ]
         files[one.image + "-1"] = {"filename": one.image, "size": -1, "regions": regions, "file_attributes": {}}
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() != ".csv":
         path.write_text(json.dumps(files), "utf-8")
         return
     rows = [
