@@ -318,14 +318,14 @@ def _predictor(
             raise DataError(f"No weights file at {str(weights)!r}; train one with `cellcount train`, or leave it out.")
         if hasattr(chosen, "about"):
             chosen.about(weights)  # raises if it is not a weights file of this method
-    together = getattr(chosen, "predict_batch", None)
-    batch = 1 if together is None or prompts is not None or is_cpu(device) else BATCH
+    predict_batch = getattr(chosen, "predict_batch", None)
+    batch = 1 if predict_batch is None or prompts is not None or is_cpu(device) else BATCH
 
     def count(image: np.ndarray | LargeImage) -> Prediction:
         maps = not isinstance(image, LargeImage) and image.shape[0] * image.shape[1] <= LARGE
         whole = tiled(
-            predict, tile=TILE, overlap=OVERLAP, context=chosen.context, maps=maps, together=together, batch=batch,
-            progress=progress,
+            predict, tile=TILE, overlap=OVERLAP, context=chosen.context, maps=maps, predict_batch=predict_batch,
+            batch=batch, progress=progress,
         )  # fmt: skip
         return whole(image, prompts=prompts, device=device, **given)
 

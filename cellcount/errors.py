@@ -1,7 +1,8 @@
-"""The errors a user can meet. Each message says what is wrong, where, and what to do."""
+"""The errors of this package, and checks that raise them. Each message says what is wrong, where, and what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 DISTRIBUTION = "cellcount-points"  # what to ask pip for
 
@@ -19,7 +20,7 @@ class DataError(CellcountError):
 
 
 class NotAvailableError(CellcountError):
-    """Something that must be fetched or installed is not here: data, weights, or a package."""
+    """Something that must be fetched or installed is missing: data, weights, or a package."""
 
     exit_code = 4
 
@@ -30,7 +31,28 @@ class ParameterError(CellcountError):
     exit_code = 2
 
 
-SMALLEST_EXTRA = {"pandas": "data", "skimage": "data"}  # package: the extra that brings little else
+Value = TypeVar("Value")
+
+
+def require(condition: object, message: str, error: type[CellcountError] = ParameterError) -> None:
+    """Raise an error with this message unless the condition is true."""
+    if not condition:
+        raise error(message)
+
+
+def one_of(value: Value, known: Iterable[Value], name: str) -> Value:
+    """The value of a parameter, if it is a known one. Raises ParameterError with the known values."""
+    require(value in known, f"{name}={value!r} is unknown; use one of {', '.join(map(str, known))}.")
+    return value
+
+
+def check_positive(label: str, **numbers: float) -> None:
+    """Raise a ParameterError, which names `label` and the number, if one of the numbers is not positive."""
+    for name, value in numbers.items():
+        require(value > 0, f"{label}: {name}={value!r} must be positive.")
+
+
+SMALLEST_EXTRA = {"pandas": "data", "skimage": "data"}  # package: the extra that installs little else
 
 
 def install(extra: str | None = None) -> str:
@@ -45,14 +67,14 @@ def needing(extra: str | None, what: str) -> Iterator[None]:
     Parameters
     ----------
     extra : str or None
-        The extra of this distribution that brings the package; None if every install should have it.
+        The extra of this distribution that installs the package; None if every installation should have it.
     what : str
-        What needs it: the start of the sentence.
+        What needs the package: the beginning of the message.
     """
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "cellcount").startswith("cellcount"):
-            raise  # a mistake of ours
+            raise  # a bug of this package
         command = install(SMALLEST_EXTRA.get(error.name or "", extra))
-        raise NotAvailableError(f"{what} needs {error.name}, which is not here: {command}.") from error
+        raise NotAvailableError(f"{what} needs {error.name}, which is not installed: {command}.") from error

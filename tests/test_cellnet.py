@@ -9,12 +9,13 @@ from scenes import scene
 from torch import nn
 
 from cellcount.errors import DataError, NotAvailableError, ParameterError
-from cellcount.methods import cellnet
-from cellcount.methods.cellnet import pixels, torch_engine
+from cellcount.methods import cellnet, pixels
+from cellcount.methods.cellnet import torch_engine
 from cellcount.methods.cellnet.crops import Crops
 from cellcount.methods.cellnet.network import build, fused
 from cellcount.methods.cellnet.settings import Settings
-from cellcount.methods.cellnet.targets import heatmap, peaks, volume
+from cellcount.methods.cellnet.targets import heatmap, volume
+from cellcount.methods.pixels import peaks
 from cellcount.metrics import match
 from cellcount.tiling import tiled
 from cellcount.types import Sample
@@ -67,7 +68,7 @@ def test_shrinking_moves_points_along(factor):
     image = np.zeros((31, 44), np.float32)
     image[6:12, 18:24] = 1  # on the raster of every factor
     centre = np.array([[8.5, 20.5]])
-    small = pixels.shrink(image, factor)
+    small = pixels.block_mean(image, factor)
     mass = np.stack(np.indices(small.shape), -1).reshape(-1, 2)
     found = np.average(mass, axis=0, weights=small.ravel())[None]
     np.testing.assert_allclose(pixels.to_full(found, factor), centre, atol=1e-4)
@@ -118,7 +119,7 @@ def test_a_batch_of_tiles_is_answered_as_one_by_one(weights):
     new = scene(8, shape=(300, 330), n=70)
     options = {"tile": 144, "overlap": 48, "context": cellnet.context}
     one_by_one = tiled(cellnet.predict, **options)(new.image, weights=weights, device="cpu")
-    together = tiled(cellnet.predict, **options, together=cellnet.predict_batch, batch=4)
+    together = tiled(cellnet.predict, **options, predict_batch=cellnet.predict_batch, batch=4)
     batches = together(new.image, weights=weights, device="cpu")
     matching = match(one_by_one.points, batches.points, 0.01)
     assert (matching.fp, matching.fn) == (0, 0) and len(batches.points) > 50
@@ -232,14 +233,14 @@ def test_encoders_and_decoders_of_the_library_fit_in(tmp_path):
 
 
 def test_our_network_keeps_the_shape():
-    network = build(encoder="residual", decoder="unet", widths=(8, 8, 8))
+    network = build(Settings(widths=(8, 8, 8)))
     assert network(torch.zeros(1, 1, 32, 48)).shape == (1, 1, 32, 48)
 
 
 def test_a_fused_network_answers_the_same():
     for named in ({"encoder": "residual", "detail": 2}, {"encoder": "resnet18"}):
         torch.manual_seed(0)
-        network = build(decoder="unet", widths=(8, 8, 8), **named)
+        network = build(Settings(widths=(8, 8, 8), **named))
         x = torch.rand(2, 1, 64, 64)
         network(x)  # so that the batch statistics are not those of the start
         nn.init.normal_([layer for layer in network.modules() if isinstance(layer, nn.Conv2d)][-1].weight)
@@ -256,11 +257,11 @@ def test_bad_weights_files_are_named(tmp_path, weights):
         cellnet.predict(image, weights=tmp_path / "none.safetensors", device="cpu")
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(DataError, match="cut short"):
+    with pytest.raises(DataError, match="truncated"):
         cellnet.predict(image, weights=torn, device="cpu")
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": np.zeros(3)}, foreign)
-    with pytest.raises(DataError, match="not one of CellNet's"):
+    with pytest.raises(DataError, match="not weights of CellNet"):
         cellnet.predict(image, weights=foreign, device="cpu")
 
 

@@ -8,13 +8,14 @@ import torch
 from scenes import scene
 
 from cellcount.errors import ParameterError
-from cellcount.methods import cellnet
-from cellcount.methods.cellnet import losses, torch_engine, training
+from cellcount.methods import cellnet, weights_files
+from cellcount.methods.cellnet import losses, training
 from cellcount.methods.cellnet.checkpoint import PHANTOM
 from cellcount.methods.cellnet.mending import mend, typical_height
 from cellcount.methods.cellnet.network import ResidualUNet
-from cellcount.methods.cellnet.settings import FOLLOWING, FRESH, Settings
-from cellcount.methods.cellnet.targets import TARGETS, heatmap, peaks, volume
+from cellcount.methods.cellnet.settings import FOLLOWING, FORMAT, FRESH, Settings
+from cellcount.methods.cellnet.targets import TARGETS, heatmap, volume
+from cellcount.methods.pixels import peaks
 from cellcount.metrics import match
 from cellcount.types import Sample
 
@@ -219,7 +220,7 @@ def test_volume_of_a_hill():
 def test_training_starts_from_simulated_cells_where_the_network_is_theirs():
     settings = Settings().filled(scenes())
     network, start = training._network(replace(settings, factor=2, detail=2), "auto")
-    known = torch_engine.read_weights(PHANTOM)[1]
+    known = weights_files.read(PHANTOM, FORMAT, "CellNet")[1]
     assert start == PHANTOM
     assert all(torch.equal(value, known[name].to(value)) for name, value in network.state_dict().items())
     other = replace(settings, detail=1, widths=(8, 8, 8))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 import cellcount
 from cellcount import cli, counting
+from cellcount.cli.tables import print_table
 from cellcount.data import phantom
 from cellcount.io import large
 from cellcount.methods.cellnet.inference import SHIPPED
@@ -113,7 +115,6 @@ def test_a_damaged_large_tiff_does_not_stop_the_others(image, tmp_path, monkeypa
         (["train", "nowhere"], 2, "neither a data set"),
         (["train", "phantom", "-p", "step", "3"], 2, "no parameter step"),
         (["train", "phantom", "-p", "steps", "many"], 2, "expected a value like"),
-        (["run", "cellnet", "--data", "phantom"], 4, "Run this in a clone"),
         (["data", "check", "nowhere"], 3, "nowhere"),
     ],
 )
@@ -123,6 +124,17 @@ def test_bad_calls_say_what_is_wrong(arguments, code, message, tmp_path, monkeyp
     captured = capsys.readouterr()
     assert message in captured.err + captured.out
     assert "Traceback" not in captured.err
+
+
+def test_a_chapter_needs_a_clone(tmp_path, monkeypatch, capsys):
+    from cellcount.companion.runner import sources
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sources, "__file__", str(tmp_path / "lib" / "cellcount" / "companion" / "runner" / "sources.py")
+    )
+    assert run("run", "cellnet", "--data", "phantom") == 4
+    assert "clone" in capsys.readouterr().err
 
 
 def test_an_unknown_chapter_is_refused_with_the_known_ones(capsys):
@@ -145,11 +157,32 @@ def test_methods_and_data_list_show_what_is_here(capsys):
     assert "cellnet" in text and "blobs" in text and "ready" in text and "phantom" in text
 
 
+@pytest.mark.parametrize("call", [["methods"], ["weights", "list"], ["data", "list"]], ids=" ".join)
+def test_lists_are_aligned_tables_of_at_most_100_columns(capsys, call):
+    assert run(*call) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, [header, *lines])) <= 100
+    starts = [match.end() for match in re.finditer("  +", header)]
+    assert starts and all(line[start - 2 : start].strip() == "" for line in lines for start in starts)
+    assert run(*call, "--verbose") == 0
+    assert len(capsys.readouterr().out.splitlines()) > len(lines)
+
+
+def test_long_text_is_cut_at_a_word_or_wrapped_under_its_column(capsys):
+    rows = [("a", "one two three " * 10, 1), ("bb", "short", 22)]
+    print_table(("name", "text", "n"), rows)
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert re.search(r" (one|two|three) …", first) and len(first) <= 100
+    assert header.index("  n") == second.index("  22") and first.endswith("   1")
+    print_table(("name", "text", "n"), rows, wrap=True)
+    assert capsys.readouterr().out.splitlines()[2].startswith("      ")
+
+
 def test_doctor_says_what_a_build_would_do(capsys, monkeypatch):
     monkeypatch.setenv("CELLCOUNT_OFFLINE", "1")
     assert run("doctor") == 0
     text = capsys.readouterr().out
-    assert "make book: computes on" in text and "Methods" in text
+    assert "make book  computes on" in text and "Methods" in text
 
 
 def test_check_and_import_of_a_folder(image, tmp_path, capsys):

@@ -7,7 +7,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from cellcount.errors import DataError, ParameterError
-from cellcount.methods.detection import boxes, checkpoints, loop
+from cellcount.methods import weights_files
+from cellcount.methods.detection import boxes, loop
 from cellcount.methods.detection.inference import to_points
 from cellcount.methods.detection.settings import Common
 from cellcount.methods.detection.tiles import Tile, Tiles, turned
@@ -169,13 +170,13 @@ def test_bad_settings_are_refused(change, message):
 
 def test_bad_weights_files_are_named(tmp_path):
     def load(path):
-        return checkpoints.load(path, kind="kind-1", method="maskrcnn")
+        return weights_files.read(path, "kind-1", "Mask R-CNN")
 
     with pytest.raises(DataError, match="none.safetensors"):
         load(tmp_path / "none.safetensors")
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": np.zeros(300)}, foreign)
-    with pytest.raises(DataError, match="foreign.safetensors.*maskrcnn"):
+    with pytest.raises(DataError, match="foreign.safetensors.*Mask R-CNN"):
         load(foreign)
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(foreign.read_bytes()[:1000])

@@ -371,13 +371,15 @@ def test_napari(tmp_path):
 
 @pytest.mark.slow
 def test_napari_itself_reads_and_writes_the_same(tmp_path):
-    utils = pytest.importorskip("napari.utils.io")
+    pytest.importorskip("napari")
+    from napari_builtins.io import _read, _write
+
     before = Annotation("", "", "a.png", points=marks(50, labels=("live",)))
     write(tmp_path / "a.csv", [before], "napari")
-    data, header, kind = utils.read_csv(str(tmp_path / "a.csv"), require_type="points")
+    data, header, kind = _read.read_csv(str(tmp_path / "a.csv"), require_type="points")
     assert kind == "points" and header[:3] == ["index", "axis-0", "axis-1"]
     rows = np.column_stack([np.arange(50), np.array([mark.position for mark in before.points])])
-    utils.write_csv(str(tmp_path / "b.csv"), rows, ["index", "axis-0", "axis-1"])
+    _write.write_csv(str(tmp_path / "b.csv"), rows, ["index", "axis-0", "axis-1"])
     same([before], reading(tmp_path / "b.csv"), labels=False)
 
 
@@ -632,6 +634,7 @@ REFUSED = {
     "archive of images": ("a.zip", archive(b"x", name="{}.png"), "content-unknown"),
     "archive with a broken region": ("a.zip", archive(point_region(), b"Iout"), "roi-broken"),
     "broken region": ("a.roi", b"Iout" + bytes(9), "roi-broken"),
+    "region without its name": ("a.roi", point_region()[:-4], "roi-broken"),
     "no region": ("a.roi", b"hello", "roi-broken"),
     "bomb": ("a.zip", archive(bytes(2**26 + 1)), "roi-size"),
     "rectangle region": ("a.roi", point_region(roitype=roifile.ROI_TYPE.RECT), "not-points"),

@@ -14,7 +14,7 @@ from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import maskrcnn
 from cellcount.methods.detection.boxes import squares
 from cellcount.methods.maskrcnn import inference, network
-from cellcount.methods.maskrcnn.settings import Settings, settings_from
+from cellcount.methods.maskrcnn.settings import Settings
 from cellcount.metrics import match
 from cellcount.tiling import tiled
 from cellcount.types import Sample
@@ -133,7 +133,7 @@ def test_masks_are_painted_one_on_top_of_the_other():
 
 
 def test_untrusted_places_teach_neither_way():
-    net = network.build(settings_from(SMALL))
+    net = network.build(Settings.of(SMALL))
     trusted = torch.ones(64, 64, dtype=torch.bool)
     trusted[:, 32:] = False
     target = {"boxes": torch.tensor([[40.0, 10.0, 54.0, 24.0]]), "trusted": trusted}
@@ -156,7 +156,7 @@ def test_untrusted_places_teach_neither_way():
 )
 def test_bad_settings_are_refused(params, message):
     with pytest.raises(ParameterError, match=message):
-        settings_from(params)
+        Settings.of(params)
 
 
 def test_bad_calls_are_refused(raw):

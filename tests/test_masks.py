@@ -1,9 +1,7 @@
 """Masks kept as packed crops: they come back as they went in, and overlaps are resolved as stated."""
 
 import numpy as np
-import pytest
 
-from cellcount.errors import DataError
 from cellcount.methods import masks
 
 
@@ -16,11 +14,11 @@ def ragged(seed=0, shape=(50, 70), n=12):
         y, x, h, w = rng.uniform((0, 0, 3, 3), (*shape, 12, 20))
         full[i] = ((yy - y) / h) ** 2 + ((xx - x) / w) ** 2 + rng.normal(0, 0.1, shape) < 1
     full[2] = False
-    collector = masks.Collector(shape, n)
+    packed = masks.Masks.empty(shape, n)
     for i in rng.permutation(n):
         top, left = (0, 0) if full[i, :5].any() or full[i, :, :7].any() else (5, 7)  # cut where nothing is lost
-        collector.put(i, full[i, top:, left:], score=i, corner=(top, left))
-    return full, collector.masks()
+        packed.put(i, full[i, top:, left:], score=i, corner=(top, left))
+    return full, packed
 
 
 def test_masks_come_back_as_they_went_in():
@@ -56,14 +54,6 @@ def test_holds_finds_the_points_inside():
     assert set(map(tuple, packed.holds(points))) == expected and len(expected) > 50
 
 
-def test_label_images_and_masks_are_the_same_thing_without_overlaps():
-    labels = np.zeros((20, 30), np.int32)
-    labels[3:9, 4:20], labels[12:18, 1:9] = 2, 4
-    found = masks.from_labels(labels, 5)
-    assert found.areas.tolist() == [0, 96, 0, 48, 0]
-    np.testing.assert_array_equal(found.labels(), labels)
-
-
 def test_boxes_cover_their_pixels_and_end_at_the_border():
     found = masks.from_boxes((20, 30), [[2, 3, 6, 10], [2.4, 3.4, 6.4, 10.4], [-5, 25, 3, 40], [30, 30, 40, 40]])
     assert found.areas.tolist() == [28, 28, 15, 0]
@@ -85,28 +75,8 @@ def test_take_reorders_and_fills_up_with_empty_masks():
     some = packed.take([4, -1, 0])
     np.testing.assert_array_equal(some.full(0), full[4])
     assert some.areas[1] == 0 and some.scores.tolist() == [4, 0, 0]
-    nothing = masks.Collector((5, 5), 0).masks()
+    nothing = masks.Masks.empty((5, 5), 0)
     assert nothing.take([-1, -1]).areas.tolist() == [0, 0]
-
-
-def test_masks_survive_the_disk(tmp_path):
-    full, packed = ragged()
-    packed.save(tmp_path / "masks.npz")
-    back = masks.load(tmp_path / "masks.npz")
-    assert back.shape == packed.shape
-    for i in range(len(full)):
-        np.testing.assert_array_equal(back.full(i), full[i])
-    np.testing.assert_array_equal(back.scores, packed.scores)
-    masks.Collector((5, 5), 0).masks().save(tmp_path / "none.npz")
-    assert len(masks.load(tmp_path / "none.npz")) == 0
-
-
-def test_a_torn_file_is_named(tmp_path):
-    path = tmp_path / "masks.npz"
-    ragged()[1].save(path)
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(DataError, match="masks.npz"):
-        masks.load(path)
 
 
 def test_many_masks_take_little_memory():

@@ -28,9 +28,8 @@ from cellcount.methods import cellnet
 from cellcount.methods.cellnet import graph, onnx_engine, torch_engine
 from cellcount.methods.cellnet.checkpoint import PHANTOM, SHIPPED
 from cellcount.methods.cellnet.network import build
-from cellcount.methods.cellnet.pixels import brightness_and_contrast, to_full
 from cellcount.methods.cellnet.settings import FORMAT, Settings
-from cellcount.methods.cellnet.targets import peaks
+from cellcount.methods.pixels import brightness_and_contrast, peaks, to_full
 from cellcount.metrics import match
 
 export = importlib.import_module("cellcount.methods.cellnet.export")  # the package has a function of this name
@@ -54,7 +53,7 @@ def untrained(path, **params):
     settings = Settings(**{"widths": (8, 8, 8), "factor": 2, "detail": 2, "sigma": 2.0, "peak_distance": 3.0,
                            "threshold": 0.5, "density_scale": 1.0} | params)  # fmt: skip
     torch.manual_seed(0)
-    network = build(encoder=settings.encoder, decoder=settings.decoder, widths=settings.widths, detail=settings.detail)
+    network = build(settings)
     network.train()(torch.randn(2, 1, 64, 64))  # batch statistics
     head = network.head if hasattr(network, "head") else network.segmentation_head[0]
     nn.init.normal_(head.weight, std=0.2)
@@ -102,7 +101,7 @@ def test_a_constant_image_has_no_cells_and_no_points_in_the_graph():
 @pytest.mark.parametrize("shape", [(31, 32), (257, 301)])
 def test_the_graphs_own_points_are_pythons_peaks(field, shape):
     image = field[: shape[0], : shape[1]]
-    settings = onnx_engine.load(ONNX, 0).settings
+    settings = onnx_engine.load(ONNX).settings
     heat, points, scores = outputs(ONNX, image)
     assert points.dtype == np.float32 and scores.min() >= graph.LOWEST
     for threshold in (graph.LOWEST, settings.threshold):
@@ -196,7 +195,7 @@ def test_an_onnx_file_counts_by_itself(field, tmp_path):
             cellnet.predict(field, weights=path, **{"device": "cpu"} | refused)
     torn = tmp_path / "torn.onnx"
     torn.write_bytes(ONNX.read_bytes()[:5000])
-    with pytest.raises(DataError, match="torn.onnx: not an ONNX file, or cut short"):
+    with pytest.raises(DataError, match="torn.onnx: not an ONNX file, or truncated"):
         cellnet.predict(field, weights=torn, device="cpu")
     with pytest.raises(DataError, match="No weights file"):
         cellnet.predict(field, weights=tmp_path / "none.onnx", device="cpu")
@@ -208,7 +207,7 @@ def test_an_onnx_file_counts_by_itself(field, tmp_path):
         onnx.helper.make_graph([node], "g", [value], [other]), opset_imports=opset, ir_version=9
     )
     onnx.save(model, tmp_path / "foreign.onnx")
-    with pytest.raises(DataError, match="foreign.onnx: an ONNX file, but not one of CellNet's"):
+    with pytest.raises(DataError, match="foreign.onnx: an ONNX file, but not weights of CellNet"):
         cellnet.about(tmp_path / "foreign.onnx")
 
 
@@ -307,7 +306,7 @@ def test_the_exporter_to_come_gives_the_same_answers(tmp_path, field):
     reason="the thesis' 34 fields are not in the folder named by CELLCOUNT_DATA",
 )
 def test_onnx_finds_what_torch_finds_on_the_thesis_fields(alone):
-    settings = onnx_engine.load(ONNX, 0).settings
+    settings = onnx_engine.load(ONNX).settings
     for sample in thesis.iterate([str(i) for i in range(1, 35)]):
         found = cellnet.predict(sample.image, device="cpu", density=False)
         assert_same(found, cellnet.predict(sample.image, weights=alone, device="cpu", density=False))

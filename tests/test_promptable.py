@@ -42,11 +42,12 @@ def test_what_cannot_run_says_so_in_a_tables_words():
 
 def test_weights_are_listed_with_size_licence_and_hash(capsys):
     assert cli.main(["weights", "list"]) == 0
-    shown = capsys.readouterr().out
     entry = registry.known_weights("sam-vit_b")
-    line = next(line for line in shown.splitlines() if line.startswith("sam-vit_b:"))
-    assert all(fact in line for fact in (registry.megabytes(entry.bytes), "Apache-2.0", entry.sha256))
-    assert registry.known_weights("sam-vit_b_lm").xxh128 in shown
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("sam-vit_b "))
+    assert all(fact in line for fact in (registry.megabytes(entry.bytes), "Apache-2.0", "missing"))
+    assert cli.main(["weights", "list", "--verbose"]) == 0
+    shown = capsys.readouterr().out
+    assert entry.sha256 in shown and registry.known_weights("sam-vit_b_lm").xxh128 in shown
 
 
 def test_weights_are_not_fetched_without_a_network(capsys):

@@ -4,7 +4,7 @@ Most of it runs on a network of SAM's design with a few thousand random weights:
 looks, what is cut, kept and read is the same as for the large ones.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ import torch
 
 from cellcount import registry
 from cellcount.errors import DataError, NotAvailableError, ParameterError
-from cellcount.methods import METHODS, prompts, sam
-from cellcount.methods.masks import Collector
+from cellcount.methods import METHODS, prompts, sam, weights_files
+from cellcount.methods.masks import Masks
 from cellcount.methods.sam import backbones, decoding, embedding, small
 from cellcount.methods.sam import session as session_module
-from cellcount.tiling import tiled
+from cellcount.tiling import owned, tiled
 
 TINY = {"width": 32, "depth": 1, "heads": 2, "prompt_width": 32, "stem": (8, 8, 16)}
 
@@ -36,14 +36,17 @@ def places(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     torch.manual_seed(0)
-    settings = small.Settings(**TINY)
-    network = small.build(settings)
+    network = small.build(small.Settings(**TINY))
     with torch.no_grad():  # masks of fresh weights are all or nothing: louder prompts give them a shape
         for parameter in network.mask_decoder.parameters():
             parameter.mul_(2.5)
     out = tmp_path_factory.mktemp("sam") / "tiny.safetensors"
-    small.save(network, settings, {"losses": []}, out)
-    return out
+    return saved(network, out)
+
+
+def saved(network, out):
+    about = {"format": small.FORMAT, "settings": asdict(small.Settings(**TINY)), "losses": []}
+    return weights_files.write(out, network.state_dict(), about)
 
 
 @pytest.fixture
@@ -114,21 +117,14 @@ def test_a_prompt_is_encoded_at_its_own_place(weights):
     """Without any training: a point's position code is nearest to that of the token that it lies on."""
     network = small.load(weights)
     made = prompts.point(CENTRES)
-    transform = embedding.Embeddings(_loaded(network), np.zeros((128, 128), np.float32), (0, 1), keep=False).transform(
-        (0, 128, 0, 128)
-    )
-    (xy, labels), _ = decoding._to_sam(made, transform, (128, 128), "cpu")
+    given, _ = decoding.as_sam(made.points, made.signs, None, "cpu")
     with torch.no_grad():
-        codes = network.prompt_encoder(points=(xy, labels), boxes=None, masks=None)[0][:, 0]
+        codes = network.prompt_encoder(points=given, boxes=None, masks=None)[0][:, 0]
         codes = codes - network.prompt_encoder.point_embeddings[1].weight
         tokens = network.prompt_encoder.get_dense_pe()[0]  # (C, 16, 16), rows first
         likeness = torch.einsum("nc,chw->nhw", codes, tokens).flatten(1).argmax(1)
     found = np.stack(np.unravel_index(likeness.numpy(), tokens.shape[1:]), axis=1)
     np.testing.assert_array_equal(found, np.floor((CENTRES + 0.5) / small.PATCH))
-
-
-def _loaded(network):
-    return backbones.Loaded(network, "0" * 64, backbones.backbone("small"))
 
 
 def test_the_scale_is_the_same_on_every_window(image, weights):
@@ -155,17 +151,16 @@ def test_every_prompt_gets_the_mask_of_the_tile_that_owns_it(weights):
     session = opened(image, weights)
     found = session.segment(centres)
     assert len(found) == 60 and len(session.tiles) > 6
-    owned = np.zeros(60, int)
-    for tile, rows in session._owned(centres):
-        owned[rows] += 1
-        part = opened(image[tile.window[0] : tile.window[1], tile.window[2] : tile.window[3]], weights,
-                      exposure=session.embeddings.exposure)  # fmt: skip
-        local = prompts.point(centres[rows]).in_window(tile.window)
+    answered = np.zeros(60, int)
+    for window, core in session.tiles:
+        rows, local = owned(prompts.point(centres), window, core, image.shape)
+        answered[rows] += 1
+        y0, y1, x0, x1 = window
+        part = opened(image[y0:y1, x0:x1], weights, exposure=session.embeddings.exposure)
         for i, other in zip(rows, _on_one_tile(part, local), strict=True):
-            y0, y1, x0, x1 = tile.window
             np.testing.assert_array_equal(found.full(i)[y0:y1, x0:x1], other)
             assert found.areas[i] == other.sum()
-    assert (owned == 1).all()
+    assert (answered == 1).all()
 
 
 def _on_one_tile(session, made):
@@ -207,7 +202,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(weights, monkeypatch):
     second = opened(image, weights, cache=True)
     found = second.segment(centres)
     assert second.decoded == 60 - first.decoded
-    assert second.embeddings.computed == len(list(second._owned(centres))) - 4, "four tiles were embedded before"
+    asked = sum(len(owned(centres, window, core, image.shape)[0]) > 0 for window, core in second.tiles)
+    assert second.embeddings.computed == asked - 4, "four tiles were embedded before"
     for i in range(60):
         np.testing.assert_array_equal(found.full(i), whole.full(i))
     third = opened(image, weights, cache=True)
@@ -227,28 +223,33 @@ def test_an_embedding_is_never_taken_for_another(weights, tmp_path):
         opened(image[:, ::-1].copy(), weights, cache=True),
         opened(image, weights, cache=True, exposure=(0, 2)),
     ):
-        assert other.embeddings.path != first.embeddings.path
+        assert other.embeddings.folder != first.embeddings.folder
     changed = small.load(weights)
     torch.nn.init.normal_(changed.mask_decoder.iou_token.weight)
-    small.save(changed, small.Settings(**TINY), {}, tmp_path / "other.safetensors")
-    assert opened(image, tmp_path / "other.safetensors").embeddings.key != first.embeddings.key
+    other = saved(changed, tmp_path / "other.safetensors")
+    assert opened(image, other).embeddings.key != first.embeddings.key
 
 
-def test_a_half_written_embedding_is_computed_again(weights):
-    import zarr
-
-    image = field((128, 128))
+def test_a_damaged_file_of_the_cache_is_computed_again(weights):
+    image, centres = field((128, 128)), scattered((128, 128), n=5)
     first = opened(image, weights, cache=True)
-    first.embed()
-    group = zarr.open_group(first.embeddings.path, mode="a")
-    name = next(iter(group.array_keys()))
-    whole = group[name][:]
-    group[name][:] = 0
-    group[name].attrs["complete"] = False
+    whole = first.segment(centres)
+    files = [path for folder in ("embeddings", "masks") for path in (registry.cache_root() / folder).rglob("*.npz")]
+    assert len(files) == 2
+    for path in files:
+        path.write_bytes(path.read_bytes()[:200])
     again = opened(image, weights, cache=True)
-    window = tuple(map(int, name.split("-")))
-    np.testing.assert_array_equal(again.embeddings.features(window).half().numpy(), whole)
-    assert again.embeddings.computed == 1
+    np.testing.assert_array_equal(again.segment(centres).labels(), whole.labels())
+    assert again.embeddings.computed == 1 and again.decoded == 5
+
+
+def test_a_cache_that_is_not_writable_is_named_once(weights, monkeypatch, caplog, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("CELLCOUNT_CACHE", str(tmp_path / "file"))
+    session = opened(field(), weights, cache=True)
+    session.embed()
+    assert session.embeddings.computed == len(session.tiles)
+    assert len(caplog.records) == 1 and "not writable" in caplog.text
 
 
 def test_predict_answers_with_one_point_for_each_prompt(weights):
@@ -292,14 +293,13 @@ def test_the_automatic_mode_offers_three_masks_a_point_and_keeps_the_sure_ones(i
 
 def test_select_drops_the_weaker_of_two_masks_at_one_place():
     """Asymmetric boxes: with y and x exchanged the second pair would overlap and the first would not."""
-    collector = Collector((200, 200), 4)
+    masks = Masks.empty((200, 200), 4)
     for i, (y, x, h, w) in enumerate([(10, 50, 60, 10), (12, 50, 60, 10), (10, 120, 10, 60), (120, 10, 10, 60)]):
-        collector.put(i, np.ones((h, w), bool), score=0.9 + 0.01 * i, corner=(y, x))
-    masks = collector.masks()
-    kept = decoding.select(masks, masks.scores, np.ones(4), least_iou=0.5, least_stability=0.5, most_overlap=0.7)
+        masks.put(i, np.ones((h, w), bool), score=0.9 + 0.01 * i, corner=(y, x))
+    kept = decoding.select(masks, np.ones(4), least_iou=0.5, least_stability=0.5, most_overlap=0.7)
     assert kept.tolist() == [3, 2, 1]
     unstable = np.array([1, 1, 0.2, 1])
-    kept = decoding.select(masks, masks.scores, unstable, least_iou=0.915, least_stability=0.5, most_overlap=0.7)
+    kept = decoding.select(masks, unstable, least_iou=0.915, least_stability=0.5, most_overlap=0.7)
     assert kept.tolist() == [3]
 
 

@@ -1,4 +1,4 @@
-"""What the shipped small SAM makes of prompts, against the truth of fields that it has not seen."""
+"""Masks of the bundled small SAM, compared with the true cells of fields that it was not trained on."""
 
 import numpy as np
 import pytest

@@ -164,7 +164,7 @@ def test_bad_calls_are_refused(tmp_path):
         sam.fit([good], out=out, tiles=0)
     with pytest.raises(ParameterError, match="heads"):
         sam.fit([good], out=out, width=30, heads=4)
-    with pytest.raises(DataError, match="no samples"):
+    with pytest.raises(DataError, match="at least one sample"):
         sam.fit([], out=out)
     with pytest.raises(DataError, match="bare"):
         sam.fit([Sample("bare", good.image, good.points)], out=out)

@@ -11,11 +11,13 @@ from scenes import scene
 
 from cellcount import results
 from cellcount.cli import main
-from cellcount.companion.studies import design, label_faults, run_jobs
+from cellcount.companion.studies import design, label_faults
 from cellcount.companion.studies import vgg_draws as vgg_study
+from cellcount.companion.studies.jobs import run_jobs
 from cellcount.data import phantom, vgg
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods.cellnet.network import build, load_imagenet
+from cellcount.methods.cellnet.settings import Settings
 from cellcount.types import Prediction
 
 TINY = {"widths": [8, 8, 8], "crop": 32, "batch": 2, "steps": 3, "learning_rate": 1e-2}
@@ -108,11 +110,9 @@ def test_ablation_changes_one_thing_at_a_time(tmp_path, small_fields):
 
 
 def test_every_variant_is_a_setting_that_exists():
-    from cellcount.methods.cellnet.settings import settings_from
-
     for group in design.VARIANTS.values():
         for changed in group.values():
-            settings_from(design.SETTINGS | changed)
+            Settings.of(design.SETTINGS | changed)
 
 
 def cells_folder(folder, numbers):
@@ -182,7 +182,7 @@ def test_vgg_table_is_the_mean_over_draws():
 
 def test_imagenet_weights_fill_the_encoder():
     """The answer of the filled encoder to an image, against the same filters applied by hand."""
-    network = build(encoder="tu-efficientnet_lite0", decoder="unet", widths=(8, 8, 8))
+    network = build(Settings(encoder="tu-efficientnet_lite0", widths=(8, 8, 8)))
     before = {name: tensor.clone() for name, tensor in network.encoder.state_dict().items()}
     load_imagenet(network, "tu-efficientnet_lite0")
     after = network.encoder.state_dict()
@@ -200,7 +200,7 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch, tmp_path):
 
     monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("CELLCOUNT_CACHE", str(tmp_path))
-    network = build(encoder="tu-efficientnet_lite0", decoder="unet", widths=(8, 8, 8))
+    network = build(Settings(encoder="tu-efficientnet_lite0", widths=(8, 8, 8)))
     with pytest.raises(NotAvailableError, match="efficientnet-lite0"):
         load_imagenet(network, "tu-efficientnet_lite0")
 

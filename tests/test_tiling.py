@@ -9,7 +9,7 @@ from scipy import ndimage
 from cellcount.errors import ParameterError
 from cellcount.methods import blobs
 from cellcount.metrics import match
-from cellcount.tiling import SLACK, _Canvas, tiled, tiles
+from cellcount.tiling import SLACK, _Assembled, tiled, tiles
 from cellcount.types import Prediction, visible
 
 
@@ -117,18 +117,18 @@ def test_without_maps_the_points_are_the_same_and_densities_are_summed_up(scene)
     assert without.count == without.meta["density_sum"] == pytest.approx(with_maps.density.sum(), rel=1e-6)
 
 
-def test_tiles_of_one_shape_are_answered_together(scene):
+def test_tiles_of_one_shape_are_computed_in_batches(scene):
     shape, centres = scene
     image = discs(shape, centres)
     sizes = []
 
-    def together(images, *, device="auto"):
+    def predict_batch(images, *, device="auto"):
         assert len({image.shape for image in images}) == 1
         sizes.append(len(images))
         return [components(image) for image in images]
 
     one_by_one = tiled(components, tile=128, overlap=32)(image)
-    batches = tiled(components, tile=128, overlap=32, together=together, batch=3)(image)
+    batches = tiled(components, tile=128, overlap=32, predict_batch=predict_batch, batch=3)(image)
     np.testing.assert_array_equal(batches.points, one_by_one.points)
     np.testing.assert_array_equal(batches.labels, one_by_one.labels)
     assert max(sizes) == 3 and sum(sizes) == len(list(tiles(shape, 128, 32)))
@@ -137,7 +137,7 @@ def test_tiles_of_one_shape_are_answered_together(scene):
 def test_the_points_looked_through_do_not_grow_with_the_number_of_rows():
     """Else the work would grow with the square of the area."""
     shape, centres = (3000, 96), np.stack(np.meshgrid(np.arange(4, 3000, 8), np.arange(4, 96, 8)), -1).reshape(-1, 2)
-    canvas, looked_through = _Canvas(shape, maps=False), []
+    canvas, looked_through = _Assembled(shape, maps=False), []
     for window, core in tiles(shape, 64, 16):
         y0, y1, x0, x1 = window
         inside = ((centres >= [y0, x0]) & (centres < [y1, x1])).all(axis=1)

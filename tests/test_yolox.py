@@ -13,7 +13,7 @@ from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import yolox
 from cellcount.methods.detection.tiles import Tile
 from cellcount.methods.yolox import inference, network
-from cellcount.methods.yolox.settings import settings_from
+from cellcount.methods.yolox.settings import Settings
 from cellcount.methods.yolox.training import tensors
 from cellcount.metrics import match
 from cellcount.tiling import tiled
@@ -106,7 +106,7 @@ def test_boxes_are_handed_over_as_centre_and_size_from_the_corner():
 
 def test_the_package_answers_in_the_coordinates_that_it_was_given():
     """An untrained network puts boxes of one stride's size at the places of its maps."""
-    settings = settings_from(SMALL)
+    settings = Settings.of(SMALL)
     net = network.build(settings).eval()
     for conv in net.head.reg_preds:
         torch.nn.init.zeros_(conv.weight)
@@ -136,7 +136,7 @@ def test_untrusted_places_teach_neither_way():
 
 def test_maps_one_step_finer_or_as_published():
     for finest, sides in ((4, (16, 8, 4)), (8, (8, 4, 2))):
-        settings = settings_from(SMALL | {"finest": finest})
+        settings = Settings.of(SMALL | {"finest": finest})
         maps = network.build(settings).backbone(torch.zeros(1, 1, 64, 64))
         assert tuple(m.shape[-1] for m in maps) == sides
         assert network.stride(settings) == 4 * finest
@@ -145,7 +145,7 @@ def test_maps_one_step_finer_or_as_published():
 def test_bad_settings_and_calls_are_refused(raw):
     for params, message in (({"finest": 2}, "finest=2"), ({"tile": 100}, "tile=100"), ({"preset": "xl"}, "s, light")):
         with pytest.raises(ParameterError, match=message):
-            settings_from(params)
+            Settings.of(params)
     with pytest.raises(ParameterError, match="needs weights"):
         yolox.predict(scene(0).image)
     with pytest.raises(DataError, match=r"\(H, W\) float32"):
@@ -157,7 +157,7 @@ def test_a_machine_without_the_package_is_told_how_to_get_it(monkeypatch, tmp_pa
     monkeypatch.setitem(sys.modules, "yolox", None)
     monkeypatch.setitem(sys.modules, "yolox.models", None)
     with pytest.raises(NotAvailableError, match="pip install --no-deps pixeltable-yolox"):
-        network.build(settings_from(SMALL))
+        network.build(Settings.of(SMALL))
     monkeypatch.setattr(yolox, "find_spec", lambda name: None)
     assert yolox.status().state == "needs package"
 

@@ -80,12 +80,11 @@ def cellnet(field, repeats):
 
     from cellcount.methods import cellnet
     from cellcount.methods.cellnet.checkpoint import SHIPPED
-    from cellcount.methods.cellnet.pixels import prepared
     from cellcount.methods.cellnet.torch_engine import load_weights
 
     image, device = field["image"], torch.device("cpu")
-    network, settings, _ = load_weights(SHIPPED, 0, device)
-    x = torch.from_numpy(prepared(image, settings))[None, None]
+    network, settings, _ = load_weights(SHIPPED, device)
+    x = torch.from_numpy(settings.prepared(image))[None, None]
     x = x[..., : x.shape[2] // 32 * 32, : x.shape[3] // 32 * 32].contiguous(memory_format=torch.channels_last)
     cellnet.predict(image, device="cpu")
     whole = row("CellNet, image to points", timed(lambda: cellnet.predict(image, device="cpu"), repeats))

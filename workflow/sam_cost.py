@@ -33,7 +33,7 @@ def measure(architecture, prompts, tiles, threads):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     image = phantom.simulate(0, (1536, 2048)).image
-    network = backbones._build(architecture).eval().requires_grad_(False)
+    network = backbones._build(backbones.backbone(architecture)).eval().requires_grad_(False)
     loaded = backbones.Loaded(network, "random", backbones.backbone(architecture))
     session.load = lambda *arguments: loaded  # the weights are this measurement's own
     points = np.random.default_rng(0).uniform((0, 0), image.shape, (prompts, 2)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Train the small SAM that the package ships, on simulated fields; killed and called again, it goes on.
+"""Train the small SAM that is bundled with the package, on simulated fields; after an interruption it continues.
 
     python workflow/train_sam.py [--steps 4000] [--threads 1] [--out FILE] [--stop STEP]
 
@@ -9,10 +9,29 @@ the end.
 import argparse
 from pathlib import Path
 
+import numpy as np
+from tqdm import tqdm
+
 from cellcount.data import phantom
+from cellcount.data.phantom.cache import cached
 from cellcount.methods import sam
 from cellcount.methods.sam.small import SHIPPED
-from cellcount.methods.sam.training import training_fields
+
+SEEDS = 50_000  # of the first training field; those of the default set are below 4000
+
+
+def training_fields(n, size=(512, 512), seed=0):
+    """A list of n Samples, none of which is in the default set: from open colonies to closed sheets."""
+    fields = []
+    for i in tqdm(range(n), desc="training fields", unit="field"):
+        rng = np.random.default_rng([seed, SEEDS + i])
+        # Thin, granular, crowded cells where the sheet is closed, as in the default set; here with all in between.
+        closed = 1.0 if i % 5 == 4 else rng.uniform(0, 0.9)
+        look = {"confluence": 0.4 + 0.6 * closed, "spacing": 22 - 2 * closed, "thickness": 0.58 - 0.16 * closed}
+        look |= {"granularity": 0.9 + 0.35 * closed, "haze": 0.1 * closed**2}
+        look = {name: round(float(value), 3) for name, value in look.items()}
+        fields.append(cached(phantom.simulate, (seed, SEEDS + i), size, name=f"sam-train-{i}", split="train", **look))
+    return fields
 
 
 def main():
@@ -20,7 +39,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path(SHIPPED))
     parser.add_argument("--fields", type=int, default=96)
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--stop", type=int, help="stop before this step, to go on later")
+    parser.add_argument("--stop", type=int, help="stop before this step, to continue later")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     import torch

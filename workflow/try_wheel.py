@@ -22,9 +22,8 @@ from cellcount.data import phantom
 from cellcount.devices import choose_device
 from cellcount.io.images import read_image
 from cellcount.methods.cellnet.checkpoint import SHIPPED
-from cellcount.methods.cellnet.pixels import to_full
-from cellcount.methods.cellnet.targets import peaks
 from cellcount.methods.cellnet.torch_engine import TorchEngine
+from cellcount.methods.pixels import peaks, to_full
 
 ROOT = Path(__file__).resolve().parent.parent
 MINORS = (11, 12, 13)

@@ -1,103 +1,90 @@
-"""`cellcount bench`: the literature's benchmark, the controlled experiments and the measurements, as result files."""
+"""`cellcount bench`: benchmarks, controlled experiments and measurements, as result files."""
 
 import argparse
 import importlib
 from pathlib import Path
-from typing import Any
 
-MEASUREMENTS = {  # verb: (module of `companion.studies`, its function, file, format of floats, what it measures)
-    "annotations": ("annotations", "thesis_statistics", "thesis-annotations.csv", None,
-                    "counts, spacing and agreement of the thesis' annotations"),
-    "likeness": ("likeness", "measure_thesis", "phantom-likeness.csv", "%.6g",
-                 "gray values, spectra and sizes of the thesis' fields"),
-    "windows": ("area", "measure_thesis", "foreground-windows.csv", None,
-                "cells and foreground area in windows of thesis images 1 and 2"),
-    "flasks": ("flasks", "measure_thesis", "foreground-flasks.csv", "%.6g",
-               "covered area of all 34 thesis fields, beside the device's counts"),
+from cellcount.cli import add_device, add_parameters, add_verb
+
+# Studies that train CellNet: verb -> (module of `companion.studies`, its function, result file, what it does).
+TRAININGS = {
+    "vgg": ("vgg_draws", "bench", "vgg.csv", "train on N of the VGG cells and count the others, several times"),
+    "labels": ("label_faults", "sweep", "labels.csv", "train on faulty points, with and without remedies (simulated)"),
+    "design": ("design", "ablation", "design.csv", "change CellNet's design, one choice at a time, with equal budgets"),
+    "intervals": ("interval_coverage", "run", "intervals.csv", "test intervals of counts on held-out simulated fields"),
+}
+# Measurements on the thesis' data: the same, and the format of floats.
+MEASUREMENTS = {
+    "annotations": ("annotations", "thesis_statistics", "thesis-annotations.csv",
+                    "counts, spacing and agreement of the annotations", None),
+    "likeness": ("likeness", "measure_thesis", "phantom-likeness.csv",
+                 "gray values, spectra and sizes, to compare with simulated fields", "%.6g"),
+    "windows": ("area", "measure_thesis", "foreground-windows.csv",
+                "cells and foreground area in windows of images 1 and 2", None),
+    "flasks": ("flasks", "measure_thesis", "foreground-flasks.csv",
+               "covered area of all 34 fields, and the counts by a device", "%.6g"),
 }  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cellcount bench STUDY`."""
     studies = parser.add_subparsers(required=True, metavar="STUDY")
-
-    def study(name, action, summary, out, trains=True):
-        added = studies.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        resumed = "; resumed if it exists" if trains or name == "explorations" else ""
-        added.add_argument("--out", type=Path, default=Path(out), help=f"result file, CSV{resumed} (default: {out})")
-        added.set_defaults(action=action)
-        if trains:
-            added.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
-            added.add_argument(
-                "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                help="a setting of CellNet, such as -p steps 2000; may be given several times",
-            )  # fmt: skip
-        return added
-
-    vgg = study("vgg", _vgg, "train on N of the VGG cells and count the others, several times", "vgg.csv")
-    vgg.add_argument("--data", type=Path, help="a folder with 001cell.png, 001dots.png ... (default: as registered)")
-    vgg.add_argument("--train", type=int, default=50, help="training images of a draw, out of 001-100 (default: 50)")
-    vgg.add_argument("--draws", type=int, default=5, help="(default: 5)")
-    study("labels", _labels, "train on faulty points, with and without remedies (simulated fields)", "labels.csv")
-    design = study("design", _design, "change CellNet's choices one at a time, under the same budget", "design.csv")
-    design.add_argument("--data", default="phantom", help="phantom, thesis or a folder (default: phantom)")
-    study("intervals", _intervals, "test the intervals of counts on held-out simulated fields", "intervals.csv")
-    tried = "methods without training on thesis images 1 and 2"
-    study("explorations", _explorations, tried, "explorations-thesis.csv", trains=False)
-    for name, (*_, out, _, summary) in MEASUREMENTS.items():
-        study(name, _measure, summary, out, trains=False).set_defaults(study=name)
+    for name, (_, _, out, summary) in TRAININGS.items():
+        study = _add(studies, name, _train, summary, out, "; resumed if it exists")
+        add_device(study)
+        add_parameters(study, "a setting of CellNet", "steps 2000")
+        if name == "vgg":
+            study.add_argument(
+                "--data", type=Path, help="a folder with 001cell.png, 001dots.png ... (default: fetched)"
+            )
+            study.add_argument(
+                "--train", type=int, default=50, help="training images per draw, of 001-100 (default: 50)"
+            )
+            study.add_argument("--draws", type=int, default=5, help="number of draws (default: 5)")
+        if name == "design":
+            study.add_argument("--data", default="phantom", help="phantom, thesis or a folder (default: phantom)")
+    tried = "test methods that need no training on thesis images 1 and 2"
+    _add(studies, "explorations", _explore, tried, "explorations-thesis.csv", "; resumed if it exists")
+    for name, (_, _, out, summary, _) in MEASUREMENTS.items():
+        _add(studies, name, _measure, f"measure on the thesis' data: {summary}", out)
 
 
-def _measure(arguments: argparse.Namespace) -> None:
+def _add(studies, name, action, summary, out, resumed=""):
+    added = add_verb(studies, name, action, summary)
+    added.set_defaults(study=name)
+    added.add_argument("--out", type=Path, default=Path(out), help=f"result file, CSV{resumed} (default: {out})")
+    return added
+
+
+def _measure(arguments):
     from cellcount.files import replacing
 
-    home, function, _, float_format, _ = MEASUREMENTS[arguments.study]
-    with replacing(
-        arguments.out
-    ) as temporary:  # before the minutes of measuring: it tells whether --out can be written
+    home, function, _, _, float_format = MEASUREMENTS[arguments.study]
+    with replacing(arguments.out) as temporary:  # before the measurement, which takes minutes: --out must be writable
         frame = getattr(importlib.import_module(f"cellcount.companion.studies.{home}"), function)()
         frame.to_csv(temporary, index=False, float_format=float_format, lineterminator="\n")
     print(f"Result file: {arguments.out}")
 
 
-def _explorations(arguments: argparse.Namespace) -> None:
+def _explore(arguments):
     from cellcount.companion.studies import explorations
 
     explorations.explore_thesis(arguments.out)
     print(f"Result rows: {arguments.out}")
 
 
-def _vgg(arguments: argparse.Namespace) -> None:
-    from cellcount.companion.studies import vgg_draws
+def _train(arguments):
+    """Run a study with the settings of CellNet from -p, and print its table."""
+    from cellcount.counting import parameters_from_text
     from cellcount.data import vgg
 
-    samples = vgg.load(folder=arguments.data)
-    _study(vgg_draws, vgg_draws.bench, arguments, samples, train=arguments.train, draws_n=arguments.draws)
-
-
-def _labels(arguments: argparse.Namespace) -> None:
-    from cellcount.companion.studies import label_faults
-
-    _study(label_faults, label_faults.sweep, arguments)
-
-
-def _design(arguments: argparse.Namespace) -> None:
-    from cellcount.companion.studies import design
-
-    _study(design, design.ablation, arguments, dataset=arguments.data)
-
-
-def _intervals(arguments: argparse.Namespace) -> None:
-    from cellcount.companion.studies import interval_coverage
-
-    _study(interval_coverage, interval_coverage.run, arguments)
-
-
-def _study(study: Any, run: Any, arguments: argparse.Namespace, *given: Any, **options: Any) -> None:
-    """Run a study with CellNet's settings from the pairs (name, value) of -p, and print its table."""
-    from cellcount.methods import METHODS, base
-
-    settings = base.from_text("CellNet", arguments.parameters, base.training_parameters(METHODS["cellnet"], "cellnet"))
-    frame = run(*given, out=arguments.out, device=arguments.device, **options, **settings)
+    home, function, *_ = TRAININGS[arguments.study]
+    options = parameters_from_text("cellnet", arguments.parameters, training=True)
+    if arguments.study == "vgg":
+        options |= {"samples": vgg.load(folder=arguments.data), "train": arguments.train, "draws_n": arguments.draws}
+    if arguments.study == "design":
+        options["dataset"] = arguments.data
+    study = importlib.import_module(f"cellcount.companion.studies.{home}")
+    frame = getattr(study, function)(out=arguments.out, device=arguments.device, **options)
     print(study.table(frame).to_string(index=False, float_format="{:.3f}".format))
     print(f"Result rows: {arguments.out}")

@@ -1,10 +1,14 @@
-"""`cellcount count`: images in; counts, points, overlays and one summary out."""
+"""`cellcount count`: images in; counts, points, overlays and a summary out."""
 
 import argparse
+import itertools
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from cellcount.cli import add_device, add_parameters, add_short_form
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,38 +16,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG, PNG or TIFF files, or folders")
     parser.add_argument("--out", type=Path, default=Path("counts"), help="folder for the results (default: counts)")
     parser.add_argument("--method", default="cellnet", help="see `cellcount methods` (default: cellnet)")
-    parser.add_argument("--weights", help="a file written by `cellcount train`, or a name; default: the method's own")
-    parser.add_argument("--threshold", type=float, help="lowest score of a cell; default: the method's own")
-    parser.add_argument(
-        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="a parameter of the method, such as -p averaging 8; may be given several times",
-    )  # fmt: skip
+    add_parameters(parser, "a parameter of the method", "averaging 8")
+    add_short_form(parser, "weights", "weights file or name of bundled weights (default: the method's own)")
+    add_short_form(parser, "threshold", "lowest score of a cell (default: the method's own)")
     parser.add_argument("--channel", default="auto", help="auto, red, green, blue or mean (default: green of RGB)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Count each image and write its results; one that fails does not stop the others. Returns the exit code.
+    """Count each image and write its results; if one fails, the others are still counted. Returns the exit code.
 
     The overlay of a TIFF larger than memory is downsampled.
     """
     from tqdm import tqdm
 
-    from cellcount.counting import Failure, counted, find_images, try_file
+    from cellcount.counting import Failure, counted, find_images, parameters_from_text, try_file
+    from cellcount.files import replacing
 
-    params = _parameters(arguments)
+    params = parameters_from_text(arguments.method, arguments.parameters) if arguments.parameters else {}
     paths = find_images(arguments.images)
-    found = counted(
-        paths, method=arguments.method, weights=params.pop("weights", arguments.weights), channel=arguments.channel,
-        device=arguments.device, **params,
-    )  # fmt: skip
-    try_file(arguments.out / "summary.json")
+    found = counted(paths, method=arguments.method, channel=arguments.channel, device=arguments.device, **params)
+    summary = arguments.out / "summary.json"
+    try_file(summary)
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    names = _names(paths)
     code = 0
     quiet = len(paths) < 5 or not sys.stderr.isatty()
-    for name, one in zip(names, tqdm(found, unit="image", total=len(paths), disable=quiet), strict=True):
+    for name, one in zip(_names(paths), tqdm(found, unit="image", total=len(paths), disable=quiet), strict=True):
         if isinstance(one, Failure):
             print(f"error: {one.image}: {one.error}", file=sys.stderr)
             failed.append({"image": one.image, "error": str(one.error)})
@@ -53,44 +52,20 @@ def run(arguments: argparse.Namespace) -> int:
                 print(f"warning: {one.image}: {warning}", file=sys.stderr)
             points, overlay = arguments.out / f"{name}-points.csv", arguments.out / f"{name}-overlay.png"
             one.to_csv(points)
-            downsampled = one.save_overlay(overlay)
-            written = {"points": points.name, "overlay": overlay.name, "overlay_shrunken_by": downsampled}
+            factor = one.save_overlay(overlay)
+            written = {"points": points.name, "overlay": overlay.name, "overlay_shrunken_by": factor}
             done.append(one.summary() | written)
             print(f"{one.count:>8.0f}  {one.image}")
-        _write_json(arguments.out / "summary.json", {"images": done, "failed": failed})
+        with replacing(summary) as temporary:
+            temporary.write_text(json.dumps({"images": done, "failed": failed}, indent=1) + "\n", encoding="utf-8")
     print(f"{len(done)} of {len(paths)} images counted; points, overlays and summary.json in {arguments.out}")
     return code
 
 
-def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The method's parameters, `--threshold` among them, as values."""
-    from cellcount.errors import needing
-    from cellcount.methods import METHODS, base
-
-    params = {} if arguments.threshold is None else {"threshold": arguments.threshold}
-    if not arguments.parameters:
-        return params
-    with needing("methods", arguments.method):
-        known = base.parameters(METHODS[arguments.method].predict)
-    return params | base.from_text(arguments.method, arguments.parameters, known)
-
-
-def _names(paths: list[Any]) -> list[str]:
-    """One name for each image's results: its stem, and a number where two images share it."""
-    names: list[str] = []
-    taken: set[str] = set()
+def _names(paths: Iterable[Any]) -> list[str]:
+    """One name for each image's results: its stem, and a number if two images share it."""
+    taken: dict[str, None] = {}
     for path in paths:
-        name, n = path.stem, 1
-        while name in taken:
-            n += 1
-            name = f"{path.stem}-{n}"
-        taken.add(name)
-        names.append(name)
-    return names
-
-
-def _write_json(path: Path, content: Any) -> None:
-    from cellcount.files import replacing
-
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        numbered = itertools.chain([path.stem], (f"{path.stem}-{n}" for n in itertools.count(2)))
+        taken[next(name for name in numbered if name not in taken)] = None
+    return list(taken)

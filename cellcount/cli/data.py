@@ -1,25 +1,23 @@
-"""`cellcount data`: check, import, fetch and list datasets."""
+"""`cellcount data`: check, import, fetch and list data sets."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from cellcount.cli import add_verb
+from cellcount.cli.tables import print_entries
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs below `cellcount data`."""
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    check = verbs.add_parser("check", help="report every problem of a folder of images and clicks, in one pass")
-    check.add_argument("folder", type=Path)
-    check.set_defaults(action=_check)
-
-    plain = verbs.add_parser("import", help="write a folder in the project's own plain format")
-    plain.add_argument("folder", type=Path)
+    check = add_verb(verbs, "check", _check, "report every problem of a folder of annotated images, in one pass")
+    plain = add_verb(verbs, "import", _import, "write a folder of annotated images in the project's plain format")
+    for parser in (check, plain):
+        parser.add_argument("folder", type=Path, help="images, and an annotation file in any of the known formats")
     plain.add_argument("target", type=Path, help="a new folder")
-    plain.add_argument("--link", action="store_true", help="link the images and do not copy them")
-    plain.set_defaults(action=_import)
-
-    convert = verbs.add_parser("convert", help="convert annotations between the formats of other tools")
+    plain.add_argument("--link", action="store_true", help="make symbolic links to the images instead of copies")
+    convert = add_verb(verbs, "convert", _convert, "convert annotations between the formats of other tools")
     convert.add_argument("source", type=Path, help="a file, or a folder with annotation files")
     convert.add_argument("target", type=Path, help="a new file, or a folder for formats with one image a file")
     convert.add_argument(
@@ -28,17 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     convert.add_argument("--predictions", action="store_true", help="read the predictions in a file of Label Studio")
     convert.add_argument("--pixel-size-um", type=float, help="of tables in micrometres")
-    convert.set_defaults(action=_convert)
-
-    fetch = verbs.add_parser("fetch", help="download a dataset into the cache, each file checked by its SHA-256")
+    fetch = add_verb(verbs, "fetch", _fetch, "download a data set into the cache, each file verified by its SHA-256")
     fetch.add_argument("name", help="thesis or vgg-cells")
-    fetch.set_defaults(action=_fetch)
-
-    shown = verbs.add_parser("list", help="list the datasets, and what of each is on this machine")
-    shown.set_defaults(action=_list)
+    listing = add_verb(verbs, "list", _list, "list the data sets, and which files are on this machine")
+    listing.add_argument("--verbose", action="store_true", help="add citation, and how to get missing files")
 
 
-def _check(arguments: argparse.Namespace) -> int:
+def _check(arguments):
     from cellcount.data.folder import check
     from cellcount.errors import DataError
     from cellcount.io.problems import errors
@@ -52,13 +46,13 @@ def _check(arguments: argparse.Namespace) -> int:
     return DataError.exit_code if found else 0
 
 
-def _import(arguments: argparse.Namespace) -> None:
+def _import(arguments):
     from cellcount.data.folder import import_folder
 
     print(import_folder(arguments.folder, arguments.target, link=arguments.link))
 
 
-def _convert(arguments: argparse.Namespace) -> None:
+def _convert(arguments):
     from cellcount.data.convert import convert
 
     options = {"predictions": arguments.predictions, "pixel_size_um": arguments.pixel_size_um}
@@ -67,26 +61,28 @@ def _convert(arguments: argparse.Namespace) -> None:
     print(arguments.target)
 
 
-def _fetch(arguments: argparse.Namespace) -> None:
+def _fetch(arguments):
     from cellcount import registry
 
     dataset = registry.known_dataset(arguments.name)
-    print(f"{dataset.name}: {dataset.description}; licence: {dataset.licence}", file=sys.stderr)
+    print(f"{arguments.name}: {dataset.description}; licence: {dataset.licence}", file=sys.stderr)
     paths = registry.fetch_all(arguments.name)
-    print(f"{len(paths)} files are here, all with the right SHA-256")
+    print(f"{len(paths)} files are on this machine, all with the right SHA-256")
 
 
-def _list(arguments: argparse.Namespace) -> None:
+def _list(arguments):
     from cellcount import registry
 
-    print("phantom     simulated fields with exact centres and masks; made by code: always here")
+    entries = {}
     for name, dataset in registry.DATASETS.items():
-        wanted = [known for known in dataset.files.values() if known.url]
-        absent = registry.missing(name)
-        print(f"{name:<11} {dataset.description}; licence: {dataset.licence}")
-        print(f"            {len(wanted) - len(absent)} of {len(wanted)} files here")
-        if absent:
-            size = registry.megabytes(sum(known.bytes for known in absent))
-            print(
-                f"            missing {size}: cellcount data fetch {name}, or CELLCOUNT_DATA=FOLDER with {name}/ in it"
-            )
+        known, absent = [file for file in dataset.files.values() if file.url], registry.missing(name)
+        size = registry.megabytes(sum(file.bytes for file in absent))
+        entries[name] = {
+            "files here": f"{len(known) - len(absent)} of {len(known)}" if known else "simulated",
+            "missing": size if absent else "",
+            "licence": dataset.licence,
+            "content": dataset.description,
+            "citation": dataset.citation,
+            "to get it": f"cellcount data fetch {name}, or CELLCOUNT_DATA=FOLDER with {name}/ in it" if absent else "",
+        }
+    print_entries(entries, ("files here", "missing", "licence", "content"), verbose=arguments.verbose)

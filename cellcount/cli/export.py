@@ -1,4 +1,4 @@
-"""`cellcount export`: CellNet's weights as one ONNX file, which counts on a CPU without torch."""
+"""`cellcount export`: CellNet's weights as an ONNX file, which counts on a CPU without torch."""
 
 import argparse
 from pathlib import Path
@@ -6,18 +6,20 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cellcount export`."""
-    parser.add_argument("weights", nargs="?", type=Path, help="written by `train` (default: those of the package)")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="(default: beside the weights; cellnet.onnx for those of the package)"
+        "weights", nargs="?", type=Path, help="written by `cellcount train` (default: the bundled ones)"
     )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="(default: in the folder of the weights; cellnet.onnx for the bundled weights)",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the file, and say what it is for."""
+    """Write the file, and print how to use it."""
     from cellcount.methods.cellnet.export import export
 
-    # Weights of one's own get it beside them; nobody wants it among the files of the installed package.
-    beside = arguments.out or (None if arguments.weights else Path("cellnet.onnx"))
-    out = export(arguments.weights, beside)
+    # The bundled weights' file is not written into the installed package.
+    out = export(arguments.weights, arguments.out or (None if arguments.weights else Path("cellnet.onnx")))
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, from image to points.")
-    print(f"`cellcount count` on a CPU uses it where it lies beside its weights, or by itself: --weights {out}")
+    print(f"`cellcount count` on a CPU uses it if it is next to its weights, or alone: --weights {out}")

@@ -1,16 +1,18 @@
-"""`cellcount methods`: what can run here, and what it lacks."""
+"""`cellcount methods`: what can run on this machine, and what is missing."""
 
 import argparse
 
+from cellcount.cli.tables import print_table
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes none."""
+    """The arguments of `cellcount methods`."""
+    parser.add_argument("--verbose", action="store_true", help="print the details in full")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print each method and its status."""
     from cellcount.methods import METHODS
 
-    for name in METHODS:
-        status = METHODS[name].status()
-        print(f"{name:<18} {status.state:<14} {status.detail}")
+    rows = [(name, *METHODS[name].status()) for name in METHODS]
+    print_table(("method", "state", "details"), rows, wrap=arguments.verbose)

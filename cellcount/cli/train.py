@@ -1,44 +1,34 @@
-"""`cellcount train`: weights of one's own from a folder of images and clicks."""
+"""`cellcount train`: train on a folder of annotated images."""
 
 import argparse
 from pathlib import Path
 
+from cellcount.cli import add_device, add_parameters, add_short_form
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cellcount train`."""
-    parser.add_argument("data", help="a folder of images and clicks, thesis, phantom or vgg-cells")
+    parser.add_argument("data", help="a folder of annotated images, thesis, phantom or vgg-cells")
     parser.add_argument("--out", type=Path, help="weights file to write (default: METHOD and the method's suffix)")
-    parser.add_argument("--method", default="cellnet", help="cellnet or another that can be trained (default: cellnet)")
-    parser.add_argument("--images", nargs="+", metavar="NAME", help="train on these only (default: all annotated)")
-    parser.add_argument(
-        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="a setting of the method, such as -p steps 2000; may be given several times",
+    parser.add_argument("--method", default="cellnet", help="a method that can be trained (default: cellnet)")
+    parser.add_argument("--images", nargs="+", metavar="NAME", help="names of training images (default: all annotated)")
+    add_parameters(parser, "a setting of the method", "steps 2000")
+    add_short_form(
+        parser, "start",
+        "initial weights of CellNet: a weights file of the same network, phantom (bundled, trained on simulated "
+        "cells), none (training from scratch), or auto (phantom if the settings describe its network; the default)",
     )  # fmt: skip
-    parser.add_argument(
-        "--start",
-        help="initial weights of CellNet: a file of the same network, phantom (bundled, of simulated cells), none "
-        "(from scratch), or auto (phantom, if the settings ask for its network; the default)",
-    )  # fmt: skip
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Load, train, write the weights, and say what to do with them."""
-    from cellcount.counting import train
-    from cellcount.errors import needing
-    from cellcount.methods import METHODS, base
+    """Load the data, train, write the weights, and print how to count with them."""
+    from cellcount.counting import parameters_from_text, train
+    from cellcount.methods import METHODS
 
-    method = METHODS[arguments.method]
-    with needing("train" if arguments.method == "cellnet" else "methods", f"Training {arguments.method}"):
-        params = base.from_text(
-            arguments.method, arguments.parameters, base.training_parameters(method, arguments.method)
-        )
-    if arguments.start is not None:
-        params["start"] = None if arguments.start == "none" else arguments.start
-    out = arguments.out or Path(arguments.method + getattr(method, "SUFFIX", ".safetensors"))
-    train(
-        arguments.data, out=out, method=arguments.method, images=arguments.images, device=arguments.device, **params
-    )  # fmt: skip
-    chosen = "" if arguments.method == "cellnet" else f" --method {arguments.method}"
+    method = arguments.method
+    params = parameters_from_text(method, arguments.parameters, training=True)
+    out = arguments.out or Path(method + getattr(METHODS[method], "SUFFIX", ".safetensors"))
+    train(arguments.data, out=out, method=method, images=arguments.images, device=arguments.device, **params)
     print(f"Weights: {out}")
-    print(f"Count with: cellcount count IMAGE{chosen} --weights {out}")
+    print(f"Count with: cellcount count IMAGE{'' if method == 'cellnet' else f' --method {method}'} --weights {out}")

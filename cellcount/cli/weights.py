@@ -1,48 +1,44 @@
-"""`cellcount weights`: list and fetch the weights of other people's networks."""
+"""`cellcount weights`: list and fetch third-party pretrained weights."""
 
 import argparse
 import sys
+
+from cellcount.cli import add_verb
+from cellcount.cli.tables import print_entries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs below `cellcount weights`."""
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    fetch = verbs.add_parser("fetch", help="download weights into the cache, checked by their hash")
-    fetch.add_argument("name", nargs="+", help="as `cellcount weights list` names them")
-    fetch.set_defaults(action=_fetch)
-
-    shown = verbs.add_parser("list", help="list the weights, and which are on this machine")
-    shown.set_defaults(action=_list)
+    fetch = add_verb(verbs, "fetch", _fetch, "download weights into the cache, verified by their hash")
+    fetch.add_argument("name", nargs="+", help="a name in `cellcount weights list`")
+    listing = add_verb(verbs, "list", _list, "list the weights, and which are on this machine")
+    listing.add_argument("--verbose", action="store_true", help="add hash, citation, and path or source")
 
 
-def _fetch(arguments: argparse.Namespace) -> None:
+def _fetch(arguments):
     from cellcount import registry
 
-    entries = [
-        registry.known_weights(name) for name in arguments.name
-    ]  # a misspelt name stops before the first download
-    for entry in entries:
-        print(_described(entry), file=sys.stderr)
+    # Names are checked before the first download.
+    for entry in [registry.known_weights(name) for name in arguments.name]:
+        about = (entry.name, registry.megabytes(entry.bytes), entry.licence, entry.fingerprint() or "no hash")
+        print(*about, entry.citation, sep="; ", file=sys.stderr)
         print(registry.fetch_weights(entry.name))
 
 
-def _list(arguments: argparse.Namespace) -> None:
+def _list(arguments):
     from cellcount import registry
     from cellcount.errors import DataError
 
+    entries = {}
     for name, entry in registry.WEIGHTS.items():
         try:
-            state = "here" if registry.find_weights(name) else "not here"
+            path = registry.find_weights(name)
+            state, place = "here" if path else "missing", str(path or f"to get them, {registry.ways_to_weights(name)}")
         except DataError as error:
-            state = str(error)
-        print(f"{_described(entry)}\n    {state}")
-
-
-def _described(entry):
-    """One line: name, size, licence, hash, and whom to cite."""
-    from cellcount.registry import megabytes
-
-    return (
-        f"{entry.name}: {megabytes(entry.bytes)}; {entry.licence}; {entry.fingerprint() or 'no hash'}; {entry.citation}"
-    )
+            state, place = "refused", str(error)
+        entries[name] = {
+            "size": registry.megabytes(entry.bytes), "licence": entry.licence, "state": state,
+            "hash": entry.fingerprint() or "none is published", "citation": entry.citation, "place": place,
+        }  # fmt: skip
+    print_entries(entries, ("size", "licence", "state"), verbose=arguments.verbose)

@@ -9,27 +9,27 @@ from IPython.display import Markdown, display
 from cellcount import results
 from cellcount.companion import tables
 
-KEPT = ("phantom", "thesis", "vgg-cells")  # datasets of which `results/` keeps longer runs
+KEPT = ("phantom", "thesis", "vgg-cells")  # data sets with longer runs in `results/`
 
 
 def file_name(chapter: str, dataset: str, part: str = "") -> str:
-    """File name in `results/` for what a run of a chapter ("cellpose") on a dataset left: its rows, or another part."""
+    """Name of the file in `results/` with the rows, or another part, of a chapter ("cellpose") run on a data set."""
     return f"{chapter}-{dataset}{f'-{part}' if part else ''}.csv"
 
 
 def rows(chapter: str, part: str = "") -> dict[str, pd.DataFrame]:
-    """Rows of longer runs of a chapter that `results/` keeps; its README says how they are made.
+    """Rows of longer runs of a chapter in `results/`, whose README names the commands.
 
     Parameters
     ----------
     chapter : str
         As in "cellpose".
     part : str
-        "" for the chapter's rows, else the name of another file of its run, as in "masks".
+        "" for the chapter's rows, or the name of another file of its run, as in "masks".
 
     Returns
     -------
-    dict of dataset to DataFrame, of those that are there
+    dict of data set to DataFrame, without data sets that have no such file
     """
     folder = Path("..") / "results"  # a chapter runs in book/
     files = {name: folder / file_name(chapter, name, part) for name in KEPT}
@@ -37,18 +37,13 @@ def rows(chapter: str, part: str = "") -> dict[str, pd.DataFrame]:
 
 
 def joined(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The rows of several data sets in one data frame, with their names in a first column, data.
-
-    Parameters
-    ----------
-    frames : dict of dataset to DataFrame
-    """
+    """The rows of several data sets, frames being a dict of name to DataFrame, with the name as first column, data."""
     frame = pd.concat([rows.assign(data=name) for name, rows in frames.items()], ignore_index=True)
     return frame[["data", *frame.columns.drop("data")]]
 
 
 def show(chapter: str, caption: str) -> None:
-    """Show the scores of points and of masks in longer runs of a chapter, and their training, or how to make such runs.
+    """Show scores of points and masks, and the training, of longer runs of a chapter, or the command for a run.
 
     Parameters
     ----------
@@ -56,14 +51,16 @@ def show(chapter: str, caption: str) -> None:
         As in "cellpose"; the tables are called `table-cellpose-kept`, `table-cellpose-kept-masks` and
         `table-cellpose-kept-training`.
     caption : str
-        What was run, as the beginning of a sentence.
+        What was run.
     """
-    points = {name: tables.scores(results.summary(lines)) for name, lines in rows(chapter).items()}
-    masks = {name: tables.mask_scores(results.mask_summary(lines)) for name, lines in rows(chapter, "masks").items()}
-    trained = {name: tables.training(lines) for name, lines in rows(chapter, "training").items()}
-    if not points:
-        display(Markdown(f"None is kept yet: `cellcount chapter keep {chapter} --data phantom` makes one."))
-    parts = [(points, "kept", "Points"), (masks, "kept-masks", "Masks"), (trained, "kept-training", "Training")]
-    for lines, name, what in parts:
+    parts = {  # name of the file: (name of the table, beginning of its caption, table of its rows)
+        "": ("kept", "Points", lambda frame: tables.scores(results.summary(frame))),
+        "masks": ("kept-masks", "Masks", lambda frame: tables.mask_scores(results.mask_summary(frame))),
+        "training": ("kept-training", "Training", tables.training),
+    }
+    for part, (name, what, shortened) in parts.items():
+        lines = {data: shortened(frame) for data, frame in rows(chapter, part).items()}
         if lines:
             display(tables.table(joined(lines), f"{what}: {caption}.", f"table-{chapter}-{name}"))
+        elif not part:
+            display(Markdown(f"None is kept yet; `cellcount chapter keep {chapter} --data phantom` makes one."))

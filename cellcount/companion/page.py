@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 try:
     from myst_nb import glue
-except ImportError:  # Colab has no myst_nb, and nothing there reads what is glued
+except ImportError:  # Colab has no myst_nb
 
     def glue(name: str, value: object, display: bool = False) -> None:
-        """Keep quiet where no book is rendered."""
+        """Do nothing where no book is rendered."""
 
 
 DPI = 200  # of the figures: the PDF prints them 15 cm wide

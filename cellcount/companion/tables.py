@@ -1,6 +1,7 @@
-"""Tables and numbers of the book's pages."""
+"""Tables of the book's chapters, and numbers as text."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,21 +11,23 @@ from cellcount.companion.studies.prompt_scores import prompt_summary
 LONG_TABLE = 30  # rows from which Sphinx lets a table break over pages
 
 
+@dataclass(frozen=True, repr=False)
 class Table:
-    """A numbered table: MyST for the book (HTML and PDF alike), HTML for notebook viewers."""
+    """A numbered table: MyST for the book (HTML and PDF), HTML for notebook viewers; `right` aligns columns right."""
 
-    def __init__(
-        self, header: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[bool], caption: str, name: str
-    ) -> None:
-        self.header, self.body, self.right, self.caption, self.name = header, body, right, caption, name
+    header: Sequence[str]
+    body: Sequence[Sequence[str]]
+    right: Sequence[bool]
+    caption: str
+    name: str
 
     def _repr_markdown_(self) -> str:
         rule = ["---:" if right else ":---" for right in self.right]
-        widths = "".join("lr"[right] for right in self.right)  # for LaTeX, where only these two break over pages ...
+        widths = "".join("lr"[right] for right in self.right)  # in LaTeX, columns l and r break over pages ...
         if len(self.body) < LONG_TABLE:
-            widths = widths.upper()  # ... and these wrap their text
+            widths = widths.upper()  # ... and L and R wrap their text
         lines = ["| " + " | ".join(row) + " |" for row in (self.header, rule, *self.body)]
-        # colons: a fence of backticks could not have a role in its caption
+        # Fences of colons, as one of backticks allows no role in the caption.
         columns = [f":::{{tabularcolumns}} {widths}", ":::", ""]
         return "\n".join([*columns, f":::{{table}} {self.caption}", f":name: {self.name}", "", *lines, ":::"])
 
@@ -38,35 +41,38 @@ class Table:
 def table(
     frame: pd.DataFrame, caption: str, name: str, formats: Mapping[str, str | Callable[[Any], str]] | None = None
 ) -> Table:
-    """Make a data frame a numbered table of the book.
+    """A data frame as a numbered table of the book.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        Shown without its index; column names become the header.
+        Shown without its index.
     caption : str
-        One line of MyST.
+        MyST on one line.
     name : str
-        Label to refer to: ``{numref}`name` ``.
+        Label for references: ``{numref}`name` ``.
     formats : dict, optional
-        Column name -> format, as in ``{"F1": "{:.2f}"}``, or a function of the value. Floats default to two
-        decimals, whole numbers to `integer`; what is missing becomes a dash.
+        Column name -> format, as in ``{"F1": "{:.2f}"}``, or a function of the value. The default is two decimals for
+        floats and `integer` for whole numbers; missing values become a dash.
+
+    Raises
+    ------
+    ValueError
+        If the caption has several lines, or a format belongs to no column.
     """
+    formats = formats or {}
     if "\n" in caption:
         raise ValueError(f"table {name}: the caption must be one line")
-    unknown = set(formats or {}) - set(frame.columns)
+    unknown = set(formats) - set(frame.columns)
     if unknown:
-        raise ValueError(f"table {name}: formats for columns that it does not have: {', '.join(sorted(unknown))}")
-    columns = []
-    for column in frame.columns:
-        style = (formats or {}).get(column, _default)
+        raise ValueError(f"table {name}: there are no columns for the formats of {', '.join(sorted(unknown))}")
+    columns, right = [], []
+    for column, values in frame.items():
+        style = formats.get(column, _default)
         style = style.format if isinstance(style, str) else style
-        columns.append([_escape("–" if _missing(value) else style(value)) for value in frame[column]])
+        columns.append([_escape("–" if _missing(value) else style(value)) for value in values])
+        right.append(pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values))
     body = [list(row) for row in zip(*columns)]
-    right = [
-        pd.api.types.is_numeric_dtype(frame[column]) and not pd.api.types.is_bool_dtype(frame[column])
-        for column in frame.columns
-    ]
     return Table([_escape(str(column)) for column in frame.columns], body, right, caption, name)
 
 
@@ -102,22 +108,17 @@ def interval(value: float, low: float, high: float, decimals: int = 2) -> str:
 
 
 def scores(summary: pd.DataFrame) -> pd.DataFrame:
-    """Lines of `results.summary` as a page has room for, F1 with its interval in one column: a data frame."""
-    return pd.DataFrame(
-        {
-            "method": summary.method,
-            "reading": summary.reading,
-            "predicted": summary.n_pred,
-            "P": summary.precision,
-            "R": summary.recall,
-            "F1 (95 % interval)": [interval(*values) for values in summary[["f1", "f1_low", "f1_high"]].to_numpy()],
-            "distance (px)": summary.mean_distance_px,
-        }
-    )
+    """The columns of `results.summary` that a page has room for: a data frame, F1 and its interval in one column."""
+    names = {
+        "method": "method", "reading": "reading", "n_pred": "predicted", "precision": "P", "recall": "R",
+        "f1": "F1 (95 % interval)", "mean_distance_px": "distance (px)",
+    }  # fmt: skip
+    f1 = [interval(*values) for values in summary[["f1", "f1_low", "f1_high"]].to_numpy()]
+    return summary[list(names)].assign(f1=f1).rename(columns=names)
 
 
 def mask_scores(summary: pd.DataFrame) -> pd.DataFrame:
-    """Lines of `results.mask_summary` as a page has room for: a data frame without the columns that are empty."""
+    """The columns of `results.mask_summary` that a page has room for: a data frame."""
     names = {
         "method": "method", "n_masks": "masks", "ap50": "AP at .5", "ap75": "AP at .75", "msa": "mSA", "pq": "PQ",
         "sq": "overlap of pairs", "rq": "F1 of masks", "box_iou": "IoU of boxes", "box_half": "boxes of .5 or more",
@@ -126,7 +127,7 @@ def mask_scores(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def training(rows: pd.DataFrame) -> pd.DataFrame:
-    """Lines of `methods.trained.trainings` as a page has room for: a data frame with the minutes of each training."""
+    """Rows of `companion.trained.trainings` with the columns that a page has room for: a data frame."""
     return pd.DataFrame(
         {
             "method": rows.method,
@@ -139,12 +140,12 @@ def training(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def prompt_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `metrics.prompt_scores` as a page has room for: a data frame with one line for each method and type.
+    """Rows of `studies.prompt_scores`, pooled: a data frame with one line for each method and type of prompt.
 
     Parameters
     ----------
     rows : DataFrame
-        With the columns method and type; rows of several images are pooled. Columns without a value are left out.
+        With the columns method and type; rows of several images are pooled. Empty columns are left out.
     """
     lines = []
     for (method, kind), group in rows.groupby(["method", "type"], sort=False):
@@ -167,10 +168,10 @@ def prompt_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def backbone_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows as `prompt_scores` takes them, with one line for each method and two columns for each type of prompt.
+    """The rows of `prompt_scores` with one line for each method and two columns for each type of prompt.
 
-    The columns of a type are the mean intersection over union with the cells (with the drawn boxes where no true
-    cells are known), and the share of masks on another cell's click.
+    They are the mean intersection over union with the cells (without true cells, with the drawn boxes), and the share
+    of masks that contain the point of another cell.
     """
     lines = {}
     for _, line in prompt_scores(rows).iterrows():

@@ -1,4 +1,4 @@
-"""All data comes through here: `load` gives a list of `Sample` of any data set."""
+"""All data is loaded here: `load` gives a list of `Sample` of any data set."""
 
 import importlib
 import inspect
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cellcount import registry
-from cellcount.errors import DataError, ParameterError, needing
+from cellcount.errors import DataError, ParameterError, needing, one_of, require
 from cellcount.registry import DATASETS
 from cellcount.registry.datasets import offline
 from cellcount.types import Sample
@@ -22,11 +22,11 @@ def load(dataset: Path | str = "auto", *, split: str | None = None, **options: A
     Parameters
     ----------
     dataset : "auto", "phantom", "thesis", "vgg-cells", or the path of a folder
-        "auto" is what `resolve` says. For a folder see `cellcount.data.folder`.
+        "auto" is chosen by `resolve`. For a folder see `cellcount.data.folder`.
     split : "train", "validation", "test" or None
         Only this part of a data set with a fixed split; None gives all.
     **options
-        Handed to the data set's own `load`: `names`, `annotated` and `channel` of the thesis, `names` and `channel`
+        Passed on to the data set's own `load`: `names`, `annotated` and `channel` of the thesis, `names` and `channel`
         of the VGG cells, `channel` of a folder, those of `cellcount.data.phantom.load`.
 
     Returns
@@ -40,46 +40,41 @@ def load(dataset: Path | str = "auto", *, split: str | None = None, **options: A
     DataError, NotAvailableError
         If the data cannot be used or fetched.
     """
-    if split not in (None, "train", "validation", "test"):
-        raise ParameterError(f"split={split!r} is unknown; use train, validation, test or None.")
+    one_of(split, ("train", "validation", "test", None), "split")
     name, _ = resolve(dataset)
     with needing("data", f"Loading {name}"):
-        loader = (
-            _module(name).load if name in DATASETS else importlib.import_module("cellcount.data.folder").load_folder
-        )
+        if name in DATASETS:
+            loader = _module(name).load
+        else:
+            loader = importlib.import_module("cellcount.data.folder").load_folder
+            options = {"folder": name} | options
         if "split" in inspect.signature(loader).parameters:
             return list(loader(split=split, **options))
-        samples: list[Sample] = loader(**options) if name in DATASETS else loader(name, **options)
-    if split is None:
-        return samples
-    chosen = [sample for sample in samples if sample.split == split]
-    if not chosen:
-        raise ParameterError(f"{dataset} has no samples in the split {split!r}; use split=None, and `folds`.")
+        samples: list[Sample] = loader(**options)
+    chosen = [sample for sample in samples if split in (None, sample.split)]
+    require(chosen or not split, f"{dataset} has no samples in the split {split!r}; use split=None, and `folds`.")
     return chosen
 
 
 def resolve(dataset: Path | str = "auto") -> tuple[str, str]:
-    """What a data set's name stands for: (name or path, reason in one sentence). Takes under 5 s.
+    """The data set meant by a name: (name or path, reason in one sentence). Takes under 5 s.
 
     "auto" is the thesis if its points and first image are on this machine or its host answers, else the phantom.
     Raises ParameterError if `dataset` is neither a known name nor a folder.
     """
     dataset = str(dataset)
     if dataset != "auto":
-        if dataset in NAMES:
-            return dataset, f"The data set {dataset} was asked for."
-        if Path(dataset).is_dir():
-            return dataset, f"The folder {dataset} was asked for."
-        known = ", ".join(NAMES)
-        raise ParameterError(f"{dataset!r} is neither a data set ({known}) nor an existing folder.")
+        folder = dataset not in NAMES and Path(dataset).is_dir()
+        if dataset not in NAMES and not folder:
+            raise ParameterError(f"{dataset!r} is neither a data set ({', '.join(NAMES)}) nor an existing folder.")
+        return dataset, f"The {'folder' if folder else 'data set'} {dataset} was requested."
     from cellcount.data import thesis
 
     image = registry.find("thesis", "images/1.jpg")
-    points = [path for path in thesis.POINTS_OF if registry.find("thesis", path) is not None]
-    if image is not None and points:
+    if image is not None and any(registry.find("thesis", path) for path in thesis.POINTS_OF):
         local = registry.local_root()
         place = "CELLCOUNT_DATA" if local is not None and image.is_relative_to(local) else "the cache"
-        return "thesis", f"The thesis data lies in {place}."
+        return "thesis", f"The thesis data is in {place}."
     reason = offline("thesis")
     if not reason:
         return "thesis", "The thesis data is not on this machine, but can be fetched now."
@@ -87,9 +82,8 @@ def resolve(dataset: Path | str = "auto") -> tuple[str, str]:
 
 
 def missing(dataset: str) -> list[str]:
-    """Sentences on what a data set has upstream and lacks on this machine; [] if nothing, or if nothing is fetched."""
-    lacking = getattr(_module(dataset), "missing", None) if dataset in DATASETS else None
-    return lacking() if lacking else []
+    """Sentences on the files of a data set that are not on this machine; [] if there is none."""
+    return getattr(_module(dataset), "missing", list)() if dataset in DATASETS else []
 
 
 def _module(name: str) -> Any:
@@ -97,11 +91,11 @@ def _module(name: str) -> Any:
 
 
 def folds(samples: Sequence[Sample]) -> list[tuple[list[Sample], list[Sample]]]:
-    """Pairs of samples to train on and to test on, so that no test image is seen in training.
+    """Pairs of training and test samples, so that no test image is used in training.
 
-    Where samples have a fixed split: one fold, "train" against "test" ("validation" is in neither). Else every
-    annotated image is tested once: one image at a time, or in 5 groups if there are more than 5. A single annotated
-    image is cut into its left and right half, and each half tests what the other has trained.
+    With a fixed split there is one fold, "train" against "test" ("validation" is in neither). Otherwise every annotated
+    image is tested once: one image at a time, or in 5 groups if there are more than 5. A single annotated image is cut
+    into its left and right half, and each half tests a training on the other.
 
     Parameters
     ----------
@@ -117,16 +111,14 @@ def folds(samples: Sequence[Sample]) -> list[tuple[list[Sample], list[Sample]]]:
         If no sample is annotated.
     """
     annotated = [sample for sample in samples if sample.points is not None]
-    if not annotated:
-        raise DataError("None of the samples is annotated: there is nothing to train on or to test against.")
-    train = [sample for sample in annotated if sample.split == "train"]
-    test = [sample for sample in annotated if sample.split == "test"]
+    require(annotated, "None of the samples is annotated: training and testing need annotated images.", DataError)
+    train, test = ([sample for sample in annotated if sample.split == part] for part in ("train", "test"))
     if train and test:
         return [(train, test)]
     if len(annotated) == 1:
-        only = annotated[0]
-        height, width = only.image.shape
-        left, right = only.crop(0, 0, height, width // 2), only.crop(0, width // 2, height, width - width // 2)
+        height, width = annotated[0].image.shape
+        half = width // 2
+        left, right = annotated[0].crop(0, 0, height, half), annotated[0].crop(0, half, height, width - half)
         return [([left], [right]), ([right], [left])]
     count = min(MAX_FOLDS, len(annotated))
     groups = [annotated[first::count] for first in range(count)]

@@ -1,21 +1,22 @@
-"""The thesis' data: 34 phase-contrast fields (2048 x 1536 px) of 6 flasks, some of them annotated.
+"""The thesis' data: 34 phase-contrast fields of view (2048 x 1536 px) of 6 flasks, some of them annotated.
 
-The fields were taken with an EVOS XL Core at 10x, 20x and 40x. Neither the files nor the table give the size of a
-pixel, so `pixel_size_um` is None.
+The fields were imaged with an EVOS XL Core at 10x, 20x and 40x. Neither the files nor the table give the pixel size, so
+`pixel_size_um` is None.
 
 The green channel is used: its mean gradient (after a Gaussian of 1 px) relative to its standard deviation is .201 on
-average over the 34 fields, against .192 in red and .179 in blue, and is the largest of the three in 29 fields.
+average over the 34 fields, compared with .192 in red and .179 in blue, and is the largest of the three in 29 fields.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cellcount import registry
 from cellcount.data.valid import valid_region
-from cellcount.errors import NotAvailableError, ParameterError
+from cellcount.errors import NotAvailableError, require
 from cellcount.io import labelstudio
 from cellcount.io.images import read_image
 from cellcount.io.points import Annotation, positions, read
@@ -23,22 +24,23 @@ from cellcount.io.problems import raise_errors
 from cellcount.types import Sample
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 NAME = "thesis"
 IMAGES = tuple(str(number) for number in range(1, 35))
-# Upstream's file of points has images 1, 2 and 4; the cut of it, seen in some local folders, has 1 and 2.
+# The published file of points has images 1, 2 and 4; the excerpt in some local folders has 1 and 2.
 POINTS = "annotations/points2.json"
 POINTS_CUT = "annotations/points2-images-1-2.json"
 POINTS_OF = {POINTS: ("1", "2", "4"), POINTS_CUT: ("1", "2")}
 
 
 def names(annotated: bool = True) -> Sequence[str]:
-    """Names of the fields that `load` gives by default: the annotated ones, or all of those on this machine."""
-    return POINTS_OF[_points_path()] if annotated else _present()
+    """Names of the fields that `load` gives by default: the annotated ones, or all that are on this machine."""
+    return POINTS_OF[_points_path()] if annotated else _here(IMAGES)
 
 
 def load(names: Iterable[str] | None = None, *, annotated: bool = True, channel: str = "auto") -> list[Sample]:
-    """The thesis' fields.
+    """The thesis' fields of view.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def load(names: Iterable[str] | None = None, *, annotated: bool = True, channel:
     Raises
     ------
     NotAvailableError
-        If nothing of it is on this machine and it cannot be fetched.
+        If none of it is on this machine and it cannot be fetched.
     DataError
         If a file is not the registered one.
     """
@@ -69,34 +71,27 @@ def load(names: Iterable[str] | None = None, *, annotated: bool = True, channel:
 
 def iterate(names: Iterable[str] | None = None, *, annotated: bool = True, channel: str = "auto") -> Iterator[Sample]:
     """Like `load`, one Sample at a time."""
-    wanted = _wanted(names, annotated)
-    table = _table()
-    points = {}
+    wanted, table, points = _wanted(names, annotated), _table(), {}
     if set(wanted) & set(POINTS_OF[POINTS]):
-        try:
-            points = _marks(_points_path())
-        except NotAvailableError as error:
-            if annotated and names is None:
-                raise
-            log.warning("%s", error)
+        path = _points_path()
+        points = _marks(path) if annotated and names is None else _or_none(_marks, path) or {}
     for name in wanted:
-        yield _sample(name, channel, table, points.get(name))
+        yield _sample(name, channel, table[name], points.get(name))
 
 
 def points_plus(channel: str = "auto") -> Sample:
-    """Image 1 with the points of a second pass by the same person (1921 live): a superset of the first, in fact.
+    """Image 1 with the points of a second pass by the same annotator: 1921 live cells, among them those of the first.
 
     Raises as `load` does.
     """
     first = load(["1"], channel=channel)[0]
-    marks = _marks("annotations/points-plus.json")["1"]
-    live = positions(marks.points, "live")
+    live = positions(_marks("annotations/points-plus.json")["1"].points, "live")
     valid = valid_region(first.image, np.concatenate([live, first.dead]))
     return replace(first, name="1+", points=live, valid=valid, meta=first.meta | {"pass": 2})
 
 
 def missing() -> list[str]:
-    """Sentences on what upstream has and this machine lacks; an empty list if nothing."""
+    """Sentences on the published files that are not on this machine; an empty list if there is none."""
     absent = {known.path: known for known in registry.missing(NAME)}
     sentences = []
     fields = [path for path in absent if path.startswith("images/")]
@@ -113,45 +108,47 @@ def missing() -> list[str]:
     return sentences
 
 
+def _image_path(name: str) -> str:
+    return f"images/{name}.jpg"
+
+
+def _here(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if registry.find(NAME, _image_path(name)) is not None)
+
+
 def _wanted(names: Iterable[str] | None, annotated: bool) -> Sequence[str]:
+    """The names of the fields to load; their files are fetched if none is on this machine."""
     if names is not None:
         names = [str(name) for name in names]
-        unknown = [name for name in names if name not in IMAGES]
-        if unknown:
-            raise ParameterError(f"The thesis has no image {', '.join(unknown)}; its images are 1 to {len(IMAGES)}.")
+        unknown = ", ".join(name for name in names if name not in IMAGES)
+        require(not unknown, f"The thesis has no image {unknown}; its images are 1 to {len(IMAGES)}.")
         return names
-    if not annotated:
-        return _present() or _fetch_images()
     points = _points_path()
-    paths = {name: f"images/{name}.jpg" for name in POINTS_OF[points]}
-    here = [name for name, path in paths.items() if registry.find(NAME, path) is not None]
+    wanted = POINTS_OF[points] if annotated else IMAGES
+    here = _here(wanted)
     if not here:
-        registry.fetch_all(NAME, [points, "data.csv", *paths.values()], progress=False)
-        here = list(paths)
-    for name in set(paths) - set(here):
-        try:
-            registry.fetch_file(NAME, paths[name])
-            here.append(name)
-        except NotAvailableError as error:
-            log.warning("%s", error)
+        others = [points, "data.csv"] if annotated else []
+        registry.fetch_all(NAME, [*others, *map(_image_path, wanted)], progress=not annotated)
+    if not annotated:
+        return here or wanted
     for sentence in missing():
         log.info("%s", sentence)
-    return [name for name in paths if name in here]
-
-
-def _present() -> tuple[str, ...]:
-    return tuple(name for name in IMAGES if registry.find(NAME, f"images/{name}.jpg") is not None)
-
-
-def _fetch_images() -> tuple[str, ...]:
-    registry.fetch_all(NAME, [f"images/{name}.jpg" for name in IMAGES])
-    return IMAGES
+    paths = {name: _or_none(registry.fetch_file, NAME, _image_path(name)) for name in wanted}
+    return [name for name, path in paths.items() if path is not None]
 
 
 def _points_path() -> str:
-    """The file of points to be used: upstream's if it is on this machine, else the cut if that is, else upstream's."""
-    here = [path for path in (POINTS, POINTS_CUT) if registry.find(NAME, path) is not None]
-    return here[0] if here else POINTS
+    """The file of points to use: the excerpt if only that is on this machine, else the published one."""
+    return next((path for path in (POINTS, POINTS_CUT) if registry.find(NAME, path) is not None), POINTS)
+
+
+def _or_none(fetch: Callable[..., Result], *arguments: Any) -> Result | None:
+    """What `fetch` returns, or None and a warning if a file is not on this machine and cannot be fetched."""
+    try:
+        return fetch(*arguments)
+    except NotAvailableError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _marks(path: str) -> dict[str, Annotation]:
@@ -162,40 +159,25 @@ def _marks(path: str) -> dict[str, Annotation]:
 
 
 def _table() -> dict[str, dict[str, str]]:
-    """{image name: row of data.csv}, which is a table in columns separated by blanks."""
+    """{image name: row of data.csv}, whose columns are separated by blanks."""
     header, *rows = registry.fetch_file(NAME, "data.csv").read_text("utf-8").split("\n")
     return {row.split()[0]: dict(zip(header.split(), row.split(), strict=True)) for row in rows if row.split()}
 
 
-def _sample(name: str, channel: str, table: Mapping[str, Mapping[str, str]], annotation: Annotation | None) -> Sample:
-    path = f"images/{name}.jpg"
-    source = registry.fetch_file(NAME, path)
+def _sample(name: str, channel: str, row: Mapping[str, str], annotation: Annotation | None) -> Sample:
+    source = registry.fetch_file(NAME, _image_path(name))
     image = read_image(source, channel)
-    row = table[name]
     meta = {
-        "flask": row["flask"],
-        "objective": int(row["mag"]),
-        "volume": float(row["vol"]),
-        "device_count": float(row["count"]),
-        "annotation": "sparse",
-        "source": str(source),
-        "sha256": registry.known_file(NAME, path).sha256,
-    }
+        "flask": row["flask"], "objective": int(row["mag"]), "volume": float(row["vol"]),
+        "device_count": float(row["count"]), "annotation": "sparse", "source": str(source),
+        "sha256": registry.known_file(NAME, _image_path(name)).sha256,
+    }  # fmt: skip
     if annotation is None:
-        return Sample(name=name, image=image, meta=meta)
+        return Sample(name, image, meta=meta)
     live, dead, boxes = positions(annotation.points, "live"), positions(annotation.points, "dead"), None
     if name == "1":
-        boxes = _optional("annotations/boxes.json", lambda found: positions(found.boxes, "live", width=4))
-        background = _optional("annotations/background.json", lambda found: positions(found.points, "background"))
-        meta |= {} if background is None else {"background": background}
+        boxed, marked = (_or_none(_marks, f"annotations/{kind}.json") for kind in ("boxes", "background"))
+        boxes = positions(boxed["1"].boxes, "live", width=4) if boxed else None
+        meta |= {"background": positions(marked["1"].points, "background")} if marked else {}
     valid = valid_region(image, np.concatenate([live, dead]))
-    return Sample(name=name, image=image, points=live, dead=dead, boxes=boxes, valid=valid, meta=meta)
-
-
-def _optional(path: str, take: Callable[[Annotation], np.ndarray]) -> np.ndarray | None:
-    """What `take` finds in an annotation file of image 1, or None if the file is not here and cannot be fetched."""
-    try:
-        return take(_marks(path)["1"])
-    except NotAvailableError as error:
-        log.warning("%s", error)
-        return None
+    return Sample(name, image, live, valid, dead=dead, boxes=boxes, meta=meta)

@@ -4,11 +4,11 @@ Usual protocol: train on N of images 001-100, test on 101-200 (Lempitsky & Zisse
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cellcount import registry
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import DataError, require
 from cellcount.files import sha256
 from cellcount.io.images import read_image
 from cellcount.io.points import positions, read
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 NAME = "vgg-cells"
 NAMES = tuple(f"{number:03d}" for number in range(1, 201))
-CHANNEL = "blue"  # the stain is blue: red and green hold noise below 10 of 255 gray levels
+CHANNEL = "blue"  # the stain is blue: red and green have noise below 10 of 255 gray values
 
 
 def load(
@@ -33,9 +33,9 @@ def load(
         Only these, fetched if they are not on this machine. None: those on this machine, or, if there is none,
         all of them, fetched.
     folder : path or None
-        Where NNNcell.png and NNNdots.png lie, instead of the registered place; they are not compared with the
-        registered files. Without `names`, all that are there.
-    channel : see `cellcount.io.images.read_image`; blue by default, since the cells are drawn in it
+        A folder with NNNcell.png and NNNdots.png to use instead; its files are not compared with the registered ones.
+        Without `names`, all that are there.
+    channel : see `cellcount.io.images.read_image`; blue by default, the colour of the cells
 
     Returns
     -------
@@ -50,40 +50,37 @@ def load(
     DataError
         If a file is not the registered one, or the folder has none of the images.
     """
+    unknown = ", ".join(str(name) for name in names or () if name not in NAMES)
+    require(not unknown, f"VGG cells has no image {unknown}; its images are 001 to 200.")
     if folder is not None:
         return _from_folder(Path(folder), names, channel)
     if names is None:
-        names = _present() or _fetch()
+        names = [name for name in NAMES if all(registry.find(NAME, file) is not None for file in _pair(name))]
+        if not names:
+            registry.fetch_all(NAME)
+            names = NAMES
         for sentence in missing():
             log.info("%s", sentence)
-    _check(names)
-    files = [
-        (registry.fetch_file(NAME, f"{name}cell.png"), registry.fetch_file(NAME, f"{name}dots.png")) for name in names
-    ]
-    return [_sample(name, *pair, channel) for name, pair in zip(names, files, strict=True)]
+    files = [[registry.fetch_file(NAME, file) for file in _pair(name)] for name in names]
+    return [_sample(name, pair, channel) for name, pair in zip(names, files, strict=True)]
 
 
-def _check(names: Collection[str]) -> None:
-    unknown = [name for name in names if name not in NAMES]
-    if unknown:
-        raise ParameterError(f"VGG cells has no image {', '.join(map(str, unknown))}; its images are 001 to 200.")
+def _pair(name: str) -> tuple[str, str]:
+    return f"{name}cell.png", f"{name}dots.png"
 
 
 def _from_folder(folder: Path, names: Collection[str] | None, channel: str) -> list[Sample]:
-    here = [name for name in NAMES if (folder / f"{name}cell.png").exists() and (folder / f"{name}dots.png").exists()]
-    _check(names or [])
-    lacking = sorted(set(names or []) - set(here))
-    if lacking or not here:
-        first = lacking[0] if lacking else NAMES[0]
-        raise DataError(
-            f"{folder}: no pair {first}cell.png and {first}dots.png; give the folder that the archive of VGG cells was "
-            "unpacked to."
-        )
-    return [_sample(n, folder / f"{n}cell.png", folder / f"{n}dots.png", channel) for n in names or here]
+    here = [name for name in NAMES if all((folder / file).exists() for file in _pair(name))]
+    lacking = sorted(set(names or here or NAMES[:1]) - set(here))
+    pair = " and ".join(_pair("".join(lacking[:1])))
+    require(
+        not lacking, f"{folder}: no pair {pair}; give the folder with the unpacked archive of VGG cells.", DataError
+    )
+    return [_sample(name, [folder / file for file in _pair(name)], channel) for name in names or here]
 
 
 def missing() -> list[str]:
-    """Sentences on what upstream has and this machine lacks; an empty list if nothing."""
+    """Sentences on the published images that are not on this machine; an empty list if there is none."""
     absent = sorted({known.path[:3] for known in registry.missing(NAME)})
     if not absent:
         return []
@@ -91,22 +88,14 @@ def missing() -> list[str]:
     return [f"vgg-cells: {len(absent)} of {len(NAMES)} images are not on this machine (within {span})."]
 
 
-def _present() -> list[str]:
-    return [n for n in NAMES if all(registry.find(NAME, f"{n}{kind}.png") is not None for kind in ("cell", "dots"))]
-
-
-def _fetch() -> tuple[str, ...]:
-    registry.fetch_all(NAME)
-    return NAMES
-
-
-def _sample(name: str, source: Path, dots_file: Path, channel: str) -> Sample:
-    annotations, problems = read(dots_file)
+def _sample(name: str, pair: Sequence[Path], channel: str) -> Sample:
+    source, dots = pair
+    annotations, problems = read(dots)
     raise_errors(problems)
     return Sample(
-        name=name,
-        image=read_image(source, channel),
-        points=positions(annotations[0].points, "live"),
+        name,
+        read_image(source, channel),
+        positions(annotations[0].points, "live"),
         split="train" if int(name) <= 100 else "test",
         meta={"annotation": "complete", "source": str(source), "sha256": sha256(source)},
     )

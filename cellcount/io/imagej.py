@@ -6,6 +6,7 @@ selections may have counters, which become labels "counter 1" and so on.
 """
 
 import io
+import logging
 import re
 import zipfile
 from collections.abc import Sequence
@@ -63,11 +64,20 @@ def parse(reader: Reader) -> list[Annotation]:
     return reader.marked([found], others)
 
 
+class _Refusing(logging.Handler):
+    """Stops at what roifile only logs: a name, and so a label, that the file does not hold."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError(record.getMessage())
+
+
 def _regions(reader: Reader) -> list[tuple[str, Any]]:
     """(name, region) of the file or of each file in the archive, which is never unpacked to the disk."""
     with needing(None, "Reading the regions of ImageJ"):
         from roifile import ImagejRoi
     place, found = "", []
+    log, handler = logging.getLogger("roifile"), _Refusing()
+    log.addHandler(handler)
     try:
         if reader.path.suffix.lower() == ".roi":
             return [("", ImagejRoi.frombytes(reader.raw))]
@@ -83,6 +93,8 @@ def _regions(reader: Reader) -> list[tuple[str, Any]]:
         raise
     except Exception as error:  # zipfile, its decompressors and roifile raise a dozen kinds of errors on damaged files
         reader.stop("roi-broken", place, error=error)
+    finally:
+        log.removeHandler(handler)
     return found
 
 

@@ -1,7 +1,7 @@
 """napari's points layers as CSV: index, axis-0, axis-1, and a column for each property; one image a file.
 
 Coordinates are (y, x) from the centre of the top-left pixel, as ours ("napari ... the center of the pixel at 0, 0",
-https://napari.org/stable/guides/layers.html). The columns are those of napari 0.9 (`napari.utils.io.write_csv`).
+https://napari.org/stable/guides/layers.html). The columns are those of napari 0.9 (`napari_builtins.io`).
 """
 
 from collections.abc import Sequence

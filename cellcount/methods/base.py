@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar, 
 
 import numpy as np
 
-from cellcount.errors import SMALLEST_EXTRA, DataError, ParameterError, install, needing
+from cellcount.errors import SMALLEST_EXTRA, CellcountError, DataError, ParameterError, install, needing
 from cellcount.methods.prompts import Prompts
-from cellcount.types import Prediction, as_points
+from cellcount.types import Prediction, Sample, as_points
 
 CONTEXT = ("exposure", "contrast", "pixels")  # what `context` tells of a whole image; not named to users
 PARTS = ("device", "progress", "out")  # arguments of every call, which are no parameters of a method
@@ -36,6 +36,28 @@ def ready(detail: str, *packages: str) -> Status:
     if lacking:
         return Status("needs package", f"{', '.join(lacking)}: {install(SMALLEST_EXTRA.get(lacking[0], 'methods'))}")
     return Status("ready", detail)
+
+
+def weights_status(find: Callable[[str], str], names: Sequence[str], *packages: str) -> Status:
+    """Ready, if a method's packages and some published weights of it are on this machine.
+
+    Parameters
+    ----------
+    find : function
+        Of the name of weights; gives the `detail` of the status, or raises a CellcountError if they are missing.
+    names : sequence of str
+        Of which one is enough; the first is reported as missing.
+    packages : names of the packages that the method is made of
+    """
+    state = ready("", *packages)
+    lacking = []
+    for name in names if state.state == "ready" else ():
+        try:
+            return Status("ready", find(name))
+        except CellcountError as error:
+            lacking.append(str(error))
+    choice = f"one of {', '.join(names)}, or a file written by `fit`. " if len(names) > 1 else ""
+    return Status("needs weights", f"{choice}{lacking[0]}") if lacking else state
 
 
 class Method(Protocol):
@@ -97,16 +119,22 @@ def predicts(
             check_image(image, label)
             if given.get("prompts") is not None and not isinstance(given["prompts"], Prompts):
                 given["prompts"] = as_points(given["prompts"], "prompts")
+            require(label, packages)
             with needing("methods", label):
-                for package in packages:
-                    if find_spec(package) is None:
-                        raise ModuleNotFoundError(name=package)
                 return predict(image, **given)
 
         checked.label, checked.prompts = label, prompts  # type: ignore[attr-defined]  # what `check_call` reads
         return checked
 
     return decorate
+
+
+def require(label: str, packages: Iterable[str]) -> None:
+    """Raise a NotAvailableError, which names the method by `label`, if a package is not installed."""
+    with needing("methods", label):
+        for package in packages:
+            if find_spec(package) is None:
+                raise ModuleNotFoundError(name=package)
 
 
 def check_image(image: np.ndarray, label: str) -> None:
@@ -188,7 +216,7 @@ def training_parameters(method: Any, name: str) -> dict[str, Parameter]:
     found = parameters(method.fit)
     settings = getattr(method, "Settings", None)
     if settings is not None:
-        found |= {"preset": Parameter(str, "")} if hasattr(method, "PRESETS") else {}
+        found |= {"preset": Parameter(str, "")} if settings.PRESETS else {}
         found |= {field.name: Parameter(field.type, field.default) for field in fields(settings)}
     return found
 
@@ -241,6 +269,15 @@ class TrainingSettings:
         chosen = {**cls.PRESETS.get(preset, {}), **params}
         chosen.pop("preset", None)
         return cls(**chosen)
+
+
+def need_points(samples: Sequence[Sample], label: str) -> None:
+    """Raise a DataError unless every sample is annotated and one has a point; `label` names the method."""
+    for sample in samples:
+        if sample.points is None:
+            raise DataError(f"{sample.name}: no annotation; {label} learns from centre points. Leave this image out.")
+    if not any(len(sample.points) for sample in samples if sample.points is not None):
+        raise DataError(f"None of the training images has a point; {label} needs at least one annotated cell.")
 
 
 Kind = TypeVar("Kind")

@@ -1,84 +1,47 @@
-"""The yardstick without learning: dark blobs, the nuclei and small cells, as extrema of a difference of Gaussians."""
+"""The baseline without training: dark blobs, nuclei and small cells, as peaks of a difference of Gaussians."""
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
 from cellcount.errors import ParameterError
-from cellcount.methods.base import Status, predicts, sampled
-from cellcount.types import Prediction
+from cellcount.methods.base import ready
+from cellcount.methods.classical.maps import context, contrast_of, peaks_of
+
+__all__ = ["answer", "context", "predict", "status"]
 
 
-@predicts("blobs")
-def predict(
-    image: np.ndarray,
-    *,
-    prompts: None = None,
-    device: str = "auto",
-    sigma: float = 5.0,
-    ratio: float = 1.6,
-    threshold: float = 0.3,
-    distance: float = 8.0,
-    contrast: float | None = None,
-) -> Prediction:
-    """Find dark blobs of one size.
+def answer(image: np.ndarray, *, sigma: float = 5.0, ratio: float = 1.6, contrast: float | None = None) -> np.ndarray:
+    """The difference of two Gaussians, which enhances dark blobs of one size.
 
-    The difference of two Gaussians whose widths differ by `ratio` = 1.6 is close to the Laplacian (Marr and Hildreth
-    1980), which answers most to a disc of radius sigma * sqrt(2).
+    With widths that differ by `ratio` = 1.6 it is close to the Laplacian (Marr and Hildreth 1980), and is largest on a
+    disc of radius sigma * sqrt(2).
 
     Parameters
     ----------
     image : (H, W) float32 in [0, 1]
-    prompts : None
-    device : str
-        Not used: it runs on the CPU.
     sigma : float, px
         Width of the finer Gaussian.
     ratio : float
-    threshold : float
-        Lowest answer, in units of the image's contrast.
-    distance : float, px
-        A blob is the strongest answer within this radius.
+        Width of the coarser one, relative to it: above 1.
     contrast : float or None
-        Standard deviation of the whole image, from `measure`, when `image` is only a tile.
+        Standard deviation of the whole image, from `context`, when `image` is only a tile.
 
     Returns
     -------
-    Prediction
+    (H, W) float32, in units of the image's contrast, high on dark blobs
 
     Raises
     ------
-    DataError
-        If the image is not (H, W).
     ParameterError
-        If a parameter is out of range, or prompts are given.
+        If the ratio is not above 1.
     """
-    if not (sigma > 0 and ratio > 1 and distance >= 1):
-        raise ParameterError(
-            f"sigma={sigma}, ratio={ratio}, distance={distance}: sigma positive, ratio above 1, distance 1 px or more."
-        )
-    found = answer(image, sigma=sigma, ratio=ratio, contrast=contrast)
-    size = 2 * int(distance) + 1
-    peak = (found == ndimage.maximum_filter(found, size=size)) & (found >= threshold)
-    points = np.argwhere(peak).astype(np.float32)
-    scores = found[peak]
-    order = np.argsort(-scores, kind="stable")
-    return Prediction(points[order], scores[order], float(len(points)), meta={"method": "blobs", "device": "cpu"})
+    if not ratio > 1:
+        raise ParameterError(f"blobs: ratio={ratio!r} must be above 1.")
+    difference = ndimage.gaussian_filter(image, sigma * ratio) - ndimage.gaussian_filter(image, sigma)
+    return difference / contrast_of(image, contrast)
 
 
-def answer(image: np.ndarray, *, sigma: float = 5.0, ratio: float = 1.6, contrast: float | None = None) -> np.ndarray:
-    """The map that `predict` takes the peaks of: (H, W) float32, in units of the image's contrast; as there."""
-    contrast = context(image)["contrast"] if contrast is None else contrast
-    return (ndimage.gaussian_filter(image, sigma * ratio) - ndimage.gaussian_filter(image, sigma)) / contrast
-
-
-def context(image: Any, **params: Any) -> dict[str, Any]:
-    """The contrast of the whole image, as a keyword argument of `predict` for its tiles; image (H, W) float32."""
-    contrast = float(sampled(image).std())
-    return {"contrast": contrast if contrast > 1e-6 else 1.0}  # of a constant image rounding leaves 1e-8
-
-
-def status() -> Status:
-    """Always ready."""
-    return Status("ready", "no training needed")
+predict = peaks_of(answer, "blobs", threshold=0.3, merge=False)  # as when the results in the book were computed
+status = partial(ready, "no training needed")

@@ -1,11 +1,10 @@
 """DeepSea: a small U-Net for stem cells in phase contrast, whose weights come with its package.
 
-The package declares no dependency, so it fits beside everything else. Only its `model` is imported: the other modules
-import each other by names that exist in a checkout of its sources only.
+The package declares no dependencies, so it conflicts with none. Only its `model` is imported: the other modules import
+each other by names that exist only in a checkout of its sources.
 """
 
 import functools
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,21 +12,18 @@ from scipy import ndimage
 
 from cellcount import registry
 from cellcount.devices import choose_device
-from cellcount.errors import DataError, NotAvailableError, ParameterError, install
-from cellcount.methods.base import Status, predicts, sampled
-from cellcount.types import Prediction
+from cellcount.errors import DataError, NotAvailableError, check_positive
+from cellcount.methods.base import Status, predicts, ready
+from cellcount.methods.pixels import centroids, percentiles, stretched
+from cellcount.types import Prediction, visible
 
 SMALLEST = 20  # px of the scaled image; smaller specks are removed, as in the package
 STRIDE = 4  # px that the network's coarsest pixel spans
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
-    """What `predict` must know of the whole image when it sees only a tile of it; image (H, W) float32.
-
-    DeepSea maps an image's darkest and brightest pixel to 0 and 1.
-    """
-    image = sampled(image)
-    return {"exposure": (float(image.min()), float(image.max()))}
+    """Minimum and maximum of the whole image (H, W) float32, which DeepSea maps to 0 and 1, as `predict`'s argument."""
+    return {"exposure": percentiles(image, 0, 100)}
 
 
 @predicts("DeepSea", packages=("deepsea",))
@@ -41,7 +37,7 @@ def predict(
 ) -> Prediction:
     """Segment the cells of one image (Zargari et al. 2023, doi:10.1016/j.crmeth.2023.100500).
 
-    The network parts cell from background, pixel by pixel; what hangs together is a cell.
+    The network classifies each pixel as cell or background; each connected component is a cell.
 
     Parameters
     ----------
@@ -49,10 +45,10 @@ def predict(
     prompts : None
     device : str
     scale : float
-        The image is scaled by it first, so that cells have the size of those that the network has learned from.
-        Nobody has published that size: choose the scale on annotated images (`cellcount.metrics.tuned`).
+        The image is resized by this factor first, so that cells have the size of those in the training data. That size
+        is not published: choose the scale on annotated images (`cellcount.metrics.tuned`).
     exposure : (float, float) or None
-        Gray values of black and white, from `context`, when `image` is only a tile.
+        Intensities of black and white, from `context`, when `image` is only a tile.
 
     Returns
     -------
@@ -68,42 +64,22 @@ def predict(
     ParameterError
         If a parameter is out of range.
     """
-    if not scale > 0:
-        raise ParameterError(f"scale={scale!r} must be positive.")
-    low, high = exposure or context(image)["exposure"]
+    check_positive("DeepSea", scale=scale)
     device = choose_device(device)
-    cell = _probability((image - np.float32(low)) / np.float32(high - low or 1.0), scale, device)
-    labels, count = _components(cell > 0.5)
-    index = np.arange(1, count + 1)
-    scores = ndimage.mean(cell, labels, index) if count else []
-    points = np.array(ndimage.center_of_mass(labels > 0, labels, index), np.float32).reshape(-1, 2)
-    points = (points + 0.5) * np.float32([side / n for side, n in zip(image.shape, cell.shape)]) - 0.5
+    cell = _probability(stretched(image, exposure or context(image)["exposure"]), scale, device)
+    parts, count = ndimage.label(cell > 0.5)
     # Back to the image's own pixels: each takes the label at its place in the scaled image.
     places = [((np.arange(side) + 0.5) * n / side).astype(int) for side, n in zip(image.shape, cell.shape)]
-    labels = labels[np.ix_(*places)]
-    kept = np.bincount(labels.ravel(), minlength=count + 1)[1:] > 0  # a speck may vanish when the image was enlarged
-    renamed = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    points, labels = points[kept], renamed[labels]
-    return Prediction(
-        points,
-        np.asarray(scores, np.float32)[kept],
-        float(len(points)),
-        labels=labels,
-        meta={
-            "method": "deepsea",
-            "weights_sha256": registry.known_weights("deepsea").sha256,
-            "device": str(device),
-            "scale": scale,
-        },
-    )
-
-
-def _components(mask):
-    """Labels (h, w) int and number of the 4-connected parts of a mask, without specks."""
-    labels, count = ndimage.label(mask)
-    large = np.bincount(labels.ravel(), minlength=count + 1) >= SMALLEST
-    large[0] = False
-    return np.where(large, np.cumsum(large), 0)[labels], int(large.sum())
+    labels = parts[np.ix_(*places)]
+    large = np.bincount(parts.ravel(), minlength=count + 1)[1:] >= SMALLEST
+    kept = np.flatnonzero(large & visible(labels, count)) + 1  # a component may vanish when the image was enlarged
+    renumbered = np.zeros(count + 1, np.int32)
+    renumbered[kept] = np.arange(1, len(kept) + 1)
+    points = (centroids(parts, kept) + 0.5) * np.float32(np.divide(image.shape, cell.shape)) - 0.5
+    sha256 = registry.known_weights("deepsea").sha256
+    meta = {"method": "deepsea", "weights_sha256": sha256, "device": str(device), "scale": scale}
+    scores = ndimage.mean(cell, parts, kept)
+    return Prediction(points, scores, float(len(points)), labels=renumbered[labels], meta=meta)
 
 
 def _probability(image, scale, device):
@@ -118,7 +94,7 @@ def _probability(image, scale, device):
             x = interpolate(x, size=size, mode="bilinear", antialias=scale < 1, align_corners=False)
         missing = [-side % STRIDE for side in size]
         x = pad((x - 0.5) / 0.5, (0, missing[1], 0, missing[0]), mode="replicate")
-        logits, _ = _network(_find(), device)(x)
+        logits, _ = _network(registry.local_weights("deepsea"), device)(x)
         cell = logits.softmax(dim=1)[0, 1, : size[0], : size[1]]
     return cell.cpu().numpy()
 
@@ -133,22 +109,12 @@ def _network(path, device):
     return network.eval().to(device)
 
 
-def _find():
-    """Verified path of the weights in the installed package, or wherever else the registry looks."""
-    if find_spec("deepsea") is None:
-        raise NotAvailableError(f"The package deepsea is not installed: {install('methods')}.")
-    path = registry.find_weights("deepsea")
-    if path is None:
-        raise NotAvailableError("The package deepsea lacks its weights: install it again, pip install deepsea==0.0.3.")
-    return path
-
-
 def status() -> Status:
     """Ready where its package is installed."""
+    state = ready("weights of its package, trained on stem cells in phase contrast", "deepsea")
     try:
-        _find()
-    except NotAvailableError as error:
-        return Status("needs package", str(error))
-    except DataError as error:
+        if state.state == "ready":
+            registry.local_weights("deepsea")
+    except (DataError, NotAvailableError) as error:
         return Status("needs weights", str(error))
-    return Status("ready", "weights of its package, trained on stem cells in phase contrast")
+    return state

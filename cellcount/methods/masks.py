@@ -1,34 +1,28 @@
-"""Masks that may overlap, in little memory: each is cut to its own rectangle and kept as bits.
+"""Masks that may overlap, in little memory: each is cropped to its bounding box and stored as bits.
 
-Thousands of full-size masks do not fit: 1755 of a 2048 x 1536 image are 5.5 GB. Cut and packed they are a few MB,
-and 60 MB if each filled a tile of 512 px.
+Thousands of full-size masks do not fit into memory: 1755 of a 2048 x 1536 image take 5.5 GB. Cropped and packed they
+take a few MB, and 60 MB if each filled a tile of 512 px.
 """
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
-
-from cellcount.errors import DataError
-from cellcount.files import replacing
 
 
 @dataclass(frozen=True)
 class Masks:
-    """N masks on one image, some of them perhaps empty.
+    """N masks on one image; some may be empty.
 
     Attributes
     ----------
     shape : (H, W), px
     windows : (N, 4) int32
-        (y0, y1, x0, x1) px, ends excluded: the rectangle outside of which a mask is empty; all 0 for an empty mask.
+        (y0, y1, x0, x1) px, ends excluded: the bounding box of each mask; all 0 for an empty mask.
     bits : list of N (B,) uint8
-        The rectangle's pixels, row by row, eight to a byte.
+        The pixels of the bounding box, row by row, eight to a byte.
     scores : (N,) float32
-        Higher is surer; comparable within one method only.
+        Higher is more certain; comparable within one method only.
     """
 
     shape: tuple[int, ...]
@@ -36,11 +30,25 @@ class Masks:
     bits: list[np.ndarray]
     scores: np.ndarray
 
+    @classmethod
+    def empty(cls, shape: Sequence[int], n: int) -> "Masks":
+        """N empty masks with score 0 on an image of `shape` (H, W) px, to be filled by `put`."""
+        return cls(tuple(shape), np.zeros((n, 4), np.int32), [np.zeros(0, np.uint8)] * n, np.zeros(n, np.float32))
+
+    def put(self, i: int, mask: np.ndarray, score: float = 1.0, corner: Sequence[int] | np.ndarray = (0, 0)) -> None:
+        """Set mask i, empty until now, to a (h, w) bool array whose top-left pixel is at `corner` (y, x) px."""
+        self.scores[i] = score
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if len(rows):
+            y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+            self.windows[i] = np.array([y0, y1, x0, x1]) + np.repeat(corner, 2)
+            self.bits[i] = np.packbits(mask[y0:y1, x0:x1])
+
     def __len__(self) -> int:
         return len(self.bits)
 
     def window(self, i: int) -> tuple[slice, slice]:
-        """Slices of the image that cut out the rectangle of mask i."""
+        """Slices of the image for the bounding box of mask i."""
         y0, y1, x0, x1 = self.windows[i]
         return slice(y0, y1), slice(x0, x1)
 
@@ -58,12 +66,10 @@ class Masks:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Masks":
         """The masks of these rows, (M,) int; -1 gives an empty one with score 0."""
-        rows = np.asarray(rows, int)
-        real = rows >= 0
-        windows, scores = np.zeros((len(rows), 4), np.int32), np.zeros(len(rows), np.float32)
-        windows[real], scores[real] = self.windows[rows[real]], self.scores[rows[real]]
-        bits = [self.bits[row] if row >= 0 else np.zeros(0, np.uint8) for row in rows]
-        return Masks(self.shape, windows, bits, scores)
+        rows, none = np.asarray(rows, int), Masks.empty(self.shape, 1)  # which is appended: row -1
+        windows, scores = np.concatenate([self.windows, none.windows]), np.concatenate([self.scores, none.scores])
+        bits = self.bits + none.bits
+        return Masks(self.shape, windows[rows], [bits[row] for row in rows], scores[rows])
 
     @property
     def areas(self) -> np.ndarray:
@@ -90,10 +96,10 @@ class Masks:
         """One owner for each pixel: (H, W) int32, 0 for none, i + 1 for mask i.
 
         **The rule for overlaps**: a pixel goes to the smallest of the masks that claim it (of equals, to the first),
-        so a mask that runs over its neighbours does not hide them. micro_sam resolves overlaps in the same way.
+        so a mask that covers its neighbours does not hide them. micro_sam resolves overlaps in the same way.
         """
         labels = np.zeros(self.shape, np.int32)
-        # From large to small, and of equals the first one last: what is painted later lies on top.
+        # From large to small, and of equal ones the first at the end: later masks overwrite earlier ones.
         for i in np.lexsort((-np.arange(len(self)), -self.areas)):
             labels[self.window(i)][self.crop(i)] = i + 1
         return labels
@@ -111,15 +117,10 @@ class Masks:
             Pairs (mask, point).
         """
         pixels = np.rint(np.asarray(points, float).reshape(-1, 2)).astype(int)
-        order = np.argsort(pixels[:, 0], kind="stable")
-        rows = pixels[order, 0]
         pairs = []
         for i, (y0, y1, x0, x1) in enumerate(self.windows):
-            near = order[np.searchsorted(rows, y0) : np.searchsorted(rows, y1)]
-            near = near[(pixels[near, 1] >= x0) & (pixels[near, 1] < x1)]
-            if len(near):
-                inside = self.crop(i)[pixels[near, 0] - y0, pixels[near, 1] - x0]
-                pairs += [(i, p) for p in near[inside]]
+            near = np.flatnonzero(((pixels >= [y0, x0]) & (pixels < [y1, x1])).all(axis=1))
+            pairs += [(i, p) for p in near[self.crop(i)[tuple((pixels[near] - [y0, x0]).T)]]]
         return np.array(pairs, int).reshape(-1, 2)
 
     def iou(self, labels: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
@@ -130,7 +131,7 @@ class Masks:
         labels : (H, W) int
             True objects; 0 is background.
         of : (N,) int or None
-            The label that each mask is held against; None takes i + 1 for mask i, 0 gives 0.
+            The label of the object that each mask is compared with; None takes i + 1 for mask i, 0 gives an IoU of 0.
 
         Returns
         -------
@@ -142,94 +143,19 @@ class Masks:
         union = self.areas + sizes[of] - shared
         return np.where(of > 0, shared / np.maximum(union, 1), 0.0)
 
-    def save(self, path: Path | str) -> None:
-        """Write to an .npz file, through a temporary one."""
-        lengths = np.array([len(bits) for bits in self.bits], np.int64)
-        with replacing(path) as temporary:
-            np.savez_compressed(
-                temporary, shape=self.shape, windows=self.windows, scores=self.scores, lengths=lengths,
-                bits=np.concatenate([np.zeros(0, np.uint8), *self.bits]),
-            )  # fmt: skip
-
-
-def load(path: Path | str) -> Masks:
-    """`Masks` from a file of `Masks.save`.
-
-    Raises
-    ------
-    FileNotFoundError
-    DataError
-        If the file is not one of them, or cut short.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            bits = np.split(stored["bits"], np.cumsum(stored["lengths"])[:-1]) if len(stored["lengths"]) else []
-            return Masks(tuple(int(n) for n in stored["shape"]), stored["windows"], bits, stored["scores"])
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a file of masks, or cut short ({error}); delete it.") from error
-
-
-class Collector:
-    """Gathers the masks of N prompts in any order.
-
-    Parameters
-    ----------
-    shape : (H, W), px
-    n : int
-    """
-
-    def __init__(self, shape: Sequence[int], n: int) -> None:
-        self.shape = tuple(shape)
-        self.windows = np.zeros((n, 4), np.int32)
-        self.bits = [np.zeros(0, np.uint8)] * n
-        self.scores = np.zeros(n, np.float32)
-
-    def put(self, i: int, mask: np.ndarray, score: float = 1.0, corner: tuple[int, int] | np.ndarray = (0, 0)) -> None:
-        """Set mask i from a (h, w) bool array whose top-left pixel lies at `corner` (y, x) px of the image."""
-        self.scores[i] = score
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if not len(rows):
-            return
-        y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-        self.windows[i] = np.array([y0, y1, x0, x1]) + np.repeat(corner, 2)
-        self.bits[i] = np.packbits(mask[y0:y1, x0:x1])
-
-    def insert(self, rows: Sequence[int] | np.ndarray, masks: Masks) -> None:
-        """Set the masks of these rows, (M,) int, to those of `masks`, which lie on the same image."""
-        for row, bits in zip(rows, masks.bits, strict=True):
-            self.bits[row] = bits
-        self.windows[rows], self.scores[rows] = masks.windows, masks.scores
-
-    def masks(self) -> Masks:
-        """What was gathered; `Masks`."""
-        return Masks(self.shape, self.windows, self.bits, self.scores)
-
-
-def from_labels(labels: np.ndarray, n: int, scores: np.ndarray | None = None) -> Masks:
-    """N disjoint `Masks` from a label image (H, W) int, where value i + 1 is mask i."""
-    collector = Collector(labels.shape, n)
-    for i, found in enumerate(ndimage.find_objects(labels, max_label=n)):
-        if found is not None:
-            collector.put(i, labels[found] == i + 1, corner=(found[0].start, found[1].start))
-    if scores is not None:
-        collector.scores[:] = scores
-    return collector.masks()
-
 
 def from_boxes(shape: Sequence[int], boxes: np.ndarray) -> Masks:
-    """Filled rectangles as `Masks`, cut at the image's border.
+    """Filled rectangles as `Masks`, cropped at the image's border.
 
     Parameters
     ----------
     shape : (H, W), px
     boxes : (N, 4) float, (y0, x0, y1, x1) px
-        A pixel belongs to a box if its centre lies in it; the upper ends are excluded, so that a side of 36 px
-        covers 36 px wherever it lies.
+        A pixel belongs to a box if its centre is inside; the upper ends are excluded, so that a side of 36 px covers
+        36 px at any position.
     """
-    collector = Collector(shape, len(boxes))
-    for i, (y0, x0, y1, x1) in enumerate(np.asarray(boxes, float)):
-        top, left = (max(0, int(np.ceil(v))) for v in (y0, x0))
-        bottom, right = (min(side, int(np.ceil(v))) for side, v in zip(shape, (y1, x1), strict=True))
-        size = (max(0, bottom - top), max(0, right - left))
-        collector.put(i, np.ones(size, bool), corner=(top, left))
-    return collector.masks()
+    masks = Masks.empty(shape, len(boxes))
+    corners = np.clip(np.ceil(np.asarray(boxes, float).reshape(-1, 4)), 0, np.tile(shape, 2)).astype(int)
+    for i, (y0, x0, y1, x1) in enumerate(corners):
+        masks.put(i, np.ones((max(0, y1 - y0), max(0, x1 - x0)), bool), corner=(y0, x0))
+    return masks

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cellcount.errors import ParameterError
 from cellcount.methods.base import sampled
 
 
@@ -28,6 +29,29 @@ def brightness_and_contrast(image: np.ndarray) -> tuple[float, float]:
     step = max(1, int(np.sqrt(image.size / 1e6)))  # a million pixels are enough
     low, middle, high = np.percentile(image[::step, ::step], [16, 50, 84])
     return float(middle), float((high - low) / 2) or 1.0
+
+
+def standardised(
+    image: np.ndarray, factor: int, exposure: tuple[float, float] | None = None, *, multiple: int = 1
+) -> np.ndarray:
+    """What a network sees of an image: brightness and contrast removed, downsampled by `block_mean`.
+
+    Parameters
+    ----------
+    image : (H, W) float32
+    factor : int
+    exposure : (float, float) or None
+        `brightness_and_contrast` of the whole image, where `image` is only a tile; None measures them.
+    multiple : int, px
+        The image is first padded with its border to a multiple of it.
+
+    Returns
+    -------
+    (H' / factor, W' / factor) float32, rounded up, of the padded height and width
+    """
+    middle, contrast = exposure or brightness_and_contrast(image)
+    padded = np.pad(image, [(0, -side % multiple) for side in image.shape], mode="edge")
+    return block_mean((padded - middle) / contrast, factor)
 
 
 def percentiles(image: Any, low: float, high: float) -> tuple[float, float]:
@@ -55,7 +79,7 @@ def block_mean(image: np.ndarray, factor: int) -> np.ndarray:
     (ceil(H / factor), ceil(W / factor)) float32
     """
     if factor == 1:
-        return np.asarray(image, np.float32)
+        return np.ascontiguousarray(image, np.float32)
     padded = np.pad(image, [(0, -side % factor) for side in image.shape], mode="edge")
     height, width = (side // factor for side in padded.shape)
     blocks = padded.reshape(height, factor, width, factor)
@@ -138,8 +162,10 @@ def peaks(heat: np.ndarray, *, threshold: float, distance: float) -> tuple[np.nd
     return _highest_first(points, heat[tuple(centres.T)])
 
 
-def square_peaks(answer: np.ndarray, *, threshold: float, distance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Local maxima of any map: the highest pixel within `distance` on each axis; a plateau is one peak, at its centre.
+def square_peaks(
+    answer: np.ndarray, *, threshold: float, distance: float, merge: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Local maxima of any map: the highest pixel within `distance` on each axis.
 
     Parameters
     ----------
@@ -147,14 +173,26 @@ def square_peaks(answer: np.ndarray, *, threshold: float, distance: float) -> tu
     threshold : float
         Lower maxima are no peaks. Raising it only removes the lowest: `cellcount.metrics.tuned` relies on that.
     distance : float, px
+    merge : bool
+        Whether a plateau is one peak, at its centre; else each of its pixels is one.
 
     Returns
     -------
     points : (M, 2) float32, (y, x) px
     scores : (M,) float32
         Height of each peak, highest first.
+
+    Raises
+    ------
+    ParameterError
+        If the distance is below 1 px.
     """
-    return _highest_first(*_maxima(answer, threshold, int(distance), square=True))
+    if distance < 1:
+        raise ParameterError(f"distance={distance!r} must be 1 px or more.")
+    if merge:
+        return _highest_first(*_maxima(answer, threshold, int(distance), square=True))
+    y, x = _unexceeded(answer, threshold, int(distance), square=True)
+    return _highest_first(np.stack([y, x], axis=1), answer[y, x])
 
 
 def _highest_first(points, scores):

@@ -1,4 +1,4 @@
-"""Everything that takes prompts, under one call, and why some of it cannot run here."""
+"""Everything that takes prompts, under one call, and why some of it cannot run on this machine."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from cellcount.methods.masks import Masks, from_boxes
 from cellcount.methods.prompts import Prompts, box
 
 SQUARE, WATERSHED = "square", "watershed"
-SIDE = 36.0  # px of the fixed square, the widest that agrees best with the boxes drawn on thesis image 1
+SIDE = 36.0  # px of the fixed square: of the sizes that agree best with the boxes drawn on thesis image 1, the largest
 NOT_RUN = {"needs weights": "not run: weights not on this machine", "needs package": "not run: package not installed"}
 
 
@@ -23,7 +23,7 @@ class Promptable(NamedTuple):
     name : str
         "square", "watershed", or "sam" and the name of a backbone.
     note : str
-        "" if it can run here, else why not, as a table says it.
+        "" if it can run here, else the reason, in the words of a table.
     model : str or None
         Of `sam.BACKBONES`.
     """
@@ -35,7 +35,7 @@ class Promptable(NamedTuple):
     def open(self, image: np.ndarray, **settings: Any) -> Callable[[Prompts], Masks]:
         """A function Prompts -> Masks for one image (H, W) float32; `settings` are those of `sam.Session`.
 
-        The fixed square looks neither at the image nor at anything of a prompt but its centre: the control.
+        The fixed square depends on nothing but the centres of the prompts: it is the control.
         """
         if self.name == SQUARE:
             return lambda prompts: from_boxes(image.shape, box(prompts.centres, SIDE / 2).boxes)
@@ -56,6 +56,6 @@ def promptable(name: str) -> Promptable:
         return Promptable(name, "", None)
     if name not in sam.BACKBONES:
         raise ParameterError(
-            f"Nothing promptable is called {name!r}; known are {SQUARE}, {WATERSHED}, {', '.join(sam.BACKBONES)}."
+            f"There is no promptable method {name!r}; known are {SQUARE}, {WATERSHED}, {', '.join(sam.BACKBONES)}."
         )
     return Promptable(f"sam {name}", NOT_RUN.get(sam.status(name).state, ""), name)

@@ -1,9 +1,10 @@
-"""A promptable method without weights: flood the image from what a prompt says, as far as it lets one.
+"""A promptable method without weights: a watershed from the points of a prompt, inside its limits.
 
-It is the yardstick of the promptable networks, and takes the same prompts: negative points hold against the flood, a
-box says how far it may go. Flooding from all clicks at once, for pseudo-masks, is `cellcount.data.pseudo_masks`.
+It is the baseline of the promptable networks, and takes the same prompts: negative points are seeds of other regions, a
+box limits the mask. Flooding from all clicks at once, for pseudo-masks, is in `cellcount.data.pseudo_masks`.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from scipy import ndimage
 
 from cellcount.data.pseudo_masks import SEED_RADIUS
 from cellcount.data.valid import background
-from cellcount.errors import DataError, ParameterError
-from cellcount.methods.base import Status, predicts, ready, sampled
-from cellcount.methods.masks import Collector, Masks
+from cellcount.errors import ParameterError, check_positive
+from cellcount.methods.base import check_image, predicts, ready
+from cellcount.methods.masks import Masks
+from cellcount.methods.pixels import percentiles
 from cellcount.methods.prompts import UNWANTED, WANTED, Prompts, point
 from cellcount.types import Prediction, visible
 
@@ -44,7 +46,8 @@ def predict(
     Returns
     -------
     Prediction
-        `points` are the prompts' centres, `labels` i + 1 the mask of prompt i, `count` the number of masks in it.
+        `points` are the prompts' centres; label i + 1 in `labels` is the mask of prompt i; `count` is the number of
+        visible masks.
 
     Raises
     ------
@@ -68,12 +71,13 @@ def segment(
     sigma: float = 1.5,
     contrast: float | None = None,
 ) -> Masks:
-    """One mask for each prompt, which may overlap.
+    """One mask for each prompt; masks may overlap.
 
-    In phase contrast a cell is dark and its outline bright, so the smoothed image is flooded from the points
-    (Beucher and Lantuejoul 1979), raised with the distance from them. Every prompt is on its own: negative points are
-    seeds of what it does not want. The flood ends at the background, and at `radius` from the positive points; if
-    there is a box, at the ellipse in it, and it starts at its centre if there is no positive point.
+    In phase contrast a cell is dark and its outline bright, so the smoothed image is flooded from the points (Beucher
+    and Lantuejoul 1979), after a term that grows with the distance from them was added. Prompts are independent:
+    negative points are seeds of regions that are not wanted. The mask ends at the background, and at `radius` from the
+    positive points; if there is a box, at its inscribed ellipse, with a seed at its centre if there is no positive
+    point.
 
     Parameters
     ----------
@@ -82,7 +86,7 @@ def segment(
     radius : float, px
         Half the width of a cell.
     weight : float
-        How much higher the ground is at `radius` than at a seed, in units of the image's contrast.
+        How much is added at `radius` from a seed, in units of the image's contrast.
     sigma : float, px
         Gaussian that smooths the image before it is flooded.
     contrast : float or None
@@ -99,15 +103,13 @@ def segment(
     ParameterError
         If a parameter is not positive, or the prompt is one for the foreground.
     """
-    if image.ndim != 2:
-        raise DataError(f"The watershed wants an (H, W) image, got shape {image.shape}.")
-    if not (radius > 0 and weight > 0 and sigma > 0):
-        raise ParameterError(f"radius={radius}, weight={weight}, sigma={sigma}: all must be positive.")
+    check_image(image, "The watershed")
+    check_positive("The watershed", radius=radius, weight=weight, sigma=sigma)
     if prompts.kind == "foreground":
-        raise ParameterError("The watershed knows no foreground: it takes prompts for single objects.")
+        raise ParameterError("The watershed takes prompts for single objects, not for the foreground.")
     contrast = context(image)["contrast"] if contrast is None else contrast
-    ground, ends = ndimage.gaussian_filter(image, sigma) / contrast, background(image)
-    collector = Collector(image.shape, len(prompts))
+    smooth, outside = ndimage.gaussian_filter(image, sigma) / contrast, background(image)
+    masks = Masks.empty(image.shape, len(prompts))
     for i in range(len(prompts)):
         box = None if prompts.boxes is None else prompts.boxes[i]
         wanted, unwanted = (prompts.points[i][prompts.signs[i] == sign] for sign in (WANTED, UNWANTED))
@@ -119,10 +121,10 @@ def segment(
         corner = np.array([part.start for part in window])
         allowed = _allowed(window, wanted, box, radius)
         rivals = _allowed(window, unwanted, None, radius) if len(unwanted) else allowed
-        mask = ~ends[window] & (allowed | rivals)
-        flooded = _flood(ground[window], mask, wanted - corner, unwanted - corner, weight / radius)
-        collector.put(i, flooded & allowed, corner=corner)
-    return collector.masks()
+        mask = ~outside[window] & (allowed | rivals)
+        flooded = _flood(smooth[window], mask, wanted - corner, unwanted - corner, weight / radius)
+        masks.put(i, flooded & allowed, corner=corner)
+    return masks
 
 
 def _window(wanted, unwanted, box, radius, shape):
@@ -142,36 +144,28 @@ def _allowed(window, points, box, radius):
     if box is not None:
         (y, x), (height, width) = (box[:2] + box[2:]) / 2, np.maximum((box[2:] - box[:2]) / 2, 0.5)
         return ((yy - y) / height) ** 2 + ((xx - x) / width) ** 2 <= 1
-    allowed = np.zeros((yy.size, xx.size), bool)
-    for y, x in points:
-        allowed |= (yy - y) ** 2 + (xx - x) ** 2 <= radius**2
-    return allowed
+    y, x = points.T[..., None, None]
+    return ((yy - y) ** 2 + (xx - x) ** 2 <= radius**2).any(axis=0)
 
 
-def _flood(ground, mask, wanted, unwanted, slope):
+def _flood(smooth, mask, wanted, unwanted, slope):
     """The wanted region (h, w) bool of a window; points (n, 2) float, (y, x) px in it."""
     from skimage.segmentation import watershed
 
-    if not ground.size:
-        return np.zeros(ground.shape, bool)
-    yy, xx = np.ogrid[: ground.shape[0], : ground.shape[1]]
-    distance = np.full(ground.shape, np.inf)
-    nearest = np.zeros(ground.shape, np.int32)
-    for value, points in ((1, wanted), (2, unwanted)):
-        for y, x in points:
-            here = np.hypot(yy - y, xx - x)
-            closer = here < distance
-            distance[closer], nearest[closer] = here[closer], value
+    if not smooth.size:
+        return np.zeros(smooth.shape, bool)
+    yy, xx = np.ogrid[: smooth.shape[0], : smooth.shape[1]]
+    y, x = np.concatenate([wanted, unwanted]).T[..., None, None]
+    distances = np.hypot(yy - y, xx - x)
+    distance, nearest = distances.min(axis=0), np.where(distances.argmin(axis=0) < len(wanted), 1, 2)
     seeds = np.where(distance <= SEED_RADIUS, nearest, 0)
-    return watershed(ground + slope * distance, seeds, mask=mask | (seeds > 0)) == 1
+    return watershed(smooth + slope * distance, seeds, mask=mask | (seeds > 0)) == 1
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
     """Contrast of the whole image (H, W) float32, from its 1st to its 99th percentile, as `predict`'s argument."""
-    low, high = np.percentile(sampled(image), [1, 99])
-    return {"contrast": float(high - low) or 1.0}
+    low, high = percentiles(image, 1, 99)
+    return {"contrast": high - low or 1.0}
 
 
-def status() -> Status:
-    """Ready where its package is installed; it wants prompts."""
-    return ready("no training needed; wants prompts", "skimage")
+status = partial(ready, "no training needed; needs prompts", "skimage")

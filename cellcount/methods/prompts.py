@@ -1,7 +1,7 @@
-"""Prompts as data: what a promptable method is told, made from the cells' centre points alone.
+"""Prompts as data: points and boxes for a promptable method, made from the cells' centre points alone.
 
-Every maker turns centres (N, 2) into `Prompts`; nothing here knows which method will read them. The first four types
-are those of the thesis (section 6.3.2), with its sizes as defaults.
+Every maker turns centres (N, 2) into `Prompts`, independent of the method that takes them. The first four types are
+those of the thesis (section 6.3.2), with its sizes as defaults.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cellcount.errors import ParameterError
+from cellcount.errors import ParameterError, check_positive
 from cellcount.types import as_points
 
 WANTED, UNWANTED, NO_POINT = 1, -1, 0  # signs of a point; NO_POINT fills rows that have fewer points than others
@@ -26,9 +26,9 @@ class Prompts:
     Attributes
     ----------
     kind : str
-        Which maker they come from.
+        The maker that they come from.
     centres : (N, 2) float32, (y, x) px
-        The object that each prompt means; a mask is later asked whether it contains its own and other centres.
+        A point of the object that each prompt asks for, to test whether a mask contains its own and other centres.
     points : (N, K, 2) float32, (y, x) px
         K may be 0.
     signs : (N, K) int8
@@ -91,11 +91,10 @@ def grid(shape: Sequence[int], spacing: float = 32.0) -> Prompts:
     ----------
     shape : (height, width), px
     spacing : float, px
-        At most this far apart; the outermost points lie half of that from the border. SAM's own 32 x 32 points come
-        32 px apart where an image fills its 1024 px.
+        Largest distance of two points; the outermost ones are at half of it from the border. SAM's own 32 x 32 points
+        are 32 px apart where an image fills its 1024 px.
     """
-    if not spacing > 0:
-        raise ParameterError(f"grid: spacing={spacing!r} must be positive.")
+    check_positive("grid", spacing=spacing)
     axes = [(np.arange(n := int(np.ceil(side / spacing))) + 0.5) * side / n - 0.5 for side in shape]
     nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
     return replace(point(nodes), kind="grid")
@@ -116,8 +115,7 @@ def cross(centres: ArrayLike, radius: float = CROSS_RADIUS) -> Prompts:
     radius : float, px
         Distance of the negative points from the centre.
     """
-    if not radius > 0:
-        raise ParameterError(f"cross: radius={radius!r} must be positive.")
+    check_positive("cross", radius=radius)
     centres = as_points(centres, "centres")
     arms = radius * np.sqrt(0.5) * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
     points = centres[:, None] + np.concatenate([np.zeros((1, 2)), arms])
@@ -134,14 +132,13 @@ def box(centres: ArrayLike, half: float = HALF_SIDE) -> Prompts:
     half : float, px
         Half of the square's side.
     """
-    if not half > 0:
-        raise ParameterError(f"box: half={half!r} must be positive.")
+    check_positive("box", half=half)
     centres = as_points(centres, "centres")
     return _prompts("box", centres, boxes=np.concatenate([centres - half, centres + half], axis=1))
 
 
 def drawn(boxes: ArrayLike) -> Prompts:
-    """Boxes drawn around the objects, by hand or from true masks: the prompt that centre points cannot give.
+    """Boxes drawn around the objects, by hand or from true masks; centre points do not give these.
 
     Parameters
     ----------
@@ -152,31 +149,28 @@ def drawn(boxes: ArrayLike) -> Prompts:
 
 
 def neighbours(centres: ArrayLike, nearest: int = 8, within: float = 60.0) -> Prompts:
-    """A positive point on each centre, and a negative one on each centre close by.
+    """A positive point on each centre, and a negative one on each neighbouring centre.
 
     Parameters
     ----------
     centres : (N, 2) float, (y, x) px
     nearest : int
-        At most so many negatives for each; eight is all around.
+        Largest number of negative points of each prompt; eight neighbours surround a cell.
     within : float, px
         Centres farther away are no neighbours.
     """
-    if nearest < 1 or not within > 0:
-        raise ParameterError(f"neighbours: nearest={nearest!r}, within={within!r} must both be positive.")
+    check_positive("neighbours", nearest=nearest, within=within)
     centres = as_points(centres, "centres")
-    if len(centres) < 2:
-        return replace(point(centres), kind="neighbours")
-    k = min(nearest, len(centres) - 1)
+    k = max(0, min(nearest, len(centres) - 1))
     from scipy.spatial import cKDTree
 
     distance, index = cKDTree(centres).query(centres, k=[*range(1, k + 2)], distance_upper_bound=within)
-    points, signs = np.zeros((len(centres), k, 2)), np.zeros((len(centres), k))
-    for row in range(len(centres)):  # twins at the same place: a point is not its own neighbour, whatever comes first
+    points, signs = np.zeros((len(centres), k + 1, 2)), np.zeros((len(centres), k + 1))
+    points[:, 0], signs[:, 0] = centres, WANTED
+    for row in range(len(centres)):  # a point is not its own neighbour, also where two have one position
         found = index[row][(index[row] != row) & np.isfinite(distance[row])][:k]
-        points[row, : len(found)], signs[row, : len(found)] = centres[found], UNWANTED
-    points = np.concatenate([centres[:, None], points], axis=1)
-    return _prompts("neighbours", centres, points, np.insert(signs, 0, WANTED, axis=1))
+        points[row, 1 : len(found) + 1], signs[row, 1 : len(found) + 1] = centres[found], UNWANTED
+    return _prompts("neighbours", centres, points, signs)
 
 
 def foreground(centres: ArrayLike, background: ArrayLike, wanted: str = "cells") -> Prompts:
@@ -187,7 +181,7 @@ def foreground(centres: ArrayLike, background: ArrayLike, wanted: str = "cells")
     centres : (N, 2) float, (y, x) px
     background : (M, 2) float, (y, x) px
     wanted : "cells" or "background"
-        Which of the two are positive: the draft's section 6.5.1 tries both polarities.
+        Which of the two are positive: section 6.5.1 of the draft compares both.
 
     Returns
     -------

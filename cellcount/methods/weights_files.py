@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cellcount.errors import DISTRIBUTION, DataError
-from cellcount.files import replacing
+from cellcount.files import replacing, sha256
 from cellcount.types import Sample
 
 if TYPE_CHECKING:
@@ -38,23 +38,39 @@ def described(settings: Any, samples: Sequence[Sample], more: Mapping[str, Any],
     return {"settings": asdict(settings), "samples": names, **more, "cellcount": version(DISTRIBUTION), **versions}
 
 
-def write(path: Path | str, tensors: Mapping[str, "torch.Tensor"], about: Mapping[str, Any]) -> Path:
-    """Write tensors, floating-point ones in half precision, and `about`, a dict of JSON values with a "format".
+def write(
+    path: Path | str,
+    tensors: Mapping[str, "torch.Tensor"],
+    about: Mapping[str, Any],
+    exact: Mapping[str, "torch.Tensor"] | None = None,
+) -> Path:
+    """Write tensors in half precision, those of `exact` in their own, and `about`: JSON values with a "format".
 
     Half precision halves the file; heatmaps of CellNet change by less than 1e-2 of a peak's height.
     """
     from safetensors.torch import save_file
 
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     with replacing(path) as temporary:
         # One entry: the library writes several in an order that changes from run to run.
-        save_file(halved(tensors), temporary, metadata={"cellcount": json.dumps(about)})
+        save_file(state | dict(exact or {}), temporary, metadata={"cellcount": json.dumps(about)})
     return Path(path)
 
 
-def halved(tensors: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-    """Tensors on the CPU, floating-point ones in half precision."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+def save(
+    path: Path | str,
+    network: "torch.nn.Module",
+    format: str,
+    settings: Any,
+    samples: Sequence[Sample],
+    more: Mapping[str, Any],
+) -> Path:
+    """`write` the state of a network, with what `described` says, the version of torch, and a format."""
+    import torch
+
+    about = {"format": format} | described(settings, samples, more, torch=torch.__version__)
+    return write(path, network.state_dict(), about)
 
 
 def read(path: Path | str, format: str, label: str) -> tuple[dict[str, Any], dict[str, "torch.Tensor"]]:
@@ -88,7 +104,7 @@ def _read(path, format, label, framework: Literal["pt", "np"]):
     try:
         with safe_open(path, framework=framework) as file:
             about = json.loads((file.metadata() or {}).get("cellcount", "{}"))
-            check_format(about, path, "safetensors", format, label)
+            check_format(about, path, "a safetensors file", format, label)
             return about, {name: file.get_tensor(name) for name in file.keys()} if framework == "pt" else {}
     except SafetensorError as error:
         raise DataError(f"{path}: not a safetensors file, or truncated ({error}); create it again.") from error
@@ -103,9 +119,9 @@ def existing(path: Path | str) -> Path:
 
 
 def check_format(about: Any, path: Path | str, kind: str, format: str, label: str) -> None:
-    """Raise a DataError unless `about`, from a file of this `kind` (such as "JSON"), is a dict with this "format"."""
+    """Raise a DataError unless `about`, of a file of a `kind` such as "an ONNX file", is a dict with this "format"."""
     if not isinstance(about, dict) or about.get("format") != format:
-        raise DataError(f"{path}: a {kind} file, but not weights of {label} (its metadata lacks {format!r}).")
+        raise DataError(f"{path}: {kind}, but not weights of {label} (its metadata lacks {format!r}).")
 
 
 def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -128,6 +144,12 @@ def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return call
 
     return decorate
+
+
+@cached(16)
+def digest(path: Path) -> str:
+    """Hex SHA-256 of a file, computed once until the file changes."""
+    return sha256(path)
 
 
 def follow(average: "torch.nn.Module", network: "torch.nn.Module", keep: float) -> None:

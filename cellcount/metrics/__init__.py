@@ -1,4 +1,4 @@
-"""One fair metric for every method: gated one-to-one matching of points, and the errors of counts."""
+"""The metrics of all methods: matching of points and masks, errors of counts, and tuning."""
 
 from cellcount.metrics.counts import count_errors, coverage, game
 from cellcount.metrics.crowds import by_crowding, crowding

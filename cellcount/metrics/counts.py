@@ -1,9 +1,9 @@
-"""How far counts are off."""
+"""Errors of counts."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.types import as_points
 
 
@@ -28,24 +28,24 @@ def count_errors(true: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
         If there is no image, or the two differ in length.
     """
     true, predicted = np.asarray(true, float), np.asarray(predicted, float)
-    if true.shape != predicted.shape or true.ndim != 1 or not len(true):
-        raise ParameterError(f"counts of {true.shape} and {predicted.shape} images: give one of each for every image.")
-    error = predicted - true
+    one_each = true.shape == predicted.shape and true.ndim == 1 and len(true)
+    require(one_each, f"counts of {true.shape} and {predicted.shape} images: give one of each for every image.")
+    error = np.abs(predicted - true)
     total = true + predicted
     has_cells = true > 0
     return {
-        "bias": error.mean(),
-        "mae": np.abs(error).mean(),
-        "relative": (np.abs(error)[has_cells] / true[has_cells]).mean() if has_cells.any() else np.nan,
-        "smape": np.divide(2 * np.abs(error), total, out=np.zeros_like(total), where=total > 0).mean(),
+        "bias": (predicted - true).mean(),
+        "mae": error.mean(),
+        "relative": (error[has_cells] / true[has_cells]).mean() if has_cells.any() else np.nan,
+        "smape": np.divide(2 * error, total, out=np.zeros_like(total), where=total > 0).mean(),
     }
 
 
 def game(true: ArrayLike, predicted: ArrayLike, shape: tuple[int, ...], level: int) -> float:
     """Grid average mean error of one image: summed absolute count errors over 4**level equal parts.
 
-    Level 0 is the absolute count error; higher levels no longer let a cell too many here make up for one too few
-    there (Guerrero-Gomez-Olmedo et al. 2015).
+    Level 0 is the absolute count error; at higher levels, a false cell in one part no longer compensates for a missed
+    one in another (Guerrero-Gomez-Olmedo et al. 2015).
 
     Parameters
     ----------
@@ -58,28 +58,23 @@ def game(true: ArrayLike, predicted: ArrayLike, shape: tuple[int, ...], level: i
     -------
     float, cells
     """
-    parts = 2**level
-    edges = [np.linspace(-0.5, side - 0.5, parts + 1) for side in shape]
-
-    def per_part(points: ArrayLike) -> np.ndarray:
-        return np.histogramdd(as_points(points), bins=edges)[0]
-
+    edges = [np.linspace(-0.5, side - 0.5, 2**level + 1) for side in shape]
     predicted = np.asarray(predicted)
     if predicted.shape == tuple(shape) and predicted.shape != (len(predicted), 2):
         cuts = [np.rint(edge[:-1] + 0.5).astype(int) for edge in edges]
         counts = np.add.reduceat(np.add.reduceat(predicted, cuts[0], axis=0), cuts[1], axis=1)
     else:
-        counts = per_part(predicted)
-    return float(np.abs(counts - per_part(true)).sum())
+        counts = np.histogramdd(as_points(predicted), bins=edges)[0]
+    return float(np.abs(counts - np.histogramdd(as_points(true), bins=edges)[0]).sum())
 
 
 def coverage(true: ArrayLike, intervals: ArrayLike) -> float:
-    """Share of images whose true count lies in its interval, ends included.
+    """Share of images whose true count is in its interval, ends included.
 
     Parameters
     ----------
     true : (K,) float, cells
     intervals : (K, 2) float, (low, high) cells
     """
-    true, intervals = np.asarray(true, float), np.asarray(intervals, float)
-    return float(((true >= intervals[:, 0]) & (true <= intervals[:, 1])).mean())
+    true, (low, high) = np.asarray(true, float), np.asarray(intervals, float).T
+    return float(((true >= low) & (true <= high)).mean())

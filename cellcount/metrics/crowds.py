@@ -1,4 +1,4 @@
-"""Scores apart for lonely and for crowded cells."""
+"""Scores as a function of crowding."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cellcount.types import as_points
 if TYPE_CHECKING:
     import pandas as pd
 
-RADIUS_PX = 60.0  # some five spacings across: large against a cell, small against a colony
+RADIUS_PX = 60.0  # a diameter of about five cell spacings: large compared with a cell, small compared with a colony
 
 
 def crowding(at: ArrayLike, cells: ArrayLike, radius: float = RADIUS_PX) -> np.ndarray:
-    """Number of cells within `radius` of each place, itself not counted: (M,) int.
+    """Number of other cells within `radius` of each position: (M,) int.
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ def crowding(at: ArrayLike, cells: ArrayLike, radius: float = RADIUS_PX) -> np.n
 def by_crowding(
     true: ArrayLike, predicted: ArrayLike, matching: Matching, edges: ArrayLike, radius: float = RADIUS_PX
 ) -> pd.DataFrame:
-    """Counts of a matching apart for places of different crowding.
+    """Counts of a matching in classes of crowding.
 
-    A pair and a missed cell belong to the crowding at the true point, a false one to that at the predicted point; it
-    is always measured in true cells.
+    Crowding is measured in true cells: around the true point for pairs and missed cells, around the predicted point for
+    false ones.
 
     Parameters
     ----------
@@ -57,15 +57,7 @@ def by_crowding(
     import pandas as pd
 
     edges = np.asarray(edges, float)
-    found, right = matching.pairs.T
-    places = {
-        "tp": crowding(np.asarray(true)[found], true, radius),
-        "fp": crowding(np.delete(predicted, right, axis=0), true, radius),
-        "fn": crowding(np.delete(true, found, axis=0), true, radius),
-    }
-    counts = {name: np.histogram(values, edges)[0] for name, values in places.items()}
-    lines = []
-    for i, (low, high) in enumerate(zip(edges, edges[1:])):
-        line = {name: int(values[i]) for name, values in counts.items()}
-        lines.append({"low": low, "high": high} | line | pooled(*([line[name]] for name in ("tp", "fp", "fn"))))
-    return pd.DataFrame(lines)
+    places = matching.split(np.asarray(true), np.asarray(predicted))
+    counts = np.array([np.histogram(crowding(at, true, radius), edges)[0] for at in places])
+    lines = pd.DataFrame({"low": edges[:-1], "high": edges[1:]} | dict(zip(("tp", "fp", "fn"), counts)))
+    return lines.join(pd.DataFrame([pooled(*group) for group in counts.T]))

@@ -1,8 +1,8 @@
-"""Errors of counts where cells are sparse, and where they are dense."""
+"""Errors of counts as a function of cell density."""
 
 import numpy as np
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 
 
 def windows(
@@ -14,11 +14,11 @@ def windows(
     ----------
     points : (N, 2) float32, (y, x) px
     density : (H, W) float, cells per px
-        What a method says; its sum over a window is its count.
+        A method's estimate; its sum over a window is the count.
     side : int, px
-        Windows of this side cover the image from its top left; what does not fill one is left out.
+        Windows of this side cover the image from its top left corner; the remaining border is left out.
     region : (H, W) bool, optional
-        Windows of which less than half lies in it are left out.
+        Windows with less than half of their area inside it are left out.
 
     Returns
     -------
@@ -31,8 +31,7 @@ def windows(
         If no window fits into the image.
     """
     rows, columns = (length // side for length in density.shape)
-    if not rows * columns:
-        raise ParameterError(f"No window of {side} px fits into an image of {density.shape} px.")
+    require(rows * columns, f"No window of {side} px fits into an image of {density.shape} px.")
 
     def total(image: np.ndarray) -> np.ndarray:
         cut = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
@@ -47,12 +46,12 @@ def windows(
 def by_density(
     density: np.ndarray, true: np.ndarray, predicted: np.ndarray, groups: int = 10
 ) -> list[dict[str, float]]:
-    """Errors in groups of windows that are about equally large, from the sparsest to the densest.
+    """Errors in groups of about equally many windows, from the sparsest to the densest.
 
     Parameters
     ----------
     density : (K,) float
-        What the windows are ordered by.
+        The windows are ordered by it.
     true, predicted : (K,) float, cells per window
     groups : int
         10 gives deciles.
@@ -68,17 +67,8 @@ def by_density(
     for group, chosen in enumerate(np.array_split(order, groups)):
         if not len(chosen):
             continue
-        mean_true, mean_predicted = true[chosen].mean(), predicted[chosen].mean()
-        error = mean_predicted - mean_true
-        lines.append(
-            {
-                "group": group + 1,
-                "windows": len(chosen),
-                "density": density[chosen].mean(),
-                "true": mean_true,
-                "predicted": mean_predicted,
-                "error": error,
-                "relative": error / mean_true if mean_true else np.nan,
-            }
-        )
+        means = {"density": density[chosen].mean(), "true": true[chosen].mean(), "predicted": predicted[chosen].mean()}
+        error = means["predicted"] - means["true"]
+        relative = error / means["true"] if means["true"] else np.nan
+        lines.append({"group": group + 1, "windows": len(chosen)} | means | {"error": error, "relative": relative})
     return lines

@@ -1,4 +1,4 @@
-"""How sure a count is: intervals with a promised coverage, and what a flask's count owes to its few fields."""
+"""Uncertainty of counts: intervals with a nominal coverage, and the sampling error of a flask's count."""
 
 from typing import NamedTuple
 
@@ -6,20 +6,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 
 
 class IntervalRule(NamedTuple):
-    """Turns a count into an interval, by what counts like it were off on fields with known cells.
+    """Turns a count into an interval, from the errors of counts on fields of view with known cells.
 
     Attributes
     ----------
     low, high : float
         The true number of cells, plus 1, is between `low` and `high` times the count, plus 1.
     level : float
-        Promised coverage.
+        Nominal coverage.
     fields : int
-        Fields that it was calibrated on.
+        Number of fields of view used for calibration.
     """
 
     low: float
@@ -35,9 +35,9 @@ class IntervalRule(NamedTuple):
 def calibrate(true: ArrayLike, counts: ArrayLike, level: float = 0.9) -> IntervalRule:
     """Split conformal prediction on the ratio of true to counted cells (Vovk et al. 2005; Lei et al. 2018).
 
-    Whatever the method and its errors, a new field's count falls outside of its interval with at most the chance
-    1 - level, on average over calibration sets, if the field is of the kind of those calibrated on. Each end may be
-    missed in half of these cases. It promises nothing for fields of another kind.
+    For any method and any distribution of its errors, the true number of cells in a new field is outside its interval
+    with a probability of at most 1 - level, on average over calibration sets, if the field is exchangeable with the
+    calibration fields. Half of this probability is assigned to each end. Nothing is guaranteed for other fields.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def calibrate(true: ArrayLike, counts: ArrayLike, level: float = 0.9) -> Interva
     Raises
     ------
     ParameterError
-        If the level is out of range, or there are too few fields for it (19 for a level of .9).
+        If the level is out of range, or there are too few fields for it (a level of .9 needs 19).
 
     Examples
     --------
@@ -61,55 +61,50 @@ def calibrate(true: ArrayLike, counts: ArrayLike, level: float = 0.9) -> Interva
     (90.0, 129.0)
     """
     true, counts = np.asarray(true, float), np.asarray(counts, float)
-    if not 0 < level < 1:
-        raise ParameterError(f"level={level!r}: give a number between 0 and 1, such as 0.9.")
-    if true.shape != counts.shape or true.ndim != 1:
-        raise ParameterError(f"true {true.shape} and counts {counts.shape}: give one of each for every field.")
+    require(0 < level < 1, f"level={level!r}: give a number between 0 and 1, such as 0.9.")
+    one_each = true.shape == counts.shape and true.ndim == 1
+    require(one_each, f"true {true.shape} and counts {counts.shape}: give one of each for every field.")
     n, tail = len(true), (1 - level) / 2
     rank = int(np.floor((n + 1) * tail + 1e-9))
-    if rank < 1:
-        needed = int(np.ceil(1 / tail - 1 - 1e-9))
-        raise ParameterError(f"{n} fields are too few to calibrate at level {level:g}: it takes {needed}.")
+    needed = int(np.ceil(1 / tail - 1 - 1e-9))
+    require(rank >= 1, f"{n} fields are too few to calibrate at level {level:g}: {needed} are needed.")
     ratios = np.sort((true + 1) / (counts + 1))
     return IntervalRule(float(ratios[rank - 1]), float(ratios[n - rank]), level, n)
 
 
 def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.95) -> dict[str, float]:
-    """A flask's number of cells from the counts of a few of its fields.
+    """A flask's number of cells from the counts of some of its fields of view.
 
-    The mean count has Student's t interval, as in a survey of a finite population (Cochran 1977): the spread between
-    fields counts, and what was seen of the flask is known. The errors of the counts themselves are part of the spread
-    if they are independent from field to field; a bias that all fields share is not.
+    The mean count has Student's t interval for a sample from a finite population (Cochran 1977), from the standard
+    deviation between fields. Errors of the counts are included as far as they are independent between fields; a bias
+    shared by all fields is not.
 
     Parameters
     ----------
     counts : (K,) float, cells per field, K >= 2
-        Of fields chosen blindly: fields picked for being full or pretty say nothing about the flask.
+        Of fields chosen at random: fields chosen because they look full or good are not representative.
     fields_in_flask : float
-        The flask's area over a field's area.
+        Area of the flask divided by the area of a field.
     level : float
 
     Returns
     -------
     dict
         total, low, high : cells in the flask;
-        spread : standard deviation between fields, as a share of their mean;
-        poisson : what it would be if cells lay at random, 1 / sqrt(mean);
+        spread : coefficient of variation between fields;
+        poisson : the same if cells were distributed at random, 1 / sqrt(mean);
         fields_for_10_percent : fields needed for an interval of +- 10 % at this spread.
 
     Raises
     ------
     ParameterError
-        With fewer than two fields, or more fields than the flask has.
+        With fewer than two fields, or more than the flask has.
     """
     counts = np.asarray(counts, float)
     k = len(counts)
-    if k < 2:
-        raise ParameterError(f"{k} field: the spread between fields takes at least two.")
-    if fields_in_flask < k:
-        raise ParameterError(f"{k} fields were counted, but the flask has only {fields_in_flask:g}.")
-    if not 0 < level < 1:
-        raise ParameterError(f"level={level!r}: give a number between 0 and 1.")
+    require(k > 1, f"{k} field: the spread between fields needs at least two.")
+    require(fields_in_flask >= k, f"{k} fields were counted, but the flask has only {fields_in_flask:g}.")
+    require(0 < level < 1, f"level={level!r}: give a number between 0 and 1.")
     mean, deviation = counts.mean(), counts.std(ddof=1)
     half = stats.t.ppf((1 + level) / 2, k - 1) * deviation / np.sqrt(k) * np.sqrt(1 - k / fields_in_flask)
     spread = deviation / mean if mean else np.nan
@@ -124,7 +119,7 @@ def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.9
 
 
 def _fields_needed(spread: float, population: float, level: float, precision: float) -> float:
-    """Least number of fields with a half interval of at most `precision` of the mean; nan if the spread is unknown."""
+    """Smallest number of fields with a half interval of at most `precision` of the mean; nan if `spread` is."""
     if not np.isfinite(spread):
         return np.nan
     k = np.arange(2, int(min(population, 10_000)) + 1)

@@ -1,4 +1,4 @@
-"""The one metric: gated one-to-one matching of predicted to true points."""
+"""The metric of all methods: gated one-to-one matching of predicted with true points."""
 
 from typing import NamedTuple
 
@@ -8,10 +8,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.types import as_points
 
-NEAR_PX = 26.0  # about one cell's spacing on the thesis images, and the radius of the published CellNet's loss
+NEAR_PX = 26.0  # about the cell spacing in the thesis images, and the radius of the published CellNet's loss
 
 
 class Matching(NamedTuple):
@@ -20,7 +20,7 @@ class Matching(NamedTuple):
     Attributes
     ----------
     tp, fp, fn : int
-        Matched pairs, predictions without a partner, true points without a partner.
+        Matched pairs, unmatched predictions, unmatched true points.
     pairs : (tp, 2) int
         Indices (true, predicted) of each matched pair, by true index.
     distances : (tp,) float
@@ -45,8 +45,13 @@ class Matching(NamedTuple):
 
     @property
     def f1(self) -> float:
-        """2 tp / (2 tp + fp + fn); 1 if both sides are empty."""
+        """2 tp / (2 tp + fp + fn); 1 if there are neither true points nor predictions."""
         return f1(self.tp, self.fp, self.fn)
+
+    def split(self, true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where each of tp, fp and fn is, (K, 2) (y, x) px each: true points, predicted ones, and true ones again."""
+        found, right = self.pairs.T
+        return true[found], np.delete(predicted, right, axis=0), np.delete(true, found, axis=0)
 
 
 def _ratio(part: int, whole: int, others: int) -> float:
@@ -54,16 +59,16 @@ def _ratio(part: int, whole: int, others: int) -> float:
 
 
 def f1(tp: int, fp: int, fn: int) -> float:
-    """F1 from counts; 1 if there is nothing to find and nothing was found."""
+    """F1 from counts; 1 if there are neither true points nor predictions."""
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
 
 
 def match(true: ArrayLike, predicted: ArrayLike, tolerance: float) -> Matching:
-    """Match each true point to at most one predicted point, no farther than `tolerance`.
+    """Match each true point with at most one predicted point within `tolerance`.
 
-    Among all such matchings, one with the largest number of pairs, and among these the smallest summed distance.
-    It is found exactly, as a sparse assignment: a true point takes a predicted one within reach at the cost of their
-    distance, or a dummy of its own at a cost above that of all pairs together. A dummy is never counted.
+    Of all such matchings, one with the largest number of pairs, and of these the one with the smallest summed distance.
+    It is computed exactly, as a sparse assignment: a true point is assigned a predicted one within the tolerance at the
+    cost of their distance, or its own dummy at a cost above that of all pairs together. Dummies are not counted.
 
     Parameters
     ----------
@@ -85,8 +90,7 @@ def match(true: ArrayLike, predicted: ArrayLike, tolerance: float) -> Matching:
     >>> match([[0, 0], [0, 10]], [[0, 9], [50, 50]], tolerance=5)[:3]
     (1, 1, 1)
     """
-    if not (np.isfinite(tolerance) and tolerance > 0):
-        raise ParameterError(f"tolerance={tolerance!r}: give a positive number of pixels.")
+    require(np.isfinite(tolerance) and tolerance > 0, f"tolerance={tolerance!r}: give a positive number of pixels.")
     true = as_points(true, "true points").astype(float)
     predicted = as_points(predicted, "predicted points").astype(float)
     n, m = len(true), len(predicted)
@@ -120,19 +124,17 @@ def default_tolerance(points: ArrayLike) -> float:
     Raises
     ------
     ParameterError
-        With fewer than two points there is no distance to take half of.
+        With fewer than two points.
     """
     points = as_points(points)
-    if len(points) < 2:
-        raise ParameterError("The default tolerance needs at least two annotated points; give one in pixels.")
+    require(len(points) > 1, "The default tolerance needs at least two annotated points; give one in pixels.")
     return float(np.median(cKDTree(points).query(points, k=2)[0][:, 1])) / 2
 
 
 def near(predicted: ArrayLike, annotated: ArrayLike, radius: float = NEAR_PX) -> np.ndarray:
-    """Which predictions lie within `radius` of an annotated point: the reading *near annotations*.
+    """Which predictions are within `radius` of an annotated point: the reading *near annotations*.
 
-    Where nobody has clicked, a prediction may be a cell that the annotator skipped. This rule leaves those out
-    without asking any model.
+    Elsewhere, a prediction may be a cell that the annotator skipped. This rule excludes those without using any model.
 
     Parameters
     ----------
@@ -150,7 +152,7 @@ def near(predicted: ArrayLike, annotated: ArrayLike, radius: float = NEAR_PX) ->
 
 
 def inside(points: ArrayLike, region: np.ndarray) -> np.ndarray:
-    """Which points lie where `region` is true; a point belongs to the pixel whose centre is nearest.
+    """Which points are inside `region`; a point belongs to the pixel with the nearest centre.
 
     Parameters
     ----------

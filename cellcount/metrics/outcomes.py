@@ -1,4 +1,4 @@
-"""What became of each cell and each mask, by rule."""
+"""Classification of masks and missed cells."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from cellcount.types import Prediction, Sample
 
 
 class Outcomes(NamedTuple):
-    """Indices by kind, each (n,) int: of masks (mask i has the label i + 1), but for `missed`, of annotated points.
+    """Indices by class, (n,) int each: of masks (mask i has the label i + 1) or, for `missed`, of annotated points.
 
-    `found` masks hold one annotated point, and the matching gave it to them. `merged` ones hold two or more. `holes`
-    hold none and lie mostly on background; `unexplained` ones hold none and lie on something. `missed` points were
-    not matched and lie on no mask.
+    `found` masks contain one annotated point and are matched. `merged` masks contain two or more. `holes` contain none
+    and are mostly on background; `unexplained` masks contain none and are on something else. `missed` points are
+    neither matched nor inside a mask.
     """
 
     found: np.ndarray
@@ -25,7 +25,7 @@ class Outcomes(NamedTuple):
 
 
 def mask_outcomes(sample: Sample, prediction: Prediction, background: np.ndarray, tolerance: float) -> Outcomes:
-    """Sort masks and annotated points into `Outcomes`.
+    """Classify masks and annotated points.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def mask_outcomes(sample: Sample, prediction: Prediction, background: np.ndarray
         If there is no annotation, or the prediction has no masks.
     """
     if sample.points is None or prediction.labels is None:
-        raise DataError(f"{sample.name}: it takes annotated points and predicted masks to sort them.")
+        raise DataError(f"{sample.name}: annotated points and predicted masks are needed to classify them.")
     count = len(prediction.points)
     at = np.rint(sample.points).astype(int).clip(0, np.array(sample.image.shape) - 1)
     under = prediction.labels[tuple(at.T)]
@@ -57,10 +57,5 @@ def mask_outcomes(sample: Sample, prediction: Prediction, background: np.ndarray
     empty = np.bincount(prediction.labels[background], minlength=count + 1)[1:] * 2 > area
     false = (held == 0) & ~matched & (area > 0)
     missed = np.setdiff1d(np.flatnonzero(under == 0), matching.pairs[:, 0])
-    return Outcomes(
-        np.flatnonzero((held == 1) & matched),
-        np.flatnonzero(held > 1),
-        np.flatnonzero(false & empty),
-        np.flatnonzero(false & ~empty),
-        missed,
-    )
+    kinds = ((held == 1) & matched, held > 1, false & empty, false & ~empty)
+    return Outcomes._make([*map(np.flatnonzero, kinds), missed])

@@ -1,9 +1,9 @@
-"""How well two regions agree."""
+"""Agreement of two regions."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import DataError, require
 from cellcount.types import Sample
 
 
@@ -24,8 +24,7 @@ def overlap(true: ArrayLike, predicted: ArrayLike) -> tuple[int, int]:
         If the shapes differ.
     """
     true, predicted = np.asarray(true, bool), np.asarray(predicted, bool)
-    if true.shape != predicted.shape:
-        raise ParameterError(f"regions of {true.shape} and {predicted.shape} px cannot be compared.")
+    require(true.shape == predicted.shape, f"regions of {true.shape} and {predicted.shape} px cannot be compared.")
     return int((true & predicted).sum()), int((true | predicted).sum())
 
 
@@ -36,16 +35,15 @@ def iou(true: ArrayLike, predicted: ArrayLike) -> float:
 
 
 def covered(sample: Sample) -> np.ndarray:
-    """Where the cells of a Sample with masks lie, (H, W) bool.
+    """The area covered by the cells of a Sample with masks, (H, W) bool.
 
-    Cells that reach in from outside have no mask, as nobody should find their nucleus, but they cover ground: the
-    simulated fields are not `valid` there.
+    Cells whose nucleus is outside the image have no mask, but cover area: simulated fields are not `valid` there.
 
     Raises
     ------
     DataError
-        If the sample has no masks: only simulated fields have.
+        If the sample has no masks: only simulated fields have masks.
     """
     if sample.labels is None:
-        raise DataError(f"{sample.name}: no masks, so nobody knows which part is covered; use simulated fields.")
+        raise DataError(f"{sample.name}: without masks the covered area is unknown; use simulated fields.")
     return (sample.labels > 0) | ~sample.valid

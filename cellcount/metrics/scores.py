@@ -1,11 +1,11 @@
-"""From matchings of single images to one score with an interval."""
+"""Scores over several images, with an interval."""
 
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cellcount.errors import ParameterError
+from cellcount.errors import one_of
 from cellcount.metrics.matching import Matching, f1
 
 READINGS = ("whole", "near")
@@ -36,11 +36,11 @@ def bootstrap(
     draws: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of F1 over the images, or parts of images, that the counts come from.
+    """Percentile bootstrap interval of F1 over images, or parts of images.
 
-    Whole images are resampled, since the errors inside of one are not independent. With one or two images there is
-    little to resample: pass counts of parts (`parts_of`), and say so, since parts of one image are too alike and the
-    interval is then a lower bound on the uncertainty over new images.
+    Whole images are resampled, since errors within an image are not independent. With one or two images, use counts of
+    parts (`parts_of`), and say so: parts of one image are similar, so the interval is then a lower bound on the
+    uncertainty over new images.
 
     Parameters
     ----------
@@ -55,15 +55,11 @@ def bootstrap(
     -------
     (low, high)
     """
-    if statistic not in ("pooled", "mean"):
-        raise ParameterError(f"statistic={statistic!r}: choose 'pooled' or 'mean'.")
+    one_of(statistic, ("pooled", "mean"), "statistic")
     counts = np.array([tp, fp, fn], float)  # (3, K)
     chosen = np.random.default_rng(seed).integers(counts.shape[1], size=(draws, counts.shape[1]))
     drawn = counts[:, chosen]  # (3, draws, K)
-    if statistic == "pooled":
-        values = _f1(drawn.sum(axis=2))
-    else:
-        values = _f1(drawn).mean(axis=1)
+    values = _f1(drawn.sum(axis=2)) if statistic == "pooled" else _f1(drawn).mean(axis=1)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -79,7 +75,7 @@ def parts_of(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Counts of a matching in parts x parts equal pieces of the image.
 
-    A pair and a missed cell belong to the piece of the true point, a false one to that of the predicted point.
+    Pairs and missed cells belong to the piece with the true point, false ones to the piece with the predicted point.
 
     Parameters
     ----------
@@ -93,16 +89,9 @@ def parts_of(
     tp, fp, fn : (parts**2,) int each
     """
 
-    def piece(points: np.ndarray) -> np.ndarray:
-        index = ((points + 0.5) * parts / np.array(shape)).astype(int).clip(0, parts - 1)
-        return index[:, 0] * parts + index[:, 1]
-
     def count(points: np.ndarray) -> np.ndarray:
-        return np.bincount(piece(points), minlength=parts**2)
+        index = ((points + 0.5) * parts / np.array(shape)).astype(int).clip(0, parts - 1)
+        return np.bincount(index[:, 0] * parts + index[:, 1], minlength=parts**2)
 
-    found, right = matching.pairs.T
-    return (
-        count(true[found]),
-        count(np.delete(predicted, right, axis=0)),
-        count(np.delete(true, found, axis=0)),
-    )
+    tp, fp, fn = map(count, matching.split(true, predicted))
+    return tp, fp, fn

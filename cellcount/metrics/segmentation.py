@@ -1,4 +1,4 @@
-"""How good masks are: against true masks, where they are known, and against drawn boxes.
+"""Quality of masks: against true masks, where these are known, and against drawn boxes.
 
 The matching of masks is StarDist's (`stardist.matching`, Schmidt et al. 2018); importing it loads no TensorFlow.
 """
@@ -10,7 +10,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from cellcount.errors import DataError
+from cellcount.errors import DataError, require
+from cellcount.metrics.matching import f1
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # .5 to .95, as in COCO
 
@@ -22,14 +23,13 @@ def segmentation_counts(
     valid: np.ndarray | None = None,
     thresholds: Sequence[float] = IOU_THRESHOLDS,
 ) -> list[dict[str, float]]:
-    """Match predicted to true masks, one to one, at several thresholds of their intersection over union.
+    """Match predicted with true masks, one to one, at several thresholds of their intersection over union.
 
     Parameters
     ----------
     true, predicted : (H, W) int, 0 is background
     valid : (H, W) bool, optional
-        A predicted mask that lies mostly where this is False counts neither as right nor as wrong: on a simulated
-        field these are cells whose nucleus lies outside.
+        Predicted masks mostly outside are ignored: in a simulated field these are cells with their nucleus outside.
     thresholds : tuple of float
 
     Returns
@@ -44,21 +44,14 @@ def segmentation_counts(
     """
     from stardist.matching import matching
 
-    if true.shape != predicted.shape:
-        raise DataError(f"true masks have shape {true.shape}, predicted ones {predicted.shape}.")
+    same = true.shape == predicted.shape
+    require(same, f"true masks have shape {true.shape}, predicted ones {predicted.shape}.", DataError)
     if valid is not None:
         predicted = without(predicted, ~valid)
     found = matching(true.astype(np.int32), predicted.astype(np.int32), thresh=tuple(thresholds))
-    return [
-        {
-            "iou_threshold": threshold,
-            "tp": int(m.tp),
-            "fp": int(m.fp),
-            "fn": int(m.fn),
-            "iou_sum": float(m.mean_matched_score * m.tp),
-        }
-        for threshold, m in zip(thresholds, found, strict=True)
-    ]
+    counts = [{name: int(getattr(one, name)) for name in ("tp", "fp", "fn")} for one in found]
+    sums = [{"iou_sum": float(one.mean_matched_score * one.tp)} for one in found]
+    return [{"iou_threshold": at} | count | total for at, count, total in zip(thresholds, counts, sums, strict=True)]
 
 
 def segmentation_scores(counts: Iterable[Mapping[Any, float]]) -> dict[str, float]:
@@ -80,22 +73,15 @@ def segmentation_scores(counts: Iterable[Mapping[Any, float]]) -> dict[str, floa
     for row in counts:
         total = sums.setdefault(row["iou_threshold"], np.zeros(4))
         total += [row["tp"], row["fp"], row["fn"], row["iou_sum"]]
-
-    def ap(threshold: float) -> float:
-        tp, fp, fn, _ = sums[threshold]
-        return float(tp / (tp + fp + fn)) if tp + fp + fn else 1.0
-
+    ap = {at: float(tp / (tp + fp + fn)) if tp + fp + fn else 1.0 for at, (tp, fp, fn, _) in sums.items()}
     tp, fp, fn, iou = sums[0.5]
-    sq = iou / tp if tp else float(fp + fn == 0)
-    rq = 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
-    scores = {"ap50": ap(0.5), "msa": float(np.mean([ap(threshold) for threshold in sums]))}
-    if 0.75 in sums:
-        scores["ap75"] = ap(0.75)
+    sq, rq = iou / tp if tp else float(fp + fn == 0), f1(tp, fp, fn)
+    scores = {"ap50": ap[0.5], "msa": float(np.mean([*ap.values()]))} | ({"ap75": ap[0.75]} if 0.75 in ap else {})
     return scores | {"pq": float(sq * rq), "sq": float(sq), "rq": float(rq)}
 
 
 def paired_iou(true: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
-    """Intersection over union of masks that belong together by their number, as pseudo-masks and true masks do.
+    """Intersection over union of masks with the same number, such as pseudo-masks and true masks.
 
     Parameters
     ----------
@@ -115,10 +101,10 @@ def paired_iou(true: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarra
 
 
 def box_iou(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How well masks agree with drawn boxes, by their bounding boxes.
+    """Agreement of the bounding boxes of masks with drawn boxes.
 
-    Each drawn box gets at most one mask, so that the sum over all is largest (Kuhn 1955). Masks left over say
-    nothing: not every cell has a box.
+    Each drawn box is assigned at most one mask, so that the sum over all is largest (Kuhn 1955). Masks without a box
+    are ignored: not every cell has a drawn box.
 
     Parameters
     ----------
@@ -128,18 +114,15 @@ def box_iou(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns
     -------
     (K,) float
-        Intersection over union of each drawn box with its mask's; 0 where none is left for it.
+        Intersection over union of each drawn box with that of its mask; 0 without a mask.
     """
     boxes = np.asarray(boxes, float)
-    # A pixel reaches half a px around its centre, and a slice ends one behind its last.
-    found = [
-        (rows.start - 0.5, columns.start - 0.5, rows.stop - 0.5, columns.stop - 0.5)
-        for rows, columns in (s for s in ndimage.find_objects(labels) if s is not None)
-    ]
+    slices = [pair for pair in ndimage.find_objects(labels) if pair is not None]
     agreement = np.zeros(len(boxes))
-    if not found or not len(boxes):
+    if not slices or not len(boxes):
         return agreement
-    bounds = np.array(found)
+    # A pixel extends half a px around its centre, and a slice ends one after its last.
+    bounds = np.array([(y.start, x.start, y.stop, x.stop) for y, x in slices]) - 0.5
     low = np.maximum(boxes[:, None, :2], bounds[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], bounds[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=2)

@@ -1,4 +1,4 @@
-"""The one rule that chooses parameters and thresholds, for every method, on images that are not scored."""
+"""Selection of parameters and thresholds, by the same rule for every method, on images that are not scored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from cellcount.errors import ParameterError
+from cellcount.errors import ParameterError, require
 from cellcount.metrics.matching import match
 from cellcount.metrics.scores import pooled
 from cellcount.types import Prediction, Sample
@@ -23,11 +23,10 @@ def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     Raises
     ------
     ParameterError
-        If a parameter has no value to choose from.
+        If a parameter has no values.
     """
     empty = [name for name, values in grid.items() if not len(values)]
-    if empty:
-        raise ParameterError(f"No value to choose from for {', '.join(empty)}.")
+    require(not empty, f"There is no value to try for {', '.join(empty)}.")
     return [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
 
 
@@ -39,18 +38,18 @@ def tuned(
     *,
     progress: bool = False,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The parameters with the highest F1 over whole images, pooled over the samples, and the scores of all.
+    """The parameters with the highest F1 over whole images, pooled over the samples, and all scores.
 
-    Whole images, for every method: a comparison is fair only if all are tuned by one reading, and near annotations a
-    false point on empty background would cost nothing.
+    Whole images are used for every method: a comparison is fair only if all methods are tuned on the same reading, and
+    the reading near annotations ignores false points on empty background.
 
     Parameters
     ----------
     predict : a method's predict, or a function with its signature
-        Each value of `threshold` is tried without another run: the scores of the lowest one are cut. That is exact for
-        methods whose threshold does just that, as all here that have one.
+        The values of `threshold` share one run, with the lowest of them, whose points are selected by score. This is
+        exact for methods in which the threshold does nothing else, such as all methods here that have one.
     samples : sequence of Sample with points
-        Training images: none that is tested on.
+        Training images, never test images.
     grid : mapping of parameter name to the values to try; all combinations are
     tolerance : float, px
     progress : bool
@@ -58,19 +57,18 @@ def tuned(
     Returns
     -------
     best : dict of parameters
-        Of equals, the first in the grid.
+        Of equal ones, the first in the grid.
     tried : DataFrame
-        One row a combination: its parameters, "precision", "recall" and "f1".
+        One row per combination: its parameters, "precision", "recall" and "f1".
 
     Raises
     ------
     ParameterError
-        If there is no sample, one without points, or no value to choose from.
+        If there is no sample, a sample without points, or a parameter without values.
     """
     import pandas as pd
 
-    if not samples:
-        raise ParameterError("There is no image to choose parameters on; give at least one annotated image.")
+    require(samples, "There is no image to select parameters on; give at least one annotated image.")
     everything = combinations(grid)
     runs = combinations({name: values for name, values in grid.items() if name != "threshold"})
     cuts = sorted(grid.get("threshold", []))
@@ -79,7 +77,7 @@ def tuned(
         lowest = {"threshold": cuts[0]} if cuts else {}
         for sample in samples:
             if sample.points is None:
-                raise ParameterError(f"{sample.name} has no annotation, so no parameter can be chosen on it.")
+                raise ParameterError(f"{sample.name} has no annotation, so no parameter can be selected on it.")
             found = predict(sample.image, **run, **lowest)
             for setting, sums in zip(everything, counts):
                 if run.items() <= setting.items():

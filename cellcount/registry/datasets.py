@@ -50,11 +50,11 @@ def _known_files(name: str) -> dict[str, KnownFile]:
 
 
 DATASETS = {
-    "phantom": Dataset("phantom", "simulated fields of view with exact centres and masks", "as this package"),
+    "phantom": Dataset("phantom", "simulated fields of view with exact centres and masks", "that of this package"),
     "thesis": Dataset(
         "thesis",
         "34 phase-contrast fields of view of 6 flasks with points, boxes and background points",
-        "none given: read it, do not redistribute it",
+        "none given; not to be redistributed",
         "B. Eckhardt, bachelor's thesis, data/third, github.com/beijn/bachelor-thesis",
         _known_files("thesis"),
     ),

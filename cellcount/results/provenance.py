@@ -1,17 +1,15 @@
-"""Where a result comes from: seconds, peak memory, commit, and a hash of what decides the answer."""
+"""Provenance of results: seconds, peak memory, commit, and a hash of everything that determines the result."""
 
-import contextlib
 import functools
 import hashlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,19 +19,10 @@ from cellcount.types import Prediction
 
 
 def timed(predict: Callable[..., Prediction], image: np.ndarray, **params: Any) -> Prediction:
-    """Call a method; its Prediction, with `seconds` in `meta`."""
+    """The Prediction of a method on an image (H, W), with its `seconds` in `meta`."""
     started = time.perf_counter()
     prediction = predict(image, **params)
     return replace(prediction, meta=prediction.meta | {"seconds": time.perf_counter() - started})
-
-
-@contextlib.contextmanager
-def stopwatch() -> Iterator[SimpleNamespace]:
-    """Yields an object whose `seconds` is the time spent inside, once it is left."""
-    watch = SimpleNamespace(seconds=np.nan)
-    started = time.perf_counter()
-    yield watch
-    watch.seconds = time.perf_counter() - started
 
 
 def provenance(
@@ -50,29 +39,31 @@ def provenance(
     device: str = "cpu",
     seconds: float = np.nan,
 ) -> dict[str, Any]:
-    """Where a row comes from (dict), to be joined with its counts.
+    """Provenance of a row of results.
 
     Parameters
     ----------
-    method, image, dataset, weights_sha256, split, chapter, profile, device : str
-        `image` is the name of the Sample.
+    method, dataset, weights_sha256, split, chapter, profile, device : str
+    image : str
+        Name of the Sample.
     parameters : dict or None
+        Those of the method and of its training.
     seed : int
     seconds : float
 
     Returns
     -------
     dict
-        These, the peak memory, the commit, and `run`: a hash of what decides the answer.
+        These, the peak memory, the commit, and `run`: a hash of everything that determines the result.
     """
-    common = {
-        "chapter": chapter, "method": method, "parameters": json.dumps(parameters or {}, sort_keys=True, default=str),
-        "weights_sha256": weights_sha256, "dataset": dataset, "image": image, "split": split,
-        "seconds": round(seconds, 3), "peak_memory_mb": peak_memory_mb(), "device": device, "seed": seed,
-        "profile": profile, "commit": commit(),
+    described = json.dumps(parameters or {}, sort_keys=True, default=str)
+    identity = [method, described, weights_sha256, dataset, image, seed]
+    return {
+        "run": hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12],
+        "chapter": chapter, "method": method, "parameters": described, "weights_sha256": weights_sha256,
+        "dataset": dataset, "image": image, "split": split, "seconds": round(seconds, 3),
+        "peak_memory_mb": peak_memory_mb(), "device": device, "seed": seed, "profile": profile, "commit": commit(),
     }  # fmt: skip
-    identity = [common[name] for name in ("method", "parameters", "weights_sha256", "dataset", "image", "seed")]
-    return {"run": hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]} | common
 
 
 def peak_memory_mb() -> int:
@@ -84,12 +75,12 @@ def peak_memory_mb() -> int:
 
         return round(psutil.Process().memory_info().peak_wset / 1e6)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 1e6 if sys.platform == "darwin" else peak / 1e3)  # bytes there, kilobytes here
+    return round(peak / 1e6 if sys.platform == "darwin" else peak / 1e3)  # bytes on macOS, kilobytes on Linux
 
 
 @functools.cache
 def commit() -> str:
-    """The commit that the code comes from, with "+" if files differ from it; else the package's version."""
+    """The commit of the code, with "+" if files differ from it; the package's version outside of a clone."""
     here = Path(__file__).resolve().parent
 
     def git(*arguments: str | Path) -> str:

@@ -14,43 +14,40 @@ def summary(frame: pd.DataFrame, by: Sequence[str] = ("method", "reading", "tole
     Parameters
     ----------
     frame : DataFrame of `rows`
-    by : column names that tell one line of the summary from the next
+    by : names of the columns by which rows are grouped
 
     Returns
     -------
     DataFrame
         One line for each group: images, n_true, n_pred, precision, recall, f1 (pooled over images), f1_low, f1_high
-        (95 % bootstrap of the pooled F1 over images; over the parts of the images if there are fewer than five
-        images), resampled ("images" or "parts"), f1_mean (mean over images), mean_distance_px.
+        (95 % bootstrap interval of the pooled F1 over images, or over parts of images for fewer than five images),
+        resampled ("images" or "parts"), f1_mean (mean over images), mean_distance_px.
     """
     lines = []
-    for key, group in frame[frame.part == "all"].groupby(list(by), sort=False, dropna=False):
-        counts = [group[name].to_numpy(int) for name in ("tp", "fp", "fn")]
-        units, unit = counts, "images"
-        if len(group) < 5:
-            same = np.logical_and.reduce([frame[name] == value for name, value in zip(by, key, strict=True)])
-            pieces = frame[same & (frame.part != "all")]
-            if len(pieces):
-                units, unit = [pieces[name].to_numpy(int) for name in ("tp", "fp", "fn")], "parts"
+    for key, group in frame.groupby(list(by), sort=False, dropna=False):
+        whole, pieces = group[group.part == "all"], group[group.part != "all"]
+        few = len(whole) < 5 and len(pieces) > 0
+        counts, units = (part[["tp", "fp", "fn"]].to_numpy(int).T for part in (whole, pieces if few else whole))
         low, high = bootstrap(*units)
         lines.append(
             dict(zip(by, key, strict=True))
-            | {"images": len(group), "n_true": group.n_true.sum(), "n_pred": group.n_pred.sum()}
+            | {"images": len(whole), "n_true": whole.n_true.sum(), "n_pred": whole.n_pred.sum()}
             | pooled(*counts)
-            | {"f1_low": low, "f1_high": high, "resampled": unit, "f1_mean": per_image(*counts).mean()}
-            | {"mean_distance_px": np.average(group.mean_distance_px.fillna(0), weights=group.tp.clip(lower=1e-9))}
+            | {"f1_low": low, "f1_high": high, "resampled": "parts" if few else "images"}
+            | {"f1_mean": per_image(*counts).mean()}
+            | {"mean_distance_px": np.average(whole.mean_distance_px.fillna(0), weights=whole.tp.clip(lower=1e-9))}
         )
     return pd.DataFrame(lines)
 
 
 def mask_summary(frame: pd.DataFrame, by: Sequence[str] = ("method",)) -> pd.DataFrame:
-    """Scores of masks, pooled over images, of `mask_rows`.
+    """Scores of the masks in `mask_rows`, pooled over images.
 
     Returns
     -------
     DataFrame
-        One line for each group: n_masks; where masks are known ap50, ap75, msa, pq, sq, rq (`segmentation_scores`);
-        where boxes are drawn box_iou and box_half, the mean over the boxes and the share of at least .5.
+        One line for each group: n_masks; with true masks ap50, ap75, msa, pq, sq, rq (`segmentation_scores`); with
+        drawn boxes box_iou and box_half, the mean over the boxes and the share of at least .5.
     """
     lines = []
     for key, group in frame.groupby(list(by), sort=False, dropna=False):

@@ -6,15 +6,15 @@ Modules are imported when one of their functions is used.
 import lazy_loader
 
 _MODULES = {
-    "areas": ["answers", "area_against_device", "foregrounds"],
+    "areas": ["answers", "foregrounds"],
     "curves": [
         "confidence_ranks", "crowding_curve", "error_by_density", "iou_curve", "loss_curve", "tolerance_curve",
         "training_graph",
     ],
     "detections": ["border_boxes", "tiled_boxes"],
     "dots": [
-        "counts", "coverage", "design_dots", "draws", "interval_ladder", "nearest_neighbours", "score_dots",
-        "seconds_bars",
+        "area_against_device", "counts", "coverage", "design_dots", "draws", "interval_ladder", "nearest_neighbours",
+        "score_dots", "seconds_bars",
     ],
     "drawings": ["label_types", "matching_example"],
     "micrographs": ["field", "gallery", "outcome", "target", "worst"],

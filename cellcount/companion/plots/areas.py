@@ -1,18 +1,12 @@
 """Figures of the chapters on classical filters and on the foreground."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from cellcount.companion.plots import style
 from cellcount.types import Prediction, Sample
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @style.styled
@@ -40,15 +34,13 @@ def answers(
         The first panel is the image with its annotated cells.
     """
     figure, places = style.panels(len(maps) + 1, 4, window[2] / window[3], room=0.3)
-    style.show(places[0], sample.image, title="image", window=window)
-    style.scale_bar(places[0], sample.pixel_size_um)
+    style.view(places[0], sample, title="image", window=window)
     _mark_inside(places[0], sample.points, "annotated", window)
     for axes, (title, answer) in zip(places[1:], maps.items()):
         _show_map(axes, answer, title, window)
         if title in predictions:
             _mark_inside(axes, predictions[title].points, "predicted", window)
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 def _mark_inside(axes, points, kind, window):
@@ -90,8 +82,7 @@ def foregrounds(
     """
     figure, places = style.panels(2 * len(maps) + 2, len(maps) + 1, window[2] / window[3], room=0.3)
     upper, lower = places[: len(maps) + 1], places[len(maps) + 1 :]
-    style.show(upper[0], sample.image, title="image", window=window)
-    style.scale_bar(upper[0], sample.pixel_size_um)
+    style.view(upper[0], sample, title="image", window=window)
     for axes, (title, values) in zip(upper[1:], maps.items()):
         _show_map(axes, values, title, window)
     shown = {"true foreground": truth} | {title: masks[title] for title in maps}
@@ -109,39 +100,4 @@ def foregrounds(
         labels = {"found": style.SKY, "false": style.VERMILLION, "missed": style.YELLOW}
     for label, colour in labels.items():
         upper[0].plot([], [], "s", color=colour, markersize=7, label=label)
-    style.legend(figure)
-    return figure
-
-
-@style.styled
-def area_against_device(fields: pd.DataFrame) -> Figure:
-    """The share of each field that cells cover, over the counting device's count of its flask.
-
-    Parameters
-    ----------
-    fields : DataFrame
-        One line for each field, with columns flask, objective, covered and device (cells per size of the flask).
-
-    Returns
-    -------
-    Figure
-        Small marks are fields, by their objective; large ones are flasks, the mean of their fields.
-    """
-    figure = style.new_figure(height=3.4)
-    axes = figure.add_subplot(
-        xlabel="counting device: cells in the flask over its size (10⁵)", ylabel="share of the field covered"
-    )
-    axes.set_prop_cycle(style.MARKED)
-    for objective, group in fields.groupby("objective"):
-        axes.plot(group.device / 1e5, group.covered, linestyle="none", alpha=0.7, label=f"field, {objective}x")
-    flasks = fields.groupby("flask").agg(
-        device=("device", "first"), covered=("covered", "mean"), highest=("covered", "max")
-    )
-    ring = {"color": style.BLACK, "markersize": 11, "fillstyle": "none"}
-    axes.plot(flasks.device / 1e5, flasks.covered, "o", label="flask, mean of its fields", **ring)
-    for flask, line in flasks.iterrows():  # above all marks of the flask: full flasks are close to each other
-        at = (line.device / 1e5, line.highest)
-        axes.annotate(f"{flask}", at, (0, 8), textcoords="offset points", fontsize=8.5, ha="center")
-    axes.set(xlim=(0, None), ylim=(0, 1.12))
-    style.legend(figure, "outside right upper")
-    return figure
+    return style.legend(figure)

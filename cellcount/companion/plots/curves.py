@@ -73,9 +73,7 @@ def loss_curve(
         steps, values = values if isinstance(values, tuple) else (np.arange(1, len(values) + 1), values)
         axes.plot(steps, values, label=label)
     style.log_labels(axes.yaxis)
-    if len(losses) > 1:
-        style.legend(figure, "outside right upper")
-    return figure
+    return style.legend(figure, "outside right upper") if len(losses) > 1 else figure
 
 
 def training_graph(curves: Mapping[str, Sequence[float]]) -> Figure:
@@ -115,8 +113,7 @@ def iou_curve(scores: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     figure, axes = style.plot(cycle=style.MARKED, xlabel=xlabel, ylabel="average precision", ylim=(0, 1.02))
     for label, (thresholds, values) in scores.items():
         axes.plot(thresholds, values, label=label)
-    style.legend(figure, "outside right upper")
-    return figure
+    return style.legend(figure, "outside right upper")
 
 
 @style.styled

@@ -80,10 +80,8 @@ def border_boxes(sample: Sample, *, side: float, tile: int) -> Figure:
     ):
         style.boxes(left, boxes[chosen], color=colour, linewidth=1, label=f"{label} ({chosen.sum()})")
     left.set(xlim=(-side / 2, tile + side / 2), ylim=(tile + side / 2, -side / 2))
-    style.show(right, part.image, title="masks: in orange, those that plain slices lose")
+    style.view(right, part, title="masks: in orange, those that plain slices lose")
     for chosen, colour in ((~negative, style.GREEN), (negative, style.ORANGE)):
         clipped, _ = clip(boxes[chosen], (tile, tile))
         style.tint(right, filled(clipped, (tile, tile)).any(axis=0), colour)
-    style.scale_bar(right, sample.pixel_size_um)
-    style.legend(figure)
-    return figure
+    return style.legend(figure)

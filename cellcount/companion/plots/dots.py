@@ -43,8 +43,7 @@ def score_dots(summary: pd.DataFrame) -> Figure:
             )
         axes.set(xlabel=title, xlim=(0, 1.02))
         _name_rows(axes, methods)
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 def _name_rows(axes, names):
@@ -80,8 +79,7 @@ def design_dots(table: pd.DataFrame, *, base: str) -> Figure:
         axes.axvline(own, color=style.BLACK, linewidth=0.8, linestyle=style.DASHES[1])
     axes.spines.left.set_visible(False)
     _name_rows(axes, table.variant)
-    style.legend(figure, "outside upper right")
-    return figure
+    return style.legend(figure, "outside upper right")
 
 
 @style.styled
@@ -128,8 +126,7 @@ def coverage(table: pd.DataFrame) -> Figure:
     axes.axline((1, 1), slope=1, color=style.GRAY, linewidth=0.8)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    style.legend(figure, "outside upper left")
-    return figure
+    return style.legend(figure, "outside upper left")
 
 
 @style.styled
@@ -186,8 +183,7 @@ def draws(frame: pd.DataFrame, published: Sequence[tuple[str, int, float]]) -> F
     for (label, train, value), marker in zip(published, "s^vP*Xh"):
         axes.plot(train + 0.7, value, marker, color=style.VERMILLION, fillstyle="none", label=label)
     axes.set_ylim(0, None)
-    style.legend(figure, "outside right center")
-    return figure
+    return style.legend(figure, "outside right center")
 
 
 @style.styled
@@ -214,8 +210,7 @@ def counts(true: ArrayLike, predicted: ArrayLike | Mapping[str, ArrayLike]) -> F
     axes.set(xlim=(0, top), ylim=(0, top))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, integer=True))
-    style.legend(figure, "outside right upper")
-    return figure
+    return style.legend(figure, "outside right upper")
 
 
 @style.styled
@@ -251,3 +246,36 @@ def nearest_neighbours(samples: Sequence[Sample]) -> Figure:
         upper.set_xlabel("(µm)", loc="right")
     axes.legend()
     return figure
+
+
+@style.styled
+def area_against_device(fields: pd.DataFrame) -> Figure:
+    """The share of each field that cells cover, over the counting device's count of its flask.
+
+    Parameters
+    ----------
+    fields : DataFrame
+        One line for each field, with columns flask, objective, covered and device (cells per size of the flask).
+
+    Returns
+    -------
+    Figure
+        Small marks are fields, by their objective; large ones are flasks, the mean of their fields.
+    """
+    figure = style.new_figure(height=3.4)
+    axes = figure.add_subplot(
+        xlabel="counting device: cells in the flask over its size (10⁵)", ylabel="share of the field covered"
+    )
+    axes.set_prop_cycle(style.MARKED)
+    for objective, group in fields.groupby("objective"):
+        axes.plot(group.device / 1e5, group.covered, linestyle="none", alpha=0.7, label=f"field, {objective}x")
+    flasks = fields.groupby("flask").agg(
+        device=("device", "first"), covered=("covered", "mean"), highest=("covered", "max")
+    )
+    ring = {"color": style.BLACK, "markersize": 11, "fillstyle": "none"}
+    axes.plot(flasks.device / 1e5, flasks.covered, "o", label="flask, mean of its fields", **ring)
+    for flask, line in flasks.iterrows():  # above all marks of the flask: full flasks are close to each other
+        at = (line.device / 1e5, line.highest)
+        axes.annotate(f"{flask}", at, (0, 8), textcoords="offset points", fontsize=8.5, ha="center")
+    axes.set(xlim=(0, None), ylim=(0, 1.12))
+    return style.legend(figure, "outside right upper")

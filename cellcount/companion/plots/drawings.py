@@ -47,14 +47,13 @@ def label_types(seed: int = 7) -> Figure:
     for axes, kind, clicks in zip(places, ("box", "mask", "centre"), (boxes, masks, centres)):
         each = np.mean([len(points) for points in clicks])
         axes.set_label(kind)
-        style.show(axes, sample.image, title=f"{kind}: {each:.0f} click{'s' if each > 1 else ''} per cell")
+        style.view(axes, sample, title=f"{kind}: {each:.0f} click{'s' if each > 1 else ''} per cell")
         if kind == "box":
             style.boxes(axes, clicks, color=style.SKY, linewidth=1.3)
         for points in clicks if kind == "mask" else ():
             axes.fill(*points.T[::-1], facecolor=style.SKY + "55", edgecolor=style.SKY, linewidth=1.3)
         look = {"color": style.YELLOW, "markeredgecolor": style.BLACK, "markeredgewidth": 0.6, "gid": "clicks"}
         axes.plot(*np.concatenate(clicks).T[::-1], "o", markersize=3.6 if kind == "mask" else 5.5, **look)
-        style.scale_bar(axes, sample.pixel_size_um)
     return figure
 
 
@@ -89,8 +88,7 @@ def matching_example() -> Figure:
         counts = f"pairs {matching.tp}, false {matching.fp}, missed {matching.fn}"
         scores = f"P {matching.precision:.2f}  R {matching.recall:.2f}  F1 {matching.f1:.2f}"
         axes.set_xlabel(f"{counts}\n{scores}", fontsize=8)
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 def _scene(axes, matching):

@@ -54,8 +54,7 @@ def field(
             style.mark(axes, sample.dead, "dead", size=size, label="dead cell or debris")
     if prediction is not None:
         style.mark(axes, prediction.points, "predicted", size=size, label="predicted")
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 @style.styled
@@ -89,10 +88,9 @@ def gallery(
     for axes, sample, title in zip(places, samples, titles or [sample.name for sample in samples]):
         height, width = (min(side or length, length) for length in sample.image.shape)
         corner = ((whole - part) // 2 for whole, part in zip(sample.image.shape, (height, width)))
-        style.show(axes, sample.image, title=title, window=(*corner, height, width))
+        style.view(axes, sample, title=title, window=(*corner, height, width))
         if points and sample.points is not None:
             style.mark(axes, sample.points, "annotated", size=3, width=0.9)
-        style.scale_bar(axes, sample.pixel_size_um)
     return figure
 
 
@@ -137,8 +135,7 @@ def outcome(
         "false, away": prediction.points[false[~close]],
     }.items():
         style.mark(axes, points, kind, size=size, width=1.3, label=f"{kind} ({len(points):,})")
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 def _mark_size(axes, wanted, largest=8):
@@ -188,8 +185,7 @@ def worst(sample: Sample, prediction: Prediction, tolerance: float, *, number: i
     for axes in places:
         style.mark(axes, sample.points, "annotated", size=6, label="annotated")
         style.mark(axes, prediction.points, "predicted", size=6, label="predicted")
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 @style.styled
@@ -212,9 +208,8 @@ def target(sample: Sample, *, sigma: float, window: style.Window) -> Figure:
     part = sample.crop(*window)
     figure = style.new_figure(style.WIDTH, style.WIDTH / 3 * window[2] / window[3] + 0.35)
     clicks, trusted, learned = figure.subplots(1, 3)
-    style.show(clicks, part.image, title="image and clicks")
+    style.view(clicks, part, title="image and clicks")
     style.mark(clicks, part.points, "annotated", size=5)
-    style.scale_bar(clicks, sample.pixel_size_um)
     style.show(trusted, part.image * np.where(part.valid, 1.0, 0.35), title="where the clicks are trusted")
     style.show(learned, heatmap(part.points, part.image.shape, sigma), title="target")
     learned.images[0].set_cmap("viridis")

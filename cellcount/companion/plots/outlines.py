@@ -1,9 +1,6 @@
 """Micrographs with the outlines of masks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,10 +12,8 @@ from skimage.measure import find_contours
 
 from cellcount.companion.plots import style
 from cellcount.methods.masks import Masks
+from cellcount.metrics import Outcomes
 from cellcount.types import Prediction, Sample
-
-if TYPE_CHECKING:
-    from cellcount.metrics import Outcomes
 
 # Colour and name of each outcome of a mask.
 OUTCOMES = {
@@ -62,11 +57,10 @@ def mask_panels(sample: Sample, masks: Mapping[str, np.ndarray], *, window: styl
     height, width = window[2:] if window else sample.image.shape
     figure, places = style.panels(len(masks), 2, height / width)
     for axes, (title, labels) in zip(places, masks.items()):
-        style.show(axes, sample.image, title=title, window=window)
+        style.view(axes, sample, title=title, window=window)
         outline(labels, [style.SKY] * labels.max(initial=0), axes)
         if sample.points is not None:
             style.mark(axes, sample.points, "predicted", size=4, width=1.0)
-        style.scale_bar(axes, sample.pixel_size_um)
     return figure
 
 
@@ -132,8 +126,7 @@ def mask_outcome(
     """
     figure, axes = style.micrograph(sample, window=window)
     _judged([axes], sample, prediction, outcomes)
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 def _judged(places, sample, prediction, outcomes):
@@ -188,5 +181,4 @@ def mask_gallery(
     for axes in places:
         style.mark(axes, sample.points, "predicted", size=4, width=0.9)
     _judged(places, sample, prediction, outcomes)
-    style.legend(figure)
-    return figure
+    return style.legend(figure)

@@ -1,19 +1,14 @@
 """Figures of the chapter on phase contrast: steps of the simulation, discs, and simulated beside real fields."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import gmean
 
 from cellcount.companion.plots import style
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @style.styled
@@ -140,8 +135,7 @@ def brightness(
     axes.plot(phases, linear, label="middle, small phases")
     axes.axhline(1, color=style.GRAY, linewidth=0.6, zorder=1.5)
     axes.set_xticks(np.arange(0, 2.01 * np.pi, np.pi / 2), ["0", "π/2", "π", "3π/2", "2π"])
-    style.legend(figure, "outside right upper")
-    return figure
+    return style.legend(figure, "outside right upper")
 
 
 @style.styled
@@ -172,5 +166,4 @@ def likeness(frame: pd.DataFrame) -> Figure:
     right.set(xscale="log", yscale="log")
     right.set_xticks([0.01, 0.03, 0.1, 0.3], ["0.01", "0.03", "0.1", "0.3"])
     right.minorticks_off()
-    style.legend(figure)
-    return figure
+    return style.legend(figure)

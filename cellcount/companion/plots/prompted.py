@@ -1,7 +1,5 @@
 """Prompts, and the foregrounds that come of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -48,15 +46,13 @@ def prompt_types(
     }
     figure, places = style.panels(len(drawn), 3, room=0.1)
     for axes, (title, (made, asked)) in zip(places, drawn.items(), strict=True):
-        style.show(axes, sample.image, title=title)
+        style.view(axes, sample, title=title)
         if asked is not None:
             style.tint(axes, asked, style.SKY, 0.25)
         _draw(axes, made)
-        style.scale_bar(axes, sample.pixel_size_um)
     places[0].plot([], [], color=style.YELLOW, linewidth=2, label="box")
     places[0].plot([], [], "s", color=style.SKY + "88", markersize=8, label="what is asked for")
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 def _draw(axes, made):
@@ -89,9 +85,8 @@ def foreground_masks(
     """
     height, width = sample.image.shape
     figure, places = style.panels(len(answers) + 1, 3, height / width, room=0.1)
-    style.show(places[0], sample.image, title="image and prompt")
+    style.view(places[0], sample, title="image and prompt")
     _draw(places[0], prompt)
-    style.scale_bar(places[0], sample.pixel_size_um)
     for axes, (title, answer) in zip(places[1:], answers.items()):
         style.show(axes, sample.image, title=title)
         style.tint(axes, answer, style.ORANGE)

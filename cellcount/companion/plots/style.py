@@ -143,8 +143,7 @@ def micrograph(
     _, _, rows, columns = window or (0, 0, *sample.image.shape)
     figure = new_figure(width, width * rows / columns + room)
     axes = figure.add_subplot()
-    show(axes, sample.image, title=title, window=window)
-    scale_bar(axes, sample.pixel_size_um)
+    view(axes, sample, window=window, title=title)
     return figure, axes
 
 
@@ -180,13 +179,14 @@ def crops(
     return figure, made
 
 
-def legend(figure: Figure, place: str = "outside lower left") -> None:
-    """One legend for all axes of a figure, each label once, in as many columns as fit."""
+def legend(figure: Figure, place: str = "outside lower left") -> Figure:
+    """Give a figure one legend for all of its axes, each label once, in as many columns as fit; returns the figure."""
     named = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels())}
     wide = [0.5 + 0.065 * len(label) for label in named]  # inch, about
     columns = len(named) if sum(wide) < figure.get_figwidth() else int(figure.get_figwidth() / max(wide))
     if named:
         figure.legend(named.values(), named.keys(), loc=place, ncols=1 if "outside right" in place else max(1, columns))
+    return figure
 
 
 def log_labels(axis: Axis, full: float = 10) -> None:
@@ -260,6 +260,12 @@ def show(
     y, x, height, width = window or (0, 0, *image.shape)
     axes.set(xlim=(x - 0.5, x + width - 0.5), ylim=(y + height - 0.5, y - 0.5), xticks=[], yticks=[], title=title)
     axes.spines[:].set_visible(False)
+
+
+def view(axes: Axes, sample: Sample, *, window: Window | None = None, title: str | None = None) -> None:
+    """Draw the image of a sample, or the part in the window (y, x, height, width) px, with its scale bar."""
+    show(axes, sample.image, window=window, title=title)
+    scale_bar(axes, sample.pixel_size_um)
 
 
 def boxes(axes: Axes, corners: ArrayLike, **look: Any) -> None:

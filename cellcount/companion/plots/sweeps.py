@@ -1,7 +1,5 @@
 """Sweeps: scores against the parameters of a method, or the faults of an annotation, in several panels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -68,8 +66,7 @@ def sweep_lines(
         style.log_labels(axes.xaxis, full=3)
     middle = (len(panels) - 1 + (len(panels) - 1) // 3 * 3) // 2  # of the last row; figure.supxlabel lies on the legend
     places[middle].set_xlabel(xlabel)
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 def _lines(axes, frame, x, y, by):
@@ -109,8 +106,7 @@ def prompt_sweep(rows: pd.DataFrame, *, defaults: Mapping[str, float] | None = N
         column[1].set_xlabel(xlabel)
     panels[0, 0].set_ylabel("mean IoU")
     panels[1, 0].set_ylabel("on another")
-    style.legend(figure)
-    return figure
+    return style.legend(figure)
 
 
 @style.styled
@@ -150,8 +146,7 @@ def fault_curves(table: pd.DataFrame, *, value: str = "f1") -> Figure:
         panel.set_ylabel("F1, pooled" if value == "f1" else "counted / true − 1")
     for panel in panels[len(faults) :]:
         panel.set_visible(False)
-    style.legend(figure, "outside upper left")
-    return figure
+    return style.legend(figure, "outside upper left")
 
 
 @style.styled

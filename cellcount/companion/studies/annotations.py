@@ -1,10 +1,7 @@
-"""Numbers about annotations: how many, how dense, how far apart, and how far two of them agree.
+"""Statistics of annotations: number, density and spacing of points, and the agreement of two annotations.
 
-`cellcount bench annotations` measures the thesis data (results/thesis-annotations.csv): numbers without coordinates,
-so that the book can speak of the real images on a machine that does not have them.
+`cellcount bench annotations` writes those of the thesis, for machines without its data.
 """
-
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,13 +16,13 @@ from cellcount.io.points import positions, read
 from cellcount.io.problems import raise_errors
 from cellcount.types import Sample
 
-# Live cells in upstream's points2.json. Image 4 is held out of the local cut of that file, so this one count is known
-# from the description of the data and not from points.
+# Live cells of image 4 in upstream's points2.json, from the description of the data: the local file lacks image 4.
 IMAGE_4_LIVE = 974
+COLUMNS = ["file", "image", "quantity", "value"]
 
 
 def of_sample(sample: Sample) -> dict[str, float]:
-    """Numbers about the points of one sample.
+    """Statistics of the points of one sample.
 
     Parameters
     ----------
@@ -35,7 +32,7 @@ def of_sample(sample: Sample) -> dict[str, float]:
     -------
     dict of str to float
         live, dead : cells; cells_per_megapixel; neighbour_p25, neighbour_median, neighbour_p75 : distance to the
-        nearest other live cell, px (nan below two cells); trusted_share : of the image's area; background_share.
+        nearest other live cell, px (nan for fewer than two); trusted_share, background_share : of the image's area.
 
     Raises
     ------
@@ -44,7 +41,7 @@ def of_sample(sample: Sample) -> dict[str, float]:
     """
     points = sample.points
     if points is None:
-        raise DataError(f"{sample.name}: there are no numbers about points that nobody has made.")
+        raise DataError(f"{sample.name}: it has no annotation, and so no statistics of points.")
     distances = np.full(1, np.nan)
     if len(points) > 1:
         distances = cKDTree(points).query(points, k=2)[0][:, 1]
@@ -62,7 +59,7 @@ def of_sample(sample: Sample) -> dict[str, float]:
 
 
 def points_and_boxes(points: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
-    """How far points agree with boxes that were drawn without looking at them.
+    """Agreement of points with boxes that were drawn independently.
 
     Parameters
     ----------
@@ -72,8 +69,8 @@ def points_and_boxes(points: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        boxes; boxes_with_point; box_long_median, box_short_median : px; box_point_distance : median distance of a
-        box's centre to the nearest point inside of it, px (nan if no box holds a point).
+        boxes; boxes_with_point; box_long_median, box_short_median : px; box_point_distance : median distance from the
+        centre of a box to the nearest point in it, px (nan if no box contains a point).
     """
     sides = np.sort(boxes[:, 2:] - boxes[:, :2], axis=1)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -92,27 +89,25 @@ def points_and_boxes(points: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
     }
 
 
-def second_pass(first: np.ndarray, second: np.ndarray, same: float = 1.0) -> dict[str, float]:
-    """What a second pass over an annotated image added.
+def added(first: np.ndarray, second: np.ndarray, reach: float = 1.0) -> np.ndarray:
+    """Points of a second pass that the first pass has marked neither as live nor as dead.
 
     Parameters
     ----------
-    first, second : (N, 2), (M, 2) float, (y, x) px
-        `first` holds all marks of the first pass, dead cells too; `second` the live cells of the second.
-    same : float, px
-        Marks closer than this are one mark.
+    first, second : (N, 2) and (M, 2) float, (y, x) px
+        All points of the first pass, dead cells too; live cells of the second.
+    reach : float, px
+        Points no farther apart are the same cell.
 
     Returns
     -------
-    dict of str to float
-        second_live : cells; added : those that the first pass had not marked at all.
+    (K, 2) float, (y, x) px
     """
-    new = cKDTree(first).query(second)[0] > same
-    return {"second_live": len(second), "added": int(new.sum())}
+    return second[cKDTree(first).query(second)[0] > reach]
 
 
 def exports() -> pd.DataFrame:
-    """Live and dead cells in each of the thesis' exports: DataFrame with file, image, quantity, value."""
+    """Numbers of live and dead cells in the thesis' exports: DataFrame with file, image, quantity, value."""
     lines = []
     points2 = thesis.POINTS if registry.find("thesis", thesis.POINTS) else thesis.POINTS_CUT
     for label, path in (("points.json", "annotations/points.json"), ("points2.json", points2)):
@@ -124,34 +119,29 @@ def exports() -> pd.DataFrame:
                 lines.append((label, image, role, len(positions(annotation.points, role))))
     if points2 == thesis.POINTS_CUT:
         lines.append(("points2.json", "4", "live", IMAGE_4_LIVE))
-    return pd.DataFrame(lines, columns=["file", "image", "quantity", "value"])
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def thesis_statistics() -> pd.DataFrame:
-    """All numbers about the thesis' annotation: DataFrame with file, image, quantity, value.
+    """All statistics of the thesis' annotations: DataFrame with file, image, quantity, value.
 
-    `file` is the export that a count was made in, and empty for what was measured on the points used.
+    `file` is the export that was counted, or empty for statistics of the points in use.
 
     Raises
     ------
     NotAvailableError
         If the data is not on this machine and cannot be fetched.
     """
-    lines: list[tuple[str, str, str, float]] = []
-
-    def add(image: str, numbers: Mapping[str, float]) -> None:
-        lines.extend(("", image, quantity, round(float(value), 4)) for quantity, value in numbers.items())
-
     samples = {sample.name: sample for sample in thesis.load(["1", "2"])}
-    for name, sample in samples.items():
-        add(name, of_sample(sample))
     first, again = samples["1"], thesis.points_plus().points
     if first.points is None or first.boxes is None or again is None or "background" not in first.meta:
         raise NotAvailableError("Boxes or background of image 1 are not here: run `cellcount data fetch thesis`.")
-    add("1", points_and_boxes(first.points, first.boxes))
-    add("1", second_pass(np.concatenate([first.points, first.dead]), again))
     marked = np.rint(first.meta["background"]).astype(int)
-    add("1", {"background_points": len(marked), "background_found": background(first.image)[tuple(marked.T)].sum()})
-    return pd.concat(
-        [exports(), pd.DataFrame(lines, columns=["file", "image", "quantity", "value"])], ignore_index=True
-    )
+    found = [
+        *((name, of_sample(sample)) for name, sample in samples.items()),
+        ("1", points_and_boxes(first.points, first.boxes)),
+        ("1", {"second_live": len(again), "added": len(added(np.concatenate([first.points, first.dead]), again))}),
+        ("1", {"background_points": len(marked), "background_found": background(first.image)[tuple(marked.T)].sum()}),
+    ]
+    lines = [("", image, name, round(float(value), 4)) for image, values in found for name, value in values.items()]
+    return pd.concat([exports(), pd.DataFrame(lines, columns=COLUMNS)], ignore_index=True)

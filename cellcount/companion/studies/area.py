@@ -1,6 +1,6 @@
-"""Counting by area, window by window: what one constant gets wrong, and where.
+"""Counting by area in windows: the errors of one constant of cells per area, from sparse to dense.
 
-`cellcount bench windows` measures thesis images 1 and 2. The file holds cells and areas per window; every score is computed from these.
+`cellcount bench windows` writes cells and areas of thesis images 1 and 2; all scores are computed from them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +14,8 @@ from cellcount.methods.foreground import FOREGROUNDS, foreground
 from cellcount.metrics import by_density, covered, windows
 from cellcount.types import Sample
 
-SIDE = 128  # px of a window: about 20 cells where they are dense
-FIELDS = ("1", "2")  # of the thesis, all that is annotated on every machine
+SIDE = 128  # px of a window, which holds about 20 cells where they are dense
+FIELDS = ("1", "2")  # thesis images whose annotation is on every machine
 TRUE = "true foreground"
 
 
@@ -33,23 +33,23 @@ def measure(
     samples : list of Sample with points
     names : keys of `cellcount.methods.foreground.FOREGROUNDS`, or TRUE for the one that simulated fields have
     side : int, px
-        Windows of this side cover each image from its top left; what does not fill one is left out.
+        Of the windows, which cover each image from its top left; incomplete ones are left out.
     parameters : dict of name to dict, optional
-        For `foreground`.
+        Of each foreground.
 
     Returns
     -------
     DataFrame
         One line for each window and foreground: image, foreground, row, column, cells, area (px of foreground),
-        valid (share of the window where the annotation is trusted).
+        valid (share of the window in the trusted region).
     """
     frames = []
     for sample in samples:
         columns = sample.image.shape[1] // side
         _, valid = windows(sample.points, sample.valid, side)
         for name in names:
-            own = (parameters or {}).get(name, {})
-            mask = covered(sample) if name == TRUE else foreground(sample.image, name, **own)
+            params = (parameters or {}).get(name, {})
+            mask = covered(sample) if name == TRUE else foreground(sample.image, name, **params)
             cells, area = windows(sample.points, mask, side)
             place = np.arange(len(cells))
             frames.append(
@@ -64,7 +64,7 @@ def measure(
 
 
 def trusted(frame: pd.DataFrame, least: float = 0.5) -> pd.DataFrame:
-    """Lines of `measure` for windows of which at least such a share is annotated."""
+    """Lines of `measure` of windows with at least such a share of trusted region."""
     return frame[frame.valid >= least]
 
 
@@ -79,7 +79,7 @@ def estimated(fitted: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     fitted, scored : DataFrame of `measure`
-        Of one foreground, and of different images: else errors cancel.
+        Of one foreground and of different images; on the same image errors cancel.
 
     Returns
     -------
@@ -107,10 +107,7 @@ def deciles(frame: pd.DataFrame, *, side: int = SIDE, groups: int = 10) -> list[
 
 
 def merged(frame: pd.DataFrame, rows: int, columns: int) -> pd.DataFrame:
-    """Lines of `measure` with `rows` x `columns` windows made one; those that do not fill one are left out.
-
-    The valid share is that of the merged window.
-    """
+    """Lines of `measure` for larger windows of `rows` x `columns` windows; incomplete ones are left out."""
     frame = frame.assign(row=frame.row // rows, column=frame.column // columns)
     groups = frame.groupby(["image", "foreground", "row", "column"], sort=False)
     lines = groups.agg(cells=("cells", "sum"), area=("area", "sum"), valid=("valid", "mean"), windows=("area", "size"))
@@ -118,9 +115,9 @@ def merged(frame: pd.DataFrame, rows: int, columns: int) -> pd.DataFrame:
 
 
 def mean_error(fitted: pd.DataFrame, scored: pd.DataFrame) -> float:
-    """Mean over windows of |estimate - cells| / cells, the constant being the mean of the fitted windows' densities.
+    """Mean over windows of |estimate - cells| / cells, with the mean density of the fitted windows as the constant.
 
-    That is how the thesis' script computed both.
+    The thesis' script computes both like this; windows without cells or foreground are left out.
     """
     scored, fitted = (frame[(frame.cells > 0) & (frame.area > 0)] for frame in (scored, fitted))
     density = (fitted.cells / fitted.area).mean()
@@ -128,5 +125,5 @@ def mean_error(fitted: pd.DataFrame, scored: pd.DataFrame) -> float:
 
 
 def measure_thesis() -> pd.DataFrame:
-    """`measure` of the thesis' images `FIELDS`, fetched if need be."""
+    """`measure` of the thesis' images `FIELDS`, which are fetched if necessary."""
     return measure(data.load("thesis", names=FIELDS), FOREGROUNDS)

@@ -1,4 +1,4 @@
-"""Two failures that stopped the thesis' draft from retraining Cellpose, each made to happen again.
+"""Two failures that kept the thesis' draft from retraining Cellpose, reproduced.
 
 "The training just froze at the beginning": `silent_start`. "Changing the model into training mode suddenly nulls the
 model's predictions": `scale_error`.
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,25 +24,23 @@ from cellcount.types import Prediction
 
 
 class Silence(NamedTuple):
-    """What a training run of one epoch looks like from outside.
+    """What a user sees of a short training.
 
     Attributes
     ----------
     first_sign : float, s
-        Until anything was printed; nan if nothing ever was.
+        Time until anything was printed; nan if nothing was.
     first_step : float, s
-        Until the network saw its first crop.
-    total : float, s
+        Time until the network saw its first crop.
     printed : str
     logged : int
-        Messages given to Python's logging, which drops them: nobody has told it where to write.
+        Messages to Python's logging, which drops them unless a handler is set.
     learned : float
-        Largest change of a weight by the epoch.
+        Largest change of a weight.
     """
 
     first_sign: float
     first_step: float
-    total: float
     printed: str
     logged: int
     learned: float
@@ -53,13 +52,12 @@ def silent_start(
     *,
     widths: Sequence[int] = (32, 64, 128, 256),
     epochs: int = 1,
-    device: str = "cpu",
 ) -> Silence:
-    """Train as the library's documentation shows it, on one image, and watch what can be seen of it.
+    """Train on one image as in the library's documentation, and record what a user sees.
 
-    Cellpose computes the flows of all masks before its first step, without a word when there is one image; its
-    messages go to a logger that has no handler unless `cellpose.io.logger_setup` was called; and its learning rate
-    is 0 in the first epoch. On an image with a thousand cells, nothing happens for minutes, and nothing is learned.
+    Cellpose computes the flows of all masks before its first step, without a message if there is one image; its
+    messages go to a logger without a handler unless `cellpose.io.logger_setup` was called; and its learning rate is 0
+    in the first epoch. With a thousand cells nothing happens for minutes, and nothing is learned.
 
     Parameters
     ----------
@@ -67,7 +65,6 @@ def silent_start(
     labels : (H, W) int, 0 is background
     widths : see `cellcount.methods.cellpose.settings`
     epochs : int
-    device : str
 
     Returns
     -------
@@ -75,32 +72,19 @@ def silent_start(
     """
     from cellpose.train import train_seg
 
-    net = new_model(widths, 30.0, choose_device(device)).net
+    net = new_model(widths, 30.0, choose_device("cpu")).net
     before = {name: tensor.clone() for name, tensor in net.named_parameters()}
-    clock, records = _Clock(), _Counter()
-    hook = net.register_forward_pre_hook(lambda *_: clock.step())
+    clock, records = _Clock(), BufferingHandler(capacity=10**9)
+    hook = net.register_forward_pre_hook(lambda *_: clock.note("step"))
     logger = logging.getLogger("cellpose")
     level = logger.level
     logger.addHandler(records)
     logger.setLevel(logging.INFO)
     try:
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            numpy_seed_kept(),
-            redirect_stdout(clock),
-            redirect_stderr(clock),
-        ):
-            train_seg(
-                net,
-                train_data=[normalised(image)[None].repeat(2, axis=0)],
-                train_labels=[labels.astype(np.int32)],
-                normalize=OFF,
-                n_epochs=epochs,
-                batch_size=1,
-                bsize=64,
-                save_path=scratch,
-                min_train_masks=0,
-            )
+        with tempfile.TemporaryDirectory() as folder, numpy_seed_kept(), redirect_stdout(clock), redirect_stderr(clock):
+            images, masks = [normalised(image)[None].repeat(2, axis=0)], [labels.astype(np.int32)]
+            options = {"normalize": OFF, "n_epochs": epochs, "batch_size": 1, "bsize": 64, "min_train_masks": 0}
+            train_seg(net, train_data=images, train_labels=masks, save_path=folder, **options)
     finally:
         hook.remove()
         logger.removeHandler(records)
@@ -110,48 +94,35 @@ def silent_start(
         for name, tensor in net.named_parameters()
         if tensor.requires_grad
     )
-    return Silence(clock.first_sign, clock.first_step, clock.now(), clock.getvalue(), records.count, learned)
+    first_sign, first_step = (clock.seconds.get(event, np.nan) for event in ("sign", "step"))
+    return Silence(first_sign, first_step, clock.getvalue(), len(records.buffer), learned)
 
 
 class _Clock(io.StringIO):
-    """A stream that remembers when it was first written to, and when the first step was made; seconds."""
+    """A stream with the seconds until the first event of each kind; "sign" is the first text."""
 
     def __init__(self):
         super().__init__()
-        self.start = time.perf_counter()
-        self.first_sign = self.first_step = np.nan
+        self.start, self.seconds = time.perf_counter(), {}
 
-    def now(self):
-        return time.perf_counter() - self.start
+    def note(self, event):
+        self.seconds.setdefault(event, time.perf_counter() - self.start)
 
     def write(self, text):
-        if text and np.isnan(self.first_sign):
-            self.first_sign = self.now()
+        if text:
+            self.note("sign")
         return super().write(text)
-
-    def step(self):
-        if np.isnan(self.first_step):
-            self.first_step = self.now()
-
-
-class _Counter(logging.Handler):
-    """Counts messages."""
-
-    count = 0
-
-    def emit(self, record):
-        self.count += 1
 
 
 def scale_error(
     image: np.ndarray, *, weights: Path | str, diameter: float, device: str = "auto"
 ) -> dict[str, Prediction]:
-    """What the same network says of an image in four conditions, two of which null its answer.
+    """Predictions of one network in four conditions, two of which make it find hardly any cell.
 
     Parameters
     ----------
     image : (H, W) float32 in [0, 1]
-    weights : as of `predict`
+    weights : as for `predict`
     diameter : float, px
         Of the image's cells.
     device : str
@@ -159,12 +130,12 @@ def scale_error(
     Returns
     -------
     dict of condition to Prediction
-        "as trained": the image is scaled so that its cells have the network's size.
+        "as trained": the image is scaled so that its cells have the diameter of the network.
         "training mode": the same after `net.train()`; the library sets the mode itself before it predicts.
-        "diam_mean = diameter": the network's size was declared to be that of the image's cells (it looks like the
-        place to say how large they are), so nothing is scaled.
-        "object just trained": `train_seg` notes the cells' size in the network only; the model object around it
-        still has its first value, and without a given diameter the image is not scaled either.
+        "diam_mean = diameter": the network's diameter was set to that of the image's cells, as its name suggests; the
+        image is not scaled then.
+        "object just trained": `train_seg` sets the diameter of the network only; the model object around it keeps its
+        initial value, and without a given diameter the image is not scaled either.
     """
     loaded = load(weights, choose_device(device))
     model = loaded.model

@@ -1,6 +1,7 @@
 """CellNet's design, one choice changed at a time under the same budget of training."""
 
-import tempfile
+import itertools
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -10,34 +11,27 @@ import numpy as np
 import pandas as pd
 
 from cellcount import data, results
-from cellcount.companion.studies.jobs import run_jobs, spread
+from cellcount.companion.studies.jobs import cellnet_weights, run_jobs, spread
 from cellcount.data import phantom
 from cellcount.methods import cellnet
-from cellcount.metrics import default_tolerance
+from cellcount.metrics import default_tolerance, f1
 
 BASE = "as it is"
-VARIANTS = {  # group -> name -> settings that differ from the base
+VARIANTS = {  # group -> name -> settings that differ from the base; sigma as a factor of the base's
     "base": {BASE: {}},
     "target": {
         "largest instead of sum": {"target": "peak"},
         "repel coding": {"target": "repel"},
-        "hills 0.7 as wide": {"sigma": 0.7},  # factors of the base's
+        "hills 0.7 as wide": {"sigma": 0.7},
         "hills 1.4 as wide": {"sigma": 1.4},
     },
-    "loss": {
-        "cross-entropy": {"loss": "bce"},
-        "focal": {"loss": "focal"},
-        "with local counts": {"count_weight": 0.3},
-    },
+    "loss": {"cross-entropy": {"loss": "bce"}, "focal": {"loss": "focal"}, "with local counts": {"count_weight": 0.3}},
     "resolution": {
         "half the pixels seen": {"detail": 1},
         "heatmap twice as fine": {"factor": 1, "detail": 1},
         "heatmap twice as coarse": {"factor": 4, "detail": 4},
     },
-    "augmentation": {
-        "no scaling": {"zoom": 1.0},
-        "no contrast": {"contrast": 1.0},
-    },
+    "augmentation": {"no scaling": {"zoom": 1.0}, "no contrast": {"contrast": 1.0}},
     "labels": {"clicks mended": {"rounds": 3}},
     "encoder": {
         "resnet18": {"encoder": "resnet18", "detail": 1},
@@ -47,6 +41,7 @@ VARIANTS = {  # group -> name -> settings that differ from the base
         "efficientnet_lite0, ImageNet": {"encoder": "tu-efficientnet_lite0", "detail": 1, "imagenet": True},
     },
 }
+SETTINGS_OF = {name: changed for group in VARIANTS.values() for name, changed in group.items()}
 SETTINGS = {"factor": 2, "detail": 2, "crop": 128, "batch": 8, "steps": 400}
 SHARES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the network's own threshold
 AVERAGING = (1, 2, 4, 8)
@@ -63,16 +58,15 @@ def ablation(
     progress: bool = True,
     **params: Any,
 ) -> pd.DataFrame:
-    """Train every variant on every fold of a data set, and test it.
+    """Train and test every variant on every fold of a data set.
 
-    On the phantom the network is trained on what a simulated annotator clicked, with all of his faults, and tested on
-    the true cells.
+    On the phantom the network is trained on the faulty points of a simulated annotator, and tested on the true cells.
 
     Parameters
     ----------
     out : path of the CSV to write
     dataset : str
-        "phantom", "thesis", or whatever else `data.load` knows.
+        "phantom", "thesis", or another name or folder for `data.load`.
     variants : list of names in `VARIANTS`, or None for all
     seed : int
     device : str
@@ -80,14 +74,13 @@ def ablation(
         At most so many training and test fields of each fold.
     progress : bool
     params
-        Settings of CellNet, before those of `SETTINGS`.
+        Settings of CellNet that replace those of `SETTINGS`.
 
     Returns
     -------
     DataFrame of `results.rows` with a column for each argument of the job, and `averaging`, `share` (of the network's
     own threshold), `counted` (by the sum of the density; cells), `train_seconds`, `parameters_million`.
     """
-    known = {name: changed for group in VARIANTS.values() for name, changed in group.items()}
     settings = SETTINGS | params
 
     def work(variant, dataset, seed, settings, fields, **_):
@@ -97,61 +90,54 @@ def ablation(
             train, test = train[:fields], test[:fields]
             if dataset == "phantom":
                 train = [phantom.annotate(s, seed + i) for i, s in enumerate(train)]
-            changed = _relative(known[variant], settings, train)
-            frames.append(_train_and_test(train, test, settings | changed, dataset, seed, device, variant == BASE))
+            averaging = AVERAGING if variant == BASE else (1,)
+            frames += _train_and_test(
+                train, test, _settings(variant, settings, train), dataset, seed, device, averaging
+            )
         return pd.concat(frames, ignore_index=True)
 
     jobs = [
         {"study": "design", "variant": name, "dataset": dataset, "seed": seed, "settings": settings, "fields": fields}
-        for name in variants or known
+        for name in variants or SETTINGS_OF
     ]
     return spread(run_jobs(jobs, work, out=out, progress=progress))
 
 
-def _relative(changed, settings, train):
-    """A variant's settings, with sigma as a factor of what the base takes from the training fields."""
-    from cellcount.methods.cellnet.settings import settings_from
+def _settings(variant, settings, train):
+    """The settings of a variant, with sigma as a factor of what the base takes from the training fields."""
+    from cellcount.methods.cellnet.settings import Settings
 
-    if "sigma" not in changed:
-        return changed
-    base = settings_from(settings).filled(train).sigma
-    return changed | {"sigma": round(changed["sigma"] * base, 3)}
+    changed = SETTINGS_OF[variant]
+    if "sigma" in changed:
+        changed = {"sigma": round(changed["sigma"] * Settings.of(settings).filled(train).sigma, 3)}
+    return settings | changed
 
 
 def _train_and_test(train, test, settings, dataset, seed, device, averages):
-    """Rows of one training: at shares of its threshold, and (`averages`) for averages over symmetries."""
+    """Rows of one training: at shares of its threshold, averaged over several numbers of symmetries."""
     frames = []
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "design.safetensors"
-        with results.stopwatch() as watch:
-            cellnet.fit(train, out=weights, start=None, device=device, progress=False, seed=seed, **settings)
+    recorded = {"dataset": dataset, "parameters": settings, "chapter": "design", "seed": seed, "parts": 0}
+    started = time.perf_counter()
+    with cellnet_weights(train, device=device, progress=False, seed=seed, **settings) as weights:
         about = cellnet.about(weights)
         own = about["settings"]["threshold"]
-        for sample in test:
-            tolerance = float(round(default_tolerance(sample.points)))
-            for averaging in AVERAGING if averages else (1,):
-                lowest = results.timed(
-                    cellnet.predict, sample.image, weights=weights, device=device, threshold=min(SHARES) * own,
-                    averaging=averaging,
-                )  # fmt: skip
-                for share in SHARES:
-                    prediction = _above(lowest, share * own)
-                    rows = results.rows(
-                        sample, prediction, tolerances=[tolerance], dataset=dataset, parameters=settings,
-                        chapter="design", seed=seed, parts=0,
-                    )  # fmt: skip
-                    density = np.nan if prediction.density is None else float(prediction.density.sum(dtype=float))
-                    frames.append(
-                        rows.assign(
-                            averaging=averaging, share=share, counted=density, train_seconds=round(watch.seconds, 1),
-                            parameters_million=round(about["parameters"] / 1e6, 2),
-                        )
-                    )  # fmt: skip
-    return pd.concat(frames, ignore_index=True)
+        trained = {
+            "train_seconds": round(time.perf_counter() - started, 1),
+            "parameters_million": round(about["parameters"] / 1e6, 2),
+        }
+        for sample, averaging in itertools.product(test, averages):
+            asked = {"weights": weights, "device": device, "threshold": min(SHARES) * own, "averaging": averaging}
+            lowest = results.timed(cellnet.predict, sample.image, **asked)
+            tolerances = [float(round(default_tolerance(sample.points)))]
+            density = np.nan if lowest.density is None else float(lowest.density.sum(dtype=float))
+            for share in SHARES:
+                rows = results.rows(sample, _above(lowest, share * own), tolerances=tolerances, **recorded)
+                frames.append(rows.assign(averaging=averaging, share=share, counted=density, **trained))
+    return frames
 
 
 def _above(prediction, threshold):
-    """The prediction that a higher threshold gives: peaks do not depend on it, only which of them are kept."""
+    """The prediction at a higher threshold, which only removes peaks."""
     kept = prediction.scores >= threshold
     return replace(prediction, points=prediction.points[kept], scores=prediction.scores[kept], count=float(kept.sum()))
 
@@ -166,45 +152,43 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        group, variant, f1_near, f1_whole (pooled over fields), f1_best (near, at the best of `SHARES`: what another
-        threshold could add), count_error, density_error (summed over fields, relative), millions of parameters,
-        seconds of training and of one image.
+        group, variant, f1_near, f1_whole (pooled over fields), f1_best (near annotations, at the best of `SHARES`),
+        count_error, density_error (of counts summed over fields, relative), millions of parameters, seconds of
+        training and of one image.
     """
     groups = {name: group for group, names in VARIANTS.items() for name in names}
-    frame = frame[frame.averaging == 1]
     lines = []
-    for variant, rows in frame.groupby("variant", sort=False):
+    for variant, rows in frame[frame.averaging == 1].groupby("variant", sort=False):
         near, whole = rows[rows.reading == "near"], rows[(rows.reading == "whole") & (rows.share == 1)]
-        f1 = {share: _f1(part) for share, part in near.groupby("share")}
+        scores = {share: _f1(part) for share, part in near.groupby("share")}
         lines.append(
-            {"group": groups[variant], "variant": variant, "f1_near": f1[1.0], "f1_whole": _f1(whole)}
-            | {"f1_best": max(f1.values()), "count_error": whole["count"].sum() / whole.n_true.sum() - 1}
-            | {"density_error": whole.counted.sum(min_count=1) / whole.n_true.sum() - 1}
-            | {"parameters_million": rows.parameters_million.iloc[0], "train_seconds": rows.train_seconds.mean()}
-            | {"seconds": whole.seconds.median()}
+            {
+                "group": groups[variant],
+                "variant": variant,
+                "f1_near": scores[1.0],
+                "f1_whole": _f1(whole),
+                "f1_best": max(scores.values()),
+                "count_error": whole["count"].sum() / whole.n_true.sum() - 1,
+                "density_error": whole.counted.sum(min_count=1) / whole.n_true.sum() - 1,
+                "parameters_million": rows.parameters_million.iloc[0],
+                "train_seconds": rows.train_seconds.mean(),
+                "seconds": whole.seconds.median(),
+            }
         )
     return pd.DataFrame(lines)
 
 
 def averaging_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """F1 near annotations (pooled, own threshold) and median seconds for each number of symmetries averaged over.
+    """F1 of the base, pooled at its own threshold, for each number of symmetries averaged over.
 
-    frame : DataFrame of `ablation` -> DataFrame with averaging, f1_near, f1_whole, seconds
+    frame : DataFrame of `ablation` -> DataFrame with averaging, f1_near, f1_whole, seconds (median of an image)
     """
-    own = frame[(frame.variant == BASE) & (frame.share == 1)]
-    return pd.DataFrame(
-        [
-            {
-                "averaging": n,
-                "f1_near": _f1(rows[rows.reading == "near"]),
-                "f1_whole": _f1(rows[rows.reading == "whole"]),
-            }
-            | {"seconds": rows.seconds.median()}
-            for n, rows in own.groupby("averaging")
-        ]
-    )
+    lines = []
+    for averaging, rows in frame[(frame.variant == BASE) & (frame.share == 1)].groupby("averaging"):
+        scores = {f"f1_{reading}": _f1(rows[rows.reading == reading]) for reading in ("near", "whole")}
+        lines.append({"averaging": averaging} | scores | {"seconds": rows.seconds.median()})
+    return pd.DataFrame(lines)
 
 
 def _f1(rows):
-    tp, fp, fn = (rows[name].sum() for name in ("tp", "fp", "fn"))
-    return 2 * tp / (2 * tp + fp + fn)
+    return f1(*rows[["tp", "fp", "fn"]].sum())

@@ -10,7 +10,7 @@ from cellcount import metrics
 from cellcount.methods.cellpose.inference import MASK_SIZE, as_prediction, flow, quiet
 from cellcount.types import Prediction
 
-DRAFT = {  # the five diameters that the thesis' draft tried: label to (factor of the automatic one, px added to it)
+DRAFT = {  # the five diameters in the thesis' draft: label to (factor of the automatic diameter, px added to it)
     "automatic": (1.0, 0.0), "2 px less": (1.0, -2.0), "2 px more": (1.0, 2.0), "a third": (1 / 3, 0.0),
     "three times": (3.0, 0.0),
 }  # fmt: skip
@@ -57,13 +57,13 @@ def sweep(
 
 
 def disc(labels: np.ndarray) -> float:
-    """Diameter (px) of a disc with the median area of the masks of labels (H, W) int; nan if there is none."""
+    """Diameter (px) of a disc with the median area of the masks in labels (H, W) int; nan without masks."""
     areas = np.bincount(labels.ravel())[1:]
     return float(2 * np.sqrt(np.median(areas[areas > 0]) / np.pi)) if areas.any() else np.nan
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Scores of a sweep, pooled over its fields, in the reading of the whole image.
+    """Scores of a sweep on whole images, pooled over its fields.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One line for each diameter and flow_threshold: tp, fp, fn, count, size_px (mean over the fields that have
-        masks), precision, recall, f1, and relative, the count for each annotated cell.
+        masks), precision, recall, f1, and relative, the count divided by the number of annotated cells.
     """
     whole = rows[rows.reading == "whole"].groupby(["diameter", "flow_threshold"], as_index=False)
     sums = whole.agg({"tp": "sum", "fp": "sum", "fn": "sum", "count": "sum", "size_px": "mean"})
@@ -83,9 +83,9 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def known(rows: pd.DataFrame) -> dict[str, float]:
-    """The fields' mean automatic and, where it is known, true diameter (px): a dict with "automatic" and "true".
+    """Means over the fields of the automatic and, if known, the true diameter (px): a dict with "automatic" and "true".
 
-    `rows` have the columns image, automatic_px and true_px.
+    rows : DataFrame with the columns image, automatic_px and true_px
     """
     means = rows.groupby("image")[["automatic_px", "true_px"]].first().mean()
     found = {label: float(means[f"{label}_px"]) for label in ("automatic", "true")}
@@ -100,7 +100,7 @@ def draft(swept: pd.DataFrame, automatic: float, flow_threshold: float) -> pd.Da
     swept : DataFrame, of `table`
     automatic : float, px
     flow_threshold : float
-        One of those that were swept.
+        One of the sweep.
 
     Returns
     -------
@@ -114,19 +114,19 @@ def draft(swept: pd.DataFrame, automatic: float, flow_threshold: float) -> pd.Da
 
 
 def steepest(swept: pd.DataFrame, automatic: float, reach: float = 4.0) -> pd.DataFrame:
-    """How suddenly the number of masks changes near the automatic diameter, at each limit.
+    """The steepest change of the number of masks near the automatic diameter, at each flow threshold.
 
     Parameters
     ----------
     swept : DataFrame, of `table`
     automatic, reach : float, px
-        Diameters within `reach` of the automatic one are looked at.
+        Only diameters within `reach` of the automatic one are used.
 
     Returns
     -------
     DataFrame
-        One line for each flow_threshold: `steepest`, the largest change of the count from one diameter to the next,
-        for each px between them, as a share of the largest count of these diameters; nan if there is none.
+        One line for each flow_threshold: `steepest`, the largest change of the count per px between two successive
+        diameters, relative to the largest count of these diameters; nan if undefined.
     """
     lines = []
     close = swept[(swept.diameter - automatic).abs() <= reach].sort_values("diameter")

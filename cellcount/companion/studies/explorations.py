@@ -1,6 +1,7 @@
-"""Methods that learn nothing, side by side: parameters from training fields, scores on others.
+"""Methods without training: parameters are chosen on training fields, and scored on others.
 
-`cellcount bench explorations` chooses on thesis image 1 and scores on image 2. Rows of image 1 are kept too, to see what choosing has flattered.
+`cellcount bench explorations` chooses on thesis image 1 and scores on image 2. Rows of image 1 are kept, too: they show
+how much the choice flatters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,65 +21,36 @@ CHAPTER = "17-explorations"
 TOLERANCE = 12.0  # px, half the cells' spacing on the thesis' images
 TRAIN, TEST = "1", "2"  # thesis images
 
-# What is tried. A threshold costs nothing, so that there are many; `distance` is about half the cells' spacing.
-CHOICES = {
-    "blobs": {
-        "sigma": [3.0, 4.0, 5.0, 6.0, 7.0],
-        "distance": [8.0, 11.0],
-        "threshold": [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6],
-    },
-    "laplacian": {
-        "smallest": [5.0, 6.0],
-        "largest": [7.0, 9.0],
-        "scales": [3],
-        "distance": [8.0, 11.0],
-        "threshold": [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5],
-    },
-    "tophat": {
-        "radius": [8, 12, 16],
-        "sigma": [2.0, 3.0, 4.0],
-        "distance": [11.0],
-        "threshold": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0],
-    },
-    "bandpass": {
-        "shortest": [20.0, 25.0],
-        "longest": [50.0, 80.0],
-        "order": [1, 2],
-        "distance": [11.0],
-        "threshold": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
-    },
-    "symmetry": {
-        "wavelength": [20.0, 25.0, 30.0],
-        "scales": [2, 3],
-        "noise": [0.2, 0.4],
-        "distance": [11.0],
-        "threshold": [0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4],
-    },
-    "clusters": {
-        "clusters": [4, 6, 8],
-        "kept": [1, 2],
-        "sigma": [4.0],
-        "distance": [11.0],
-        "threshold": [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
-    },
-    "watershed": {
-        "sigma": [4.0, 5.0, 6.0],
-        "texture": [0.02, 0.04, 0.06],
-        "smallest": [60],
-        "distance": [8.0],
-        "threshold": [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6],
-    },
+# Values to try. All thresholds together cost one run of a method; `distance` is about half the cells' spacing.
+THRESHOLDS = {
+    "blobs": [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6],
+    "laplacian": [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5],
+    "tophat": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0],
+    "bandpass": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
+    "symmetry": [0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4],
+    "clusters": [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+    "watershed": [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6],
 }
-# For pages that must be quick: the settings that matter most.
-QUICK = {
-    "blobs": CHOICES["blobs"] | {"sigma": [4.0, 5.0, 6.0], "distance": [11.0]},
-    "laplacian": CHOICES["laplacian"] | {"smallest": [5.0], "distance": [11.0]},
-    "tophat": CHOICES["tophat"] | {"radius": [8, 12], "sigma": [3.0]},
-    "bandpass": CHOICES["bandpass"] | {"shortest": [20.0], "order": [2]},
-    "symmetry": CHOICES["symmetry"] | {"wavelength": [20.0, 25.0], "scales": [2], "noise": [0.2]},
-    "clusters": CHOICES["clusters"] | {"clusters": [4, 6], "kept": [1]},
-    "watershed": CHOICES["watershed"] | {"sigma": [4.0, 5.0], "texture": [0.04]},
+OTHERS = {
+    "blobs": {"sigma": [3.0, 4.0, 5.0, 6.0, 7.0], "distance": [8.0, 11.0]},
+    "laplacian": {"smallest": [5.0, 6.0], "largest": [7.0, 9.0], "scales": [3], "distance": [8.0, 11.0]},
+    "tophat": {"radius": [8, 12, 16], "sigma": [2.0, 3.0, 4.0], "distance": [11.0]},
+    "bandpass": {"shortest": [20.0, 25.0], "longest": [50.0, 80.0], "order": [1, 2], "distance": [11.0]},
+    "symmetry": {"wavelength": [20.0, 25.0, 30.0], "scales": [2, 3], "noise": [0.2, 0.4], "distance": [11.0]},
+    "clusters": {"clusters": [4, 6, 8], "kept": [1, 2], "sigma": [4.0], "distance": [11.0]},
+    "watershed": {"sigma": [4.0, 5.0, 6.0], "texture": [0.02, 0.04, 0.06], "smallest": [60], "distance": [8.0]},
 }
+FEWER = {  # for pages that must be computed quickly: the parameters that matter most
+    "blobs": {"sigma": [4.0, 5.0, 6.0], "distance": [11.0]},
+    "laplacian": {"smallest": [5.0], "distance": [11.0]},
+    "tophat": {"radius": [8, 12], "sigma": [3.0]},
+    "bandpass": {"shortest": [20.0], "order": [2]},
+    "symmetry": {"wavelength": [20.0, 25.0], "scales": [2], "noise": [0.2]},
+    "clusters": {"clusters": [4, 6], "kept": [1]},
+    "watershed": {"sigma": [4.0, 5.0], "texture": [0.04]},
+}
+CHOICES = {name: values | {"threshold": THRESHOLDS[name]} for name, values in OTHERS.items()}
+QUICK = {name: values | FEWER[name] for name, values in CHOICES.items()}
 
 
 def explore(
@@ -91,14 +63,14 @@ def explore(
     seed: int = 0,
     profile: str = "",
 ) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
-    """Choose each method's parameters on some samples, and score it on these and on others.
+    """Choose the parameters of each method on training samples, and score it on these and on test samples.
 
     Parameters
     ----------
     train, test : list of Sample with points
-    choices : dict of method to dict of parameter to the values to try
+    choices : dict of method to dict of parameter to values
     tolerances : list of float, px
-        Parameters are chosen at the first.
+        The first is that for the choice of parameters.
     dataset, seed, profile
         Recorded.
 
@@ -122,7 +94,7 @@ def explore(
 
 
 def explore_thesis(path: Path | str) -> pd.DataFrame:
-    """Explore the thesis' images 1 and 2, fetched if need be, and write the rows to `path`; goes on with it."""
+    """`explore` the thesis' images 1 and 2, fetched if necessary; methods already in `path` are not repeated."""
     train, test = (data.load("thesis", names=[name]) for name in (TRAIN, TEST))
 
     def work(method, choices):

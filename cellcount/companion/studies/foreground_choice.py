@@ -1,4 +1,4 @@
-"""Settings of a foreground: the best of a grid, on training fields (of a method: `cellcount.metrics.tuned`)."""
+"""The best parameters of a foreground on training fields (for methods, see `cellcount.metrics.tuned`)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,33 +17,33 @@ from cellcount.types import Sample
 def choose_foreground(
     name: str, samples: Sequence[Sample], choices: Mapping[str, Sequence[Any]], *, progress: bool = True
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The settings of a foreground that overlap most with the true one.
+    """The parameters with which a foreground has the highest overlap with the true one.
 
     Parameters
     ----------
     name : key of `cellcount.methods.foreground.FOREGROUNDS`
     samples : list of Sample with labels
-        Training fields: none that is tested on.
+        Training fields; no test field.
     choices : dict of parameter name to the values to try
-        threshold, shrink and smallest act on a map that is made once for each setting of the other parameters.
+        threshold, shrink and smallest are applied to a map that is computed once for each choice of the others.
     progress : bool
 
     Returns
     -------
     best : dict of parameters
-        Of the highest mean IoU over the samples: pooled, a field full of cells would outweigh the others.
+        With the highest mean IoU over the samples; pooled, a confluent field would outweigh the others.
     lines : DataFrame
         Columns image, foreground, parameters (JSON), intersection, union (px).
 
     Raises
     ------
     ParameterError
-        If there is no sample, nothing to choose from, or no such foreground.
+        If there is no sample, no value to choose from, or no such foreground.
     """
     from cellcount.methods.foreground.kinds import cut, find
 
     if not samples:
-        raise ParameterError("There is no field to choose parameters on.")
+        raise ParameterError("There is no field to choose parameters on; give at least one with masks.")
     known = find(name)
     later = {key: choices[key] for key in ("threshold", "shrink", "smallest") if key in choices}
     runs = combinations({key: values for key, values in choices.items() if key not in later})

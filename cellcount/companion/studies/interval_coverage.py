@@ -1,4 +1,4 @@
-"""Do intervals on counts keep their promise? On simulated fields, which can be made in any number."""
+"""Coverage of the intervals of counts, on simulated fields, of which there are as many as needed."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from cellcount.methods import cellnet
 from cellcount.metrics import IntervalRule, calibrate
 from cellcount.types import Sample
 
-# Kinds of fields: like those trained on, from loose to nearly closed; and closed sheets, which are another thing.
+# Kinds of fields: like the training fields, from sparse to nearly confluent; and confluent sheets.
 KINDS = {
     "mixed": {"confluence": (0.35, 0.9)},
     "sheets": {"confluence": (1.0, 1.0), "spacing": 20.0, "thickness": 0.42, "granularity": 1.25, "cracks": 2.0,
@@ -27,12 +27,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
 def fields(kind: str, number: int, seed: int, size: tuple[int, int]) -> Iterator[Sample]:
-    """Simulated fields of one kind, made one by one, each with a confluence of its own.
-
-    Yields
-    ------
-    Sample
-    """
+    """Simulated fields (Sample) of one kind, each with another confluence; size is (height, width), px."""
     look = dict(KINDS[kind])
     low, high = look.pop("confluence")
     rng = np.random.default_rng(seed)
@@ -52,15 +47,14 @@ def counted(
     device: str = "auto",
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Count fields to calibrate on, held-out fields of the same kind, and fields of another kind.
+    """Count calibration fields, held-out fields of the same kind, and fields of another kind.
 
     Parameters
     ----------
-    weights : path
-        Of CellNet.
+    weights : path of CellNet's weights
     out : path of the CSV to write
     calibration, test : int
-        Number of fields of each group.
+        Numbers of fields.
     size : (height, width), px
     seed : int
     device : str
@@ -70,32 +64,26 @@ def counted(
     -------
     DataFrame of `results.rows` (whole image) with the column `group`: "calibration", "test" or "sheets"
     """
-    about = cellnet.about(weights)["settings"]
+    about = cellnet.about(weights)
+    recorded = {"tolerances": [10.0], "dataset": "phantom", "parameters": about["settings"], "chapter": "intervals"}
 
     def work(group, kind, number, size, seed, **_):
         made = fields(kind, number, seed_of(group=group, seed=seed), tuple(size))
         frames = []
         for sample in tqdm(made, desc=group, unit="field", total=number, disable=not progress):
             prediction = results.timed(cellnet.predict, sample.image, weights=weights, device=device, density=False)
-            rows = results.rows(
-                sample, prediction, tolerances=[10.0], dataset="phantom", parameters=about, chapter="intervals",
-                seed=seed, parts=0,
-            )  # fmt: skip
-            frames.append(rows[rows.reading == "whole"])
+            frames.append(results.rows(sample, prediction, seed=seed, parts=0, **recorded).query("reading == 'whole'"))
         return pd.concat(frames, ignore_index=True)
 
-    jobs = [
-        {"study": "intervals", "group": group, "kind": kind, "number": number, "size": list(size), "seed": seed}
-        | {"weights": cellnet.about(weights)["losses"][-1], "settings": about}
-        for group, kind, number in (
-            ("calibration", "mixed", calibration), ("test", "mixed", test), ("sheets", "sheets", test // 2),
-        )
-    ]  # fmt: skip
+    groups = (("calibration", "mixed", calibration), ("test", "mixed", test), ("sheets", "sheets", test // 2))
+    common = {"study": "intervals", "size": list(size), "seed": seed}
+    common |= {"weights": about["losses"][-1], "settings": about["settings"]}
+    jobs = [common | {"group": group, "kind": kind, "number": number} for group, kind, number in groups]
     return spread(run_jobs(jobs, work, out=out, progress=False))
 
 
 def run(*, out: Path | str, seed: int = 0, device: str = "auto", progress: bool = True, **params: Any) -> pd.DataFrame:
-    """Train on the default fields, then `counted` with its defaults; the weights are kept beside `out`.
+    """Train on the default fields, then `counted` with its defaults; the weights are written beside `out`.
 
     Parameters
     ----------
@@ -104,7 +92,7 @@ def run(*, out: Path | str, seed: int = 0, device: str = "auto", progress: bool 
     device : str
     progress : bool
     params
-        Settings of CellNet, before those of `SETTINGS`.
+        Settings of CellNet that replace those of `SETTINGS`.
 
     Returns
     -------
@@ -112,10 +100,8 @@ def run(*, out: Path | str, seed: int = 0, device: str = "auto", progress: bool 
     """
     weights = Path(out).with_suffix(".safetensors")
     if not weights.exists():
-        settings = SETTINGS | params
-        cellnet.fit(
-            phantom.load("train"), out=weights, start=None, device=device, progress=progress, seed=seed, **settings
-        )
+        settings = {"start": None, "seed": seed} | SETTINGS | params
+        cellnet.fit(phantom.load("train"), out=weights, device=device, progress=progress, **settings)
     return counted(weights, out=out, seed=seed, device=device, progress=progress)
 
 
@@ -137,7 +123,7 @@ def table(frame: pd.DataFrame, levels: Iterable[float] = LEVELS) -> pd.DataFrame
     -------
     DataFrame
         group ("test" or "sheets"), fields, level, coverage, low, high (95 % Clopper-Pearson interval of the coverage),
-        width (median, as a share of the count), error (mean absolute, as a share of the true number).
+        width (median, relative to the count), error (mean absolute, relative to the true number).
     """
     lines = []
     for group in ("test", "sheets"):

@@ -1,8 +1,10 @@
-"""Many trainings, one result file: each one's rows are written as soon as they are there."""
+"""Many jobs, such as trainings, with one result file that is written after each job."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +13,31 @@ from tqdm import tqdm
 
 from cellcount import results
 from cellcount.errors import DataError
+from cellcount.types import Sample
 
 
 def run_jobs(
     jobs: Sequence[Mapping[str, Any]], work: Callable[..., pd.DataFrame], *, out: Path | str, progress: bool = True
 ) -> pd.DataFrame:
-    """Run what `out` does not have yet, and return all rows.
+    """Run the jobs whose rows are not in `out` yet, and return the rows of all.
 
     Parameters
     ----------
     jobs : list of dict
-        Keyword arguments of `work`, of types that JSON knows; they name the job, in the column `job`.
+        Keyword arguments of `work`, of JSON's types. As JSON they are the job's name in the column `job`.
     work : function of a job's arguments -> DataFrame of `results.rows`
     out : path
-        CSV; rewritten after each job, so that a stop loses one job at most. Rows of jobs that are not asked for stay.
+        CSV, written after each job, so that an interruption loses one job at most. Rows of other jobs are kept.
     progress : bool
 
     Returns
     -------
-    DataFrame of `results.rows` with the column `job`, a JSON object; only of the jobs asked for, in their order
+    DataFrame of `results.rows` with the column `job`, of these jobs, in their order
 
     Raises
     ------
     DataError
-        If `out` exists and is not such a file.
+        If there is no job, or `out` exists and is not such a file.
     """
     out = Path(out)
     done = _read(out) if out.exists() else None
@@ -46,26 +49,35 @@ def run_jobs(
         done = new if done is None else pd.concat([done, new], ignore_index=True)
         results.write(done, out)
     if done is None:
-        raise DataError("No job was given: there is nothing to compute.")
+        raise DataError("No job was given; choose at least one.")
     done = _read(out)  # as a later run would find it
-    order = {name: i for i, name in enumerate(names)}
-    asked = done[done.job.isin(order)]
-    return asked.sort_values("job", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+    return pd.concat([done[done.job == name] for name in dict.fromkeys(names)], ignore_index=True)
 
 
 def _read(path):
     frame = results.read(path)
     if "job" not in frame:
-        raise DataError(f"{path}: result rows, but not of a study (no column job); choose another file with --out.")
+        raise DataError(
+            f"{path}: not the result file of a study: it has no column job. Choose another file with --out."
+        )
     return frame
 
 
 def spread(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns of the jobs' arguments beside the rows: a copy of the frame with one column for each argument."""
+    """A copy of the rows with a column for each argument of their jobs."""
     arguments = pd.DataFrame([json.loads(job) for job in frame.job], index=frame.index)
     return pd.concat([frame.drop(columns=[name for name in arguments if name in frame]), arguments], axis=1)
 
 
 def seed_of(**job: Any) -> int:
-    """A seed below 2^31 that only this job has, the same on every machine."""
+    """A seed below 2^31 from the arguments of a job, the same on every machine."""
     return int.from_bytes(hashlib.sha256(json.dumps(job, sort_keys=True).encode()).digest()[:4], "big") >> 1
+
+
+@contextmanager
+def cellnet_weights(train: Sequence[Sample], **params: Any) -> Iterator[Path]:
+    """Weights of CellNet trained from scratch, in a file that is deleted afterwards; params as for `cellnet.fit`."""
+    from cellcount.methods import cellnet
+
+    with tempfile.TemporaryDirectory() as folder:
+        yield cellnet.fit(train, out=Path(folder) / "cellnet.safetensors", start=None, **params)

@@ -1,6 +1,5 @@
-"""What sparse and noisy clicks cost, and what the remedies win back: on simulated fields, where the truth is known."""
+"""The effect of faulty annotations, and of remedies, on simulated fields, where the true cells are known."""
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cellcount import results
-from cellcount.companion.studies.jobs import run_jobs, spread
+from cellcount.companion.studies.jobs import cellnet_weights, run_jobs, spread
 from cellcount.data import phantom
 from cellcount.data.valid import valid_region
 from cellcount.errors import ParameterError
@@ -17,7 +16,7 @@ from cellcount.methods import cellnet
 from cellcount.types import Sample
 
 PERFECT = {"missed": 0.0, "missed_in_dense": 0.0, "position_noise_px": 0.0, "dead_as_live": 0.0}
-# A fault of the annotation, and the simulated annotator's arguments at one level of it.
+# Faults of the annotation: the simulated annotator's arguments at a level of each.
 FAULTS = {
     "missing": lambda level: {"missed": level, "missed_in_dense": level},
     "missing in crowds": lambda level: {"missed": 0.0, "missed_in_dense": level},
@@ -31,22 +30,23 @@ LEVELS = {
     "dead as live": (1.0,),
 }
 REMEDIES = {"none": {}, "mended": {"rounds": 2}, "ignored": {"ignore": True}}
-SETTINGS = {  # the hills' width is that of full clicks on all levels, so that only the clicks differ
+SETTINGS = {  # the width of peaks is that for complete annotation, so that only the annotated points differ
     "factor": 2, "detail": 2, "sigma": 2.1, "peak_distance": 3.4, "crop": 128, "batch": 8, "steps": 200,
 }  # fmt: skip
-PLAIN_THRESHOLD = 0.4  # of a full hill: what is right where no click is missing, and not moved by the heights
+PLAIN_THRESHOLD = 0.4  # of a full peak's height: right for complete annotation, whatever the heights found
 TOLERANCE = 10.0  # px; half of the phantom's median distance of neighbours
 
 
 def faulty(sample: Sample, fault: str, level: float, seed: int) -> Sample:
-    """A simulated field with the clicks of an annotator who makes one fault.
+    """A simulated field annotated with one kind of fault.
 
     Parameters
     ----------
     sample : Sample
     fault : one of `FAULTS`
-        "missing" and "missing in crowds": chance to overlook a cell, anywhere or growing with the crowd; "off by":
-        standard deviation of a click, px, in y and in x; "dead as live": chance to take a dead cell for a live one.
+        "missing" and "missing in crowds": probability to overlook a cell, everywhere or rising with the local
+        density; "off by": standard deviation of a point, px, in y and in x; "dead as live": probability to annotate a
+        dead cell as a live one.
     level : float
     seed : int
 
@@ -83,8 +83,8 @@ def sweep(
     out : path of the CSV to write
     levels : dict, fault -> levels
     remedies : names in `REMEDIES`
-        "none": every pixel without a click is empty. "mended": clicks are mended while training (`rounds`).
-        "ignored": pixels near no click and not background teach nothing (`data.valid`).
+        "none": every pixel without a point is background. "mended": points are corrected during training (`rounds`).
+        "ignored": pixels that are neither near a point nor background are left out of the loss (`data.valid`).
     fields : int
         Simulated fields to train on, and in each test set.
     test_sets : int
@@ -93,12 +93,12 @@ def sweep(
     device : str
     progress : bool
     params
-        Settings of CellNet, before those of `SETTINGS`.
+        Settings of CellNet that replace those of `SETTINGS`.
 
     Returns
     -------
     DataFrame of `results.rows` with a column for each argument of the job, and `rule`: the threshold is "fixed", or
-    "relative" to the height of the hill that a typical click got.
+    "relative" to the height of the peak at a typical annotated point.
     """
     settings = SETTINGS | params
 
@@ -118,31 +118,25 @@ def sweep(
 
 
 def _train_and_test(train, test, remedy, seed, settings, device):
-    """Rows of one training, under both rules of the threshold."""
+    """Rows of one training, with both rules of the threshold."""
     settings = settings | {name: value for name, value in remedy.items() if name != "ignore"}
     if remedy.get("ignore"):
         train = [replace(s, valid=valid_region(s.image, s.points)) for s in train]
+    recorded = {"tolerances": [TOLERANCE], "dataset": "phantom", "chapter": "labels", "seed": seed, "parts": 0}
     frames = []
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "labels.safetensors"
-        cellnet.fit(train, out=weights, start=None, device=device, progress=False, seed=seed, **settings)
+    with cellnet_weights(train, device=device, progress=False, seed=seed, **settings) as weights:
         for index, sample in enumerate(test):
+            named = replace(sample, name=f"{sample.name}-{index}")
             for rule, threshold in (("fixed", PLAIN_THRESHOLD), ("relative", None)):
-                prediction = results.timed(
-                    cellnet.predict, sample.image, weights=weights, device=device, threshold=threshold, density=False
-                )
-                named = replace(sample, name=f"{sample.name}-{index}")
-                described = settings | {"threshold": prediction.meta["threshold"]}
-                rows = results.rows(
-                    named, prediction, tolerances=[TOLERANCE], dataset="phantom", parameters=described,
-                    chapter="labels", seed=seed, parts=0,
-                )  # fmt: skip
-                frames.append(rows.assign(rule=rule))
+                asked = {"weights": weights, "device": device, "threshold": threshold, "density": False}
+                prediction = results.timed(cellnet.predict, sample.image, **asked)
+                parameters = settings | {"threshold": prediction.meta["threshold"]}
+                frames.append(results.rows(named, prediction, parameters=parameters, **recorded).assign(rule=rule))
     return pd.concat(frames, ignore_index=True)
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """F1 and count error for each fault, level, remedy and rule; its loss against full clicks with the same remedy.
+    """F1 and count error for each fault, level, remedy and rule.
 
     Parameters
     ----------
@@ -152,15 +146,14 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         fault, level, remedy, rule, f1 (pooled over fields), f1_low, f1_high (95 % bootstrap over fields), count_error
-        (summed counts over summed cells, minus 1), loss (F1 without the fault and remedy, fixed rule, minus F1).
+        (summed counts over summed cells, minus 1), loss (F1 with complete annotation, no remedy and the fixed rule,
+        minus F1).
     """
     whole = frame[frame.reading == "whole"]
     keys = ["fault", "level", "remedy", "rule"]
     lines = results.summary(whole, by=(*keys, "tolerance_px"))
     counted = whole.groupby(keys)[["count", "n_true"]].sum()
     lines = lines.merge((counted["count"] / counted.n_true - 1).rename("count_error").reset_index(), on=keys)
-    perfect = lines[
-        (lines.fault == "missing") & (lines.level == 0) & (lines.remedy == "none") & (lines.rule == "fixed")
-    ]
-    lines["loss"] = (perfect.f1.iloc[0] if len(perfect) else float("nan")) - lines.f1
+    perfect = lines.set_index(keys).f1.get(("missing", 0, "none", "fixed"), float("nan"))
+    lines["loss"] = perfect - lines.f1
     return lines[[*keys, "f1", "f1_low", "f1_high", "count_error", "loss"]]

@@ -1,7 +1,6 @@
-"""How like the real fields the simulated ones are: numbers of both, side by side.
+"""The same quantities of simulated and of real fields, to compare them.
 
-`cellcount bench likeness` measures the thesis' fields again. The file holds numbers only: it stands in for the fields where they must not be
-shown or are not at hand.
+`cellcount bench likeness` measures the thesis' fields. Its file stands in for them where they are not available.
 """
 
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ import pandas as pd
 from cellcount.data import phantom, thesis
 from cellcount.types import Sample
 
-# Thesis fields at 20x. Image 4 gives its pixels only: its points are held out.
+# Thesis fields at 20x. The points of image 4 are held out; only its pixels are used.
 FIELDS = {"thesis, colonies": ("1", "2", "3", "4"), "thesis, sheets": ("5", "6", "10", "15")}
 BANDS = (256, 64, 32, 16, 8, 4, 2)  # px, periods between which the spectra are compared
 
@@ -42,14 +41,17 @@ def measure(samples: Iterable[Sample], group: str) -> pd.DataFrame:
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """What `measure` describes, as the median over a group's images: DataFrame, quantities x groups, NaN if unknown."""
+    """Medians over the images of each group: a DataFrame of quantities x groups, NaN where unknown.
+
+    frame : DataFrame of `measure`
+    """
     described = frame[frame.x.isna()]
     table = described.groupby(["quantity", "group"], sort=False).value.median().unstack("group")
     return table.reindex(index=described.quantity.unique(), columns=frame.group.unique())
 
 
 def band_ratios(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """Power of simulated over that of real fields, by the period of the fluctuations.
+    """Ratio of the power of simulated to that of real fields, by the period of the fluctuations.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def band_ratios(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.Dat
     -------
     DataFrame
         Column "period (px)", and one column for each group: the ratio of the two geometric means, NaN where the
-        fields are too small to tell.
+        fields are too small.
     """
     spectrum = frame[frame.quantity == "spectrum"]
     bands = list(zip(BANDS[:-1], BANDS[1:], strict=True))
@@ -74,5 +76,5 @@ def band_ratios(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.Dat
 
 
 def measure_thesis() -> pd.DataFrame:
-    """`measure` of the thesis' fields `FIELDS`, fetched if need be."""
+    """`measure` of the thesis' fields `FIELDS`, which are fetched if necessary."""
     return pd.concat([measure(thesis.iterate(names), group) for group, names in FIELDS.items()])

@@ -1,10 +1,10 @@
-"""What the thesis saw and left unexplained, as experiments: each gives rows.
+"""Experiments that explain what the thesis observed with Mask R-CNN.
 
-Why exactly 100 objects and what more would cost, why masks were empty, why all confidences lay together, and what
-smaller tiles change.
+Why there were exactly 100 detections and what more would cost, why masks were empty, why all confidences were alike,
+and what smaller tiles change.
 """
 
-import time
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,17 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import MultiScaleRoIAlign
 
-from cellcount.methods.cellnet.pixels import brightness_and_contrast
 from cellcount.methods.detection.boxes import clip, squares
 from cellcount.methods.maskrcnn.inference import about, paint, predict
 from cellcount.methods.maskrcnn.training import fit
+from cellcount.methods.pixels import brightness_and_contrast
+from cellcount.results import timed
 from cellcount.tiling import tiled, tiles
 from cellcount.types import Prediction, Sample
 
 SURE = 100  # torchvision's default for the most detections of an image
 MORE = 500
-ATTEMPTS = (  # what is changed, arguments of the constructor, and what is set on the finished model
+ATTEMPTS = (  # change, arguments of the constructor, attribute set on the model afterwards
     ("nothing", {}, None),
     ("box_score_thresh = 0", {"box_score_thresh": 0.0}, None),
     ("box_nms_thresh = 0.7", {"box_nms_thresh": 0.7}, None),
@@ -38,19 +39,15 @@ ATTEMPTS = (  # what is changed, arguments of the constructor, and what is set o
     ("model.box_detections_per_img = 500, afterwards", {}, "box_detections_per_img"),
     ("model.roi_heads.detections_per_img = 500, afterwards", {}, "roi_heads.detections_per_img"),
     ("box_detections_per_img = 500", {"box_detections_per_img": MORE}, None),
-    (
-        "the same, and rpn_post_nms_top_n_test = 90",
-        {"box_detections_per_img": MORE, "rpn_post_nms_top_n_test": 90},
-        None,
-    ),
+    ("the same, and rpn_post_nms_top_n_test = 90", dict(box_detections_per_img=MORE, rpn_post_nms_top_n_test=90), None),
 )
 
 
 def limits(image: np.ndarray, seed: int = 0) -> pd.DataFrame:
     """Which of torchvision's arguments lift the limit of 100 detections.
 
-    The library's own Mask R-CNN, small and untrained, is built anew for each line. An untrained one finds cells
-    everywhere, so that nothing but its limits decides how many come out.
+    torchvision's Mask R-CNN, small and untrained, is built again for each line. Untrained, it finds cells everywhere,
+    so that only its limits determine the number of detections.
 
     Parameters
     ----------
@@ -76,7 +73,7 @@ def limits(image: np.ndarray, seed: int = 0) -> pd.DataFrame:
 
 
 def _untrained(shape, **arguments):
-    """torchvision's Mask R-CNN with two layers for a backbone."""
+    """torchvision's Mask R-CNN with a backbone of one layer."""
     backbone = nn.Sequential(nn.Conv2d(3, 16, 5, stride=4, padding=2), nn.ReLU())
     backbone.out_channels = 16
     return MaskRCNN(
@@ -89,7 +86,7 @@ def _untrained(shape, **arguments):
 
 
 def memory(numbers: Iterable[int], tile: int = 512, side: int = 50, seed: int = 0) -> pd.DataFrame:
-    """What masks weigh: torchvision pastes each into an image of its own, we paint all into one.
+    """Memory of masks: torchvision pastes each into its own image; here all are painted into one.
 
     Parameters
     ----------
@@ -100,7 +97,7 @@ def memory(numbers: Iterable[int], tile: int = 512, side: int = 50, seed: int = 
 
     Returns
     -------
-    DataFrame with the columns detections, pasted_mb (while it works torchvision holds that twice), painted_mb
+    DataFrame with the columns detections, pasted_mb (torchvision holds it twice meanwhile), painted_mb
     """
     rng = np.random.default_rng(seed)
     rows = []
@@ -115,9 +112,9 @@ def memory(numbers: Iterable[int], tile: int = 512, side: int = 50, seed: int = 
 
 
 def sliced(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Masks of boxes (N, 4), (y0, x0, y1, x1) px, as a plain slice makes them: (N, height, width) bool.
+    """Masks of boxes (N, 4), (y0, x0, y1, x1) px, by plain slices: (N, height, width) bool.
 
-    A slice with a negative start counts from the far end: it starts beyond its own end, and is empty.
+    A negative start of a slice counts from the other end, so that the slice is empty.
     """
     masks = np.zeros((len(boxes), *shape), bool)
     for mask, (y0, x0, y1, x1) in zip(masks, np.rint(boxes).astype(int)):
@@ -126,22 +123,22 @@ def sliced(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def at_borders(samples: Sequence[Sample], sizes: Iterable[int], side: float) -> pd.DataFrame:
-    """What tile borders do to boxes around points.
+    """Effect of tile borders on boxes around points.
 
     Parameters
     ----------
     samples : list of Sample with points
     sizes : iterable of int, px
-        Sides of tiles.
+        Sides of the tiles.
     side : float, px
         Of the boxes.
 
     Returns
     -------
     DataFrame
-        One line for each size. `cells`: whose point lies on a tile; `cut`: share of them whose box a border cuts;
-        `empty`: share whose mask is empty if a plain slice fills it; `inside`, `clipped`: share that is left to be
-        learned if only whole boxes are, and if boxes are clipped.
+        One line for each size, with `tile` and shares of `cells` (points on tiles): `cut`, boxes cut by a border;
+        `empty`, masks that are empty if filled by plain slices; `inside`, boxes left for training if only complete ones
+        are used; `clipped`, boxes left if they are clipped.
     """
     rows = []
     for size in sizes:
@@ -159,7 +156,7 @@ def at_borders(samples: Sequence[Sample], sizes: Iterable[int], side: float) -> 
 
 
 def confidences(image: np.ndarray, weights: Path | str, *, device: str = "auto") -> np.ndarray:
-    """All detections' confidences, the surest first; torchvision returns the first 100 of them.
+    """Confidences of all detections, highest first; torchvision returns the first 100.
 
     Parameters
     ----------
@@ -183,10 +180,10 @@ def prior(
     device: str = "auto",
     **params: Any,
 ) -> pd.DataFrame:
-    """How sure a network is that has learned nothing but how often it was shown a cell.
+    """Confidences of a network that has learned only the share of cells among its training boxes.
 
-    The second stage learns from boxes of which at most a given share is drawn from cells. A network that cannot tell
-    cells from background does best to answer with that share, everywhere.
+    The second stage learns from boxes of which at most a given share is cells. As long as a network cannot tell cells
+    from background, this share is its best answer everywhere.
 
     Parameters
     ----------
@@ -198,27 +195,22 @@ def prior(
         For the weights.
     device : str
     **params
-        Of `fit`: few steps.
+        Of `fit`, with few steps.
 
     Returns
     -------
     DataFrame
         For each share: `sampled`, the mean share in the second half of the steps, and the least, median and greatest
-        confidence of the 100 surest detections of the image.
+        confidence of the 100 highest ones in the image.
     """
     rows = []
     for share in shares:
-        out = fit(
-            samples, out=Path(folder) / f"prior-{share:g}.safetensors", device=device, progress=False,
-            **(params | {"positive": share}),
-        )  # fmt: skip
+        out = Path(folder) / f"prior-{share:g}.safetensors"
+        fit(samples, out=out, device=device, progress=False, **params | {"positive": share})
         sampled = about(out)["curves"]["positive_share"]
         surest = confidences(image, out, device=device)[:SURE]
-        least, median, greatest = np.quantile(surest, [0, 0.5, 1])
-        rows.append({
-            "positive": share, "sampled": np.mean(sampled[len(sampled) // 2 :]),
-            "least": least, "median": median, "greatest": greatest,
-        })  # fmt: skip
+        row = {"positive": share, "sampled": np.mean(sampled[len(sampled) // 2 :])}
+        rows.append(row | dict(zip(("least", "median", "greatest"), np.quantile(surest, [0, 0.5, 1]))))
     return pd.DataFrame(rows)
 
 
@@ -231,9 +223,9 @@ def tile_sizes(
     ----------
     image : (H, W) float32 in [0, 1]
     sizes : iterable of int, px
-        Tiles, overlaps included.
+        Of the tiles, with overlaps.
     most : iterable of int or None
-        Limits, None for no limit.
+        Limits; None for no limit.
     overlap : int, px
     **params
         Of `predict`.
@@ -241,27 +233,26 @@ def tile_sizes(
     Returns
     -------
     rows : DataFrame
-        For each size and limit: `tiles`, `full` (tiles that gave as many detections as the limit allows),
-        `detections` (of the image), `pasted_mb` (what torchvision's masks of one tile would take), `seconds`.
+        For each size and limit: `tiles`, `full` (tiles that reach the limit), `detections` (of the image), `pasted_mb`
+        (largest memory of torchvision's masks of one tile), `seconds`.
     predictions : list of Prediction, one for each row
     """
     rows, predictions = [], []
-    for size in sizes:
-        for limit in most:
-            counts = []
+    exposure = brightness_and_contrast(image)
+    for size, limit in itertools.product(sizes, most):
+        counts = []
 
-            def counted(part, *, limit=limit, counts=counts, **keywords):
-                found = predict(part, detections=limit, **keywords)
-                counts.append((len(found.points), part.size))
-                return found
+        def counted(part, *, limit=limit, counts=counts, **keywords):
+            found = predict(part, detections=limit, **keywords)
+            counts.append((len(found.points), part.size))
+            return found
 
-            started = time.perf_counter()
-            exposure = brightness_and_contrast(image)
-            prediction = tiled(counted, tile=size, overlap=overlap, progress=False)(image, exposure=exposure, **params)
-            rows.append({
-                "tile": size, "limit": limit, "tiles": len(counts), "full": sum(n == limit for n, _ in counts),
-                "detections": len(prediction.points), "pasted_mb": max(4 * n * pixels / 1e6 for n, pixels in counts),
-                "seconds": time.perf_counter() - started,
-            })  # fmt: skip
-            predictions.append(prediction)
+        whole = tiled(counted, tile=size, overlap=overlap, progress=False)
+        prediction = timed(whole, image, exposure=exposure, **params)
+        rows.append({
+            "tile": size, "limit": limit, "tiles": len(counts), "full": sum(n == limit for n, _ in counts),
+            "detections": len(prediction.points), "pasted_mb": max(4 * n * pixels / 1e6 for n, pixels in counts),
+            "seconds": prediction.meta["seconds"],
+        })  # fmt: skip
+        predictions.append(prediction)
     return pd.DataFrame(rows), predictions

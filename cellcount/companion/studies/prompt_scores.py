@@ -1,4 +1,4 @@
-"""What became of prompts: how many masks, how large, how much they overlap, and what they lie on."""
+"""Scores of masks from prompts: their number, areas and overlaps, and the cells that they cover."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def assigned(masks: Masks, centres: np.ndarray) -> Masks:
-    """The masks of an automatic mode as if each cell had been asked for: `Masks`, one for each centre.
+    """Masks of an automatic mode assigned to centres: `Masks`, one for each centre.
 
-    A centre takes the smallest of the masks that contain it, or none; one mask may be taken by several.
+    Each centre gets the smallest mask that contains it, or an empty one; several centres may get the same mask.
 
     Parameters
     ----------
@@ -40,19 +40,19 @@ def prompt_scores(
     of: np.ndarray | None = None,
     boxes: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """Raw numbers on the masks of one image's prompts.
+    """Raw numbers of the masks from the prompts of one image.
 
     Parameters
     ----------
     masks : Masks
-        Mask i is that of centre i, before overlaps are resolved.
+        Mask i belongs to centre i; overlaps are not resolved yet.
     centres : (N, 2) float, (y, x) px
     found : int or None
-        How many masks the method gave, where that is not the number of masks that are not empty: the automatic mode.
+        Number of masks of the automatic mode. None counts the masks that are not empty.
     labels : (H, W) int or None
         True cells; 0 is background.
     of : (N,) int or None
-        The label of each centre's cell; 0 for none. None takes i + 1.
+        Label of the cell of each centre; 0 for none. None stands for i + 1.
     boxes : (K, 4) float or None
         Drawn boxes, (y0, x0, y1, x1) px.
 
@@ -60,9 +60,9 @@ def prompt_scores(
     -------
     dict
         n_prompts, n_masks; area_low, area_median, area_high (10th, 50th and 90th percentile, px);
-        covered and contested: px that at least one, at least two masks claim;
-        n_own: masks that contain their own centre; n_others: masks that contain another one;
-        with labels, n_true, iou_sum (of each mask with its own cell) and n_half (of them at least .5);
+        covered and contested: px in at least one, in at least two masks;
+        n_own: masks that contain their centre; n_others: masks that contain another centre;
+        with labels, n_true, iou_sum (over the masks, each with its cell) and n_half (masks with IoU of at least .5);
         with boxes, n_boxes and box_iou_sum (see `segmentation.box_iou`).
     """
     areas = masks.areas

@@ -1,33 +1,17 @@
-"""Does a network that saw an annotator's first pass find the cells that the second pass added?"""
+"""How many of the cells added in an annotator's second pass a network finds that was trained on the first."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
+from cellcount.companion.studies.annotations import added
 from cellcount.data import thesis
 from cellcount.methods import cellnet
 from cellcount.metrics import match
 
 TOLERANCE = 12.0  # px
-
-
-def added(first: np.ndarray, second: np.ndarray, reach: float = 1.0) -> np.ndarray:
-    """Points of the second pass on which the first has none: not those that it had, but took for dead.
-
-    Parameters
-    ----------
-    first, second : (N, 2) and (M, 2) float, (y, x) px
-        All points of the first pass, dead cells too; the live ones of the second.
-    reach : float, px
-
-    Returns
-    -------
-    (K, 2) float, (y, x) px
-    """
-    return second[cKDTree(first).query(second)[0] > reach]
 
 
 def found(
@@ -39,25 +23,24 @@ def found(
     shifts: int = 200,
     seed: int = 0,
 ) -> dict[str, float]:
-    """How many of the added cells were predicted, and how many would be by chance.
+    """How many of the added cells were predicted, and how many are expected by chance.
 
     Parameters
     ----------
     first, new, predicted : (N, 2), (K, 2) and (M, 2) float, (y, x) px
-        The first pass, what the second added, and a method's answer.
+        The first pass, the cells that the second pass added, and predictions.
     shape : (H, W), px
     shifts : int
-        For chance the added cells are moved to random places on cells of the first pass's surroundings: all by one
-        vector, 30 to 80 px long, wrapped at the borders, so often.
+        Repetitions for chance: all added cells are shifted by one random vector of 30 to 80 px, wrapped at the borders.
     seed : int
 
     Returns
     -------
     dict
         lone : predictions that match no cell of the first pass;
-        added, found : added cells, and those of them that a lone prediction matches;
-        recall : found / added; chance : the same for shifted cells;
-        explained : share of the lone predictions that are added cells.
+        added, found : added cells, and those that match a lone prediction;
+        recall : found / added; chance : the same for shifted cells, mean;
+        explained : share of the lone predictions that match added cells.
     """
     lone = np.delete(predicted, match(first, predicted, TOLERANCE).pairs[:, 1], axis=0)
     hits = match(new, lone, TOLERANCE).tp
@@ -74,7 +57,7 @@ def found(
 
 
 def table(weights: Mapping[str, Path | str], *, device: str = "auto") -> pd.DataFrame:
-    """`found` for each weights file trained on the first pass over thesis image 1.
+    """`found` for weights files trained on the first pass over thesis image 1.
 
     Parameters
     ----------
@@ -88,7 +71,7 @@ def table(weights: Mapping[str, Path | str], *, device: str = "auto") -> pd.Data
     Raises
     ------
     NotAvailableError
-        Without the thesis data.
+        If the thesis data is not available.
     """
     first = thesis.load(["1"])[0]
     second = thesis.points_plus()

@@ -1,6 +1,5 @@
 """The counting benchmark of the literature, VGG cells, in its usual protocol."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,22 +8,22 @@ import numpy as np
 import pandas as pd
 
 from cellcount import results
-from cellcount.companion.studies.jobs import run_jobs, spread
+from cellcount.companion.studies.jobs import cellnet_weights, run_jobs, spread
 from cellcount.data import vgg
 from cellcount.errors import DataError
 from cellcount.methods import cellnet
 from cellcount.types import Sample
 
-SETTINGS = {  # of CellNet: small cells, overlapping, all of them annotated, counted by their density
+SETTINGS = {  # of CellNet: small overlapping cells, all annotated, counted by their density
     "factor": 1, "widths": [32, 64, 96], "count_weight": 0.3, "crop": 128, "zoom": 1.1, "steps": 3000,
 }  # fmt: skip
-TOLERANCE = 4.0  # px; half of the median distance of neighbours. Recorded only: the benchmark is about counts
+TOLERANCE = 4.0  # px; half the median distance of neighbours. Only recorded: the benchmark is about counts
 
 
 def draws(samples: Sequence[Sample], train: int, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """One draw of the protocol: `train` of images 001-100 at random, tested on 101-200.
+    """One draw of the protocol: training on `train` random images of 001-100, test on 101-200.
 
-    Without images above 100 it is tested on those of 001-100 that were not drawn: cross-validation.
+    Without images above 100 the others of 001-100 are the test images: cross-validation.
 
     Parameters
     ----------
@@ -46,12 +45,12 @@ def draws(samples: Sequence[Sample], train: int, seed: int) -> tuple[list[Sample
     test = [sample for sample in samples if sample.split == "test"]
     if len(pool) < train or (not test and len(pool) == train):
         raise DataError(
-            f"{train} training images asked for, and {len(pool)} of 001-100 and {len(test)} of 101-200 are here: "
-            "some must be left to test on."
+            f"{train} training images do not leave any test image: {len(pool)} of the images 001-100 and {len(test)} "
+            "of 101-200 are here. Ask for fewer."
         )
-    chosen = set(np.random.default_rng(seed).permutation(len(pool))[:train].tolist())
-    drawn = [sample for i, sample in enumerate(pool) if i in chosen]
-    return drawn, test or [sample for i, sample in enumerate(pool) if i not in chosen]
+    order = np.random.default_rng(seed).permutation(len(pool))
+    drawn, others = ([pool[i] for i in sorted(part)] for part in (order[:train], order[train:]))
+    return drawn, test or others
 
 
 def bench(
@@ -65,7 +64,7 @@ def bench(
     progress: bool = True,
     **params: Any,
 ) -> pd.DataFrame:
-    """Train on several draws, and count.
+    """Train on several draws, and count the test images of each.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def bench(
         Recorded.
     device : str
     params
-        Settings of CellNet, before those of `SETTINGS`.
+        Settings of CellNet that replace those of `SETTINGS`.
 
     Returns
     -------
@@ -95,23 +94,16 @@ def bench(
 
 
 def _draw(samples, train, draw, settings, dataset, device, progress):
-    """Rows of one draw: every test image counted by the sum of its density, averaged over the eight symmetries."""
+    """Rows of one draw: test images counted by the sum of their density, averaged over the eight symmetries."""
     drawn, test = draws(samples, train, draw)
+    asked = {"averaging": 8, "count": "density"}
+    recorded = {"tolerances": [TOLERANCE], "dataset": dataset, "chapter": "vgg", "seed": draw, "parts": 0}
     frames = []
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "vgg.safetensors"
-        cellnet.fit(drawn, out=weights, start=None, device=device, progress=progress, seed=draw, **settings)
+    with cellnet_weights(drawn, device=device, progress=progress, seed=draw, **settings) as weights:
         for sample in test:
-            prediction = results.timed(
-                cellnet.predict, sample.image, weights=weights, device=device, averaging=8, count="density"
-            )
-            described = settings | {"train": len(drawn), "averaging": 8, "count": "density"}
-            frames.append(
-                results.rows(
-                    sample, prediction, tolerances=[TOLERANCE], dataset=dataset, parameters=described, chapter="vgg",
-                    seed=draw, parts=0,
-                )
-            )  # fmt: skip
+            prediction = results.timed(cellnet.predict, sample.image, weights=weights, device=device, **asked)
+            parameters = settings | {"train": len(drawn)} | asked
+            frames.append(results.rows(sample, prediction, parameters=parameters, **recorded))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -131,11 +123,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     whole = frame[(frame.reading == "whole") & (frame.part == "all")]
     whole = whole.assign(error=whole["count"] - whole.n_true, of_peaks=(whole.n_pred - whole.n_true).abs())
     whole["mae"] = whole.error.abs()
-    lines = []
-    for train, group in whole.groupby("train"):
-        each = group.groupby("draw")[["mae", "error", "of_peaks"]].mean()
-        lines.append(
-            {"train": train, "draws": len(each), "images": len(group) // len(each), "mae": each.mae.mean()}
-            | {"sd": each.mae.std(), "bias": each.error.mean(), "mae_peaks": each.of_peaks.mean()}
-        )
-    return pd.DataFrame(lines)
+    each = whole.groupby(["train", "draw"])[["mae", "error", "of_peaks"]].mean().groupby("train")
+    means, images = each.mean(), whole.groupby("train").size() // each.size()
+    columns = {"draws": each.size(), "images": images, "mae": means.mae, "sd": each.mae.std(), "bias": means.error}
+    return pd.DataFrame(columns | {"mae_peaks": means.of_peaks}).reset_index()

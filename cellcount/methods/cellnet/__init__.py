@@ -1,7 +1,7 @@
-"""CellNet: cells' centres from a heatmap that was learned from clicks.
+"""CellNet: cells' centres from a heatmap that was learned from annotated centre points.
 
-`predict` turns an image into points, `fit` turns samples into weights, `status` says whether weights are there,
-`export` makes one ONNX file of them, which counts on a CPU without torch.
+`predict` turns an image into points, `fit` samples into weights, and `export` weights into an ONNX file, which counts
+on a CPU without torch.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
 
 
 def status() -> Status:
-    """Ready: its weights come with the package."""
+    """Ready, since its weights are bundled."""
     if SHIPPED.is_file():
-        return Status("ready", "weights shipped with the package, trained on thesis images 1 and 2")
-    return Status("needs weights", f"the package's own file {SHIPPED.name} is missing: install cellcount again")
+        return Status("ready", "bundled weights, trained on thesis images 1 and 2")
+    return Status("needs weights", f"the bundled file {SHIPPED.name} is missing: install cellcount again")

@@ -1,4 +1,4 @@
-"""Random training crops: cut, turned, scaled, mirrored, and changed in brightness and contrast."""
+"""Random training crops: cut, rotated, scaled, mirrored, and changed in brightness and contrast."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cellcount.methods.cellnet.pixels import prepared, shrink, to_full, to_small
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import TARGETS
+from cellcount.methods.pixels import block_mean, to_full, to_small
 from cellcount.types import Sample
 
 
@@ -20,24 +20,24 @@ class Crops:
     samples : list of Sample
         Each with points.
     settings : Settings
-        With nothing left open (`filled`).
+        That are `filled`.
 
     Attributes
     ----------
     points : list of (N, 2) float, px of the heatmap
     trusted : list of (1, 1, H, W) float32 tensors
-        1 where the annotation counts. Both are replaced when the annotation is mended (`mending`).
+        1 where the annotation is used. Both change when the annotation is corrected (`mending`).
     """
 
     def __init__(self, samples: Sequence[Sample], settings: Settings) -> None:
         self.settings = settings
         self.images, self.trusted, self.points = [], [], []
         for sample in samples:
-            self.images.append(torch.from_numpy(prepared(sample.image, settings))[None, None])
-            trusted = shrink(sample.valid.astype(np.float32), settings.factor) > 0.5
+            self.images.append(torch.from_numpy(settings.prepared(sample.image))[None, None])
+            trusted = block_mean(sample.valid.astype(np.float32), settings.factor) > 0.5
             self.trusted.append(torch.from_numpy(trusted.astype(np.float32))[None, None])
             self.points.append(to_small(sample.points, settings.factor))
-        # A pixel of any image is as likely as one of another.
+        # Each pixel is as likely as any other, in whichever image it is.
         areas = np.array([image.numel() for image in self.images], float)
         self.share = areas / areas.sum()
 
@@ -68,7 +68,7 @@ class Crops:
 
 
 def _turn(rng, zoom):
-    """(2, 2) matrix from crop to image: half of the time one of the eight symmetries, which blur nothing."""
+    """(2, 2) matrix from crop to image: half of the time one of the eight symmetries, which do not blur."""
     if rng.random() < 0.5:
         angle, scale = rng.integers(4) * np.pi / 2, 1.0
     else:
@@ -79,7 +79,7 @@ def _turn(rng, zoom):
 
 
 def _grid(centre, turn, size, shape):
-    """Sampling positions (1, size, size, 2) for `grid_sample`, which wants (x, y) in [-1, 1]."""
+    """Sampling positions (1, size, size, 2) for `grid_sample`, which takes (x, y) in [-1, 1]."""
     offset = np.arange(size) - (size - 1) / 2
     yx = np.stack(np.meshgrid(offset, offset, indexing="ij"), axis=-1) @ turn.T + centre
     unit = 2 * yx / (np.array(shape) - 1) - 1

@@ -1,7 +1,7 @@
-"""CellNet's weights written as one ONNX file, from image to points: all that counting on a CPU or in a browser needs.
+"""CellNet's weights as one ONNX file, from image to points: all that counting on a CPU or in a browser needs.
 
-The batch normalisations stay apart from the convolutions: the weights are stored in half precision, which cannot hold
-the product of the two, and ONNX Runtime multiplies them when it loads the file.
+Batch normalisations are not folded into convolutions: the weights are stored in half precision, which cannot represent
+their products, and ONNX Runtime folds them when it loads the file.
 """
 
 import json
@@ -19,7 +19,7 @@ OPSET = 20  # the last that the exporter knows
 
 
 def export(weights: str | Path | None = None, out: str | Path | None = None) -> Path:
-    """Write the ONNX file of a weights file; twice the same bytes, with the same versions of torch and onnx.
+    """Write the ONNX file of a weights file; the same versions of torch and onnx write the same bytes.
 
     Inputs of the graph: `image` (1, 1, H, W) float32 in [0, 1], of any size, and `exposure` (2,) float32, from
     `pixels.brightness_and_contrast` of the whole image. Outputs: `heat` (1, 1, h, w) float32, `points` (N, 2) float32
@@ -29,7 +29,7 @@ def export(weights: str | Path | None = None, out: str | Path | None = None) -> 
     Parameters
     ----------
     weights : path or None
-        A safetensors file written by `fit`; None takes the weights shipped with the package.
+        A safetensors file written by `fit`; None takes the bundled weights.
     out : path or None
         None: beside the weights, where counting looks for it.
 
@@ -40,7 +40,7 @@ def export(weights: str | Path | None = None, out: str | Path | None = None) -> 
     Raises
     ------
     DataError
-        If the weights file is missing, torn, or not one of CellNet's.
+        If the weights file is missing, truncated, or not one of CellNet's.
     ParameterError
         If `out` does not end in .onnx.
     NotAvailableError
@@ -64,11 +64,7 @@ def export(weights: str | Path | None = None, out: str | Path | None = None) -> 
         "settings": asdict(settings),
         "threshold": settings.threshold,
         "weights_sha256": sha256(weights),
-        "versions": {
-            "cellcount": version(DISTRIBUTION),
-            "torch": version("torch"),
-            "onnx": version("onnx"),
-        },
+        "versions": {"cellcount": version(DISTRIBUTION), "torch": version("torch"), "onnx": version("onnx")},
     }
     with replacing(out) as temporary:
         try:
@@ -77,7 +73,7 @@ def export(weights: str | Path | None = None, out: str | Path | None = None) -> 
             onnx.helper.set_model_props(model, {"cellcount": json.dumps(described)})
             onnx.save(model, temporary)
             _compare(counter, temporary)
-        except Exception as error:  # whatever an operation raises that has no counterpart in ONNX
+        except Exception as error:  # operations without a counterpart in ONNX raise errors of many kinds
             raise CellcountError(
                 f"{weights}: its network (encoder {settings.encoder!r}, decoder {settings.decoder!r}) cannot be "
                 f"written as ONNX ({str(error).strip().partition(chr(10))[0]}); count with the safetensors file."
@@ -92,7 +88,7 @@ def _trace(counter, path):
     example = torch.rand(1, 1, 70, 90, generator=torch.Generator().manual_seed(0)), torch.tensor([0.5, 0.1])
     sides = {"image": {2: "H", 3: "W"}, "heat": {2: "h", 3: "w"}, "points": {0: "N"}, "scores": {0: "N"}}
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # that its successor, which takes ten times as long, is on its way
+        warnings.simplefilter("ignore")  # that it is deprecated; its successor takes ten times as long
         torch.onnx.export(
             counter,
             example,
@@ -107,7 +103,7 @@ def _trace(counter, path):
 
 
 def _halved(model):
-    """The model, in place, with each weight that half precision holds exactly stored so, and cast where it is used."""
+    """The model, in place: weights that half precision represents exactly are stored in it, and cast to float32."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
@@ -128,7 +124,7 @@ def _halved(model):
 
 
 def _compare(counter, path):
-    """Raise a ValueError if the file answers otherwise than its `Counter` on an image of a size not yet seen."""
+    """Raise a ValueError if the file's heatmap of an image of another size differs from that of its `Counter`."""
     import numpy as np
     import torch
 

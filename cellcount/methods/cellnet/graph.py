@@ -1,6 +1,6 @@
 """CellNet from image to points as one torch module, to be written as an ONNX graph by `export`.
 
-Everything that depends on the image's size is computed in the graph, so it takes images of any size.
+Everything that depends on the image's size is computed in the graph, which therefore takes images of any size.
 """
 
 import math
@@ -12,21 +12,21 @@ from torch.nn import functional as F
 from cellcount.methods.cellnet.losses import heat as heat_of
 from cellcount.methods.cellnet.settings import Settings, stride
 
-LOWEST = 0.05  # of a full peak: low enough for any threshold, and flat ground gives no points
-FLOOR = 1e-6  # below which no logarithm is taken; as in `targets.peaks`
+LOWEST = 0.05  # of a full peak: low enough for any threshold, and background gives no points
+FLOOR = 1e-6  # below which no logarithm is taken; as in `pixels.peaks`
 
 
 class Counter(nn.Module):
-    """A network with what comes before it (`pixels.prepared`, padding) and after it (`targets.peaks`).
+    """A network with what comes before it (`Settings.prepared`, padding) and after it (`pixels.peaks`).
 
-    Unlike there, points may lie on padding, each pixel of a plateau is a point, and points come row by row: whoever
-    reads them sorts that out.
+    Unlike there, points may be on padding, each pixel of a plateau is a point, and points are ordered row by row: a
+    program that reads them has to drop, merge and sort them.
 
     Parameters
     ----------
     network : nn.Module of `network.build`
     settings : Settings
-        With nothing left open.
+        That are `filled`.
     """
 
     def __init__(self, network: nn.Module, settings: Settings) -> None:
@@ -76,7 +76,7 @@ def _repeated(x, axis, block):
 
 
 def _mirrored(x, axis, block):
-    """The same as by numpy's "symmetric", which ONNX has not: back and forth, however small the image is."""
+    """The padding "symmetric" of NumPy, which ONNX lacks, for images of any size."""
     side = x.shape[axis]
     added = torch.arange(side, _whole(side, block)) % torch.full((1,), 2 * side)
     return torch.cat([x, x.index_select(axis, torch.minimum(added, 2 * side - 1 - added))], dim=axis)

@@ -12,25 +12,21 @@ import numpy as np
 from cellcount.devices import choose_device, is_cpu
 from cellcount.errors import DataError, ParameterError, needing
 from cellcount.methods.base import check_image, predicts, sampled
-from cellcount.methods.cellnet.checkpoint import PHANTOM, SHIPPED, about, digest, existing, modified
-from cellcount.methods.cellnet.pixels import brightness_and_contrast, to_full
-from cellcount.methods.cellnet.settings import Settings
-from cellcount.methods.cellnet.targets import peaks, volume
+from cellcount.methods.cellnet.checkpoint import PHANTOM, SHIPPED, about
+from cellcount.methods.cellnet.targets import volume
+from cellcount.methods.pixels import brightness_and_contrast, enlarged, peaks, to_full
+from cellcount.methods.weights_files import digest, existing
 from cellcount.types import Prediction
 
 __all__ = ["PHANTOM", "SHIPPED", "about", "context", "predict", "predict_batch"]
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
-    """What `predict` must know of the whole image when it sees only a tile of it.
+    """Brightness and contrast of the whole image, as a keyword argument of `predict` for its tiles.
 
     Parameters
     ----------
     image : (H, W) float32 in [0, 1], or a `LargeImage`
-
-    Returns
-    -------
-    dict of `predict`'s keyword arguments
     """
     return {"exposure": brightness_and_contrast(sampled(image))}
 
@@ -57,21 +53,21 @@ def predict(
         CellNet takes no prompts; the argument is part of every method's call.
     device : str
     weights : path or None
-        A safetensors file written by `fit`, or an ONNX file written by `export`; None takes the weights shipped with
-        the package (trained on thesis images 1 and 2). On a CPU, and without averaging, the ONNX file beside a
-        safetensors file computes, if it was made of it, and torch elsewhere.
+        A safetensors file written by `fit`, or an ONNX file written by `export`; None takes the bundled weights
+        (trained on thesis images 1 and 2). On a CPU, and without averaging, ONNX Runtime runs the ONNX file beside
+        a safetensors file, if it was made of it; torch computes otherwise.
     threshold : float or None
         Lowest height of a peak, as a share of a full one; None takes the weights' own.
     averaging : int
         Mean heatmap over this many of the eight symmetries of the square, 1 to 8; time grows in proportion.
     count : "peaks" or "density"
-        What the count is: the number of peaks, or the sum of the density, which melts no neighbours together, but
-        needs clicks on all cells of the images it is trained on.
+        How cells are counted: by peaks, or by the sum of the density, which does not miss a cell that merges with
+        its neighbour, but needs training images in which every cell is annotated.
     exposure : (float, float) or None
         Brightness and contrast of the whole image, from `context`, when `image` is only a tile.
     density : bool
-        Whether to return the density map (full resolution), which only the target "gaussian" has; it comes with
-        count="density" in any case.
+        Whether to return the density map (full resolution), which only the target "gaussian" has; it is always
+        returned with count="density".
 
     Returns
     -------
@@ -85,7 +81,7 @@ def predict(
     ParameterError
         If a parameter is out of range, or an ONNX file is to average or to run on a GPU.
     NotAvailableError
-        If torch or the device is needed and not there.
+        If torch or the device is needed and not available.
     """
     return predict_batch(
         [image], device=device, weights=weights, threshold=threshold, averaging=averaging, count=count,
@@ -138,28 +134,25 @@ def predict_batch(
     has_density = settings.target == "gaussian"
     if count == "density" and not has_density:
         raise ParameterError(f"{path}: trained with target {settings.target!r}, which has no density; count='peaks'.")
-    about_run = {
+    meta = {
         "method": "cellnet",
         "weights_sha256": engine.weights_sha256,
         "device": engine.device,
         "engine": engine.name,
         "threshold": threshold,
     }
-    density = has_density and (density or count == "density")
+    cells = settings.density_scale / volume(settings.sigma)  # for a sum of 1 over the heatmap
     predictions = []
     for image, heat in zip(images, engine.heats(images, exposure), strict=True):
         points, scores = peaks(heat, threshold=threshold, distance=settings.peak_distance)
         points = to_full(points, settings.factor)
         inside = (points > -0.5).all(axis=1) & (points < np.array(image.shape) - 0.5).all(axis=1)  # not on the padding
-        predictions.append(
-            Prediction(
-                points[inside],
-                scores[inside],
-                count=_total(heat, settings) if count == "density" else float(inside.sum()),
-                density=_density(heat, settings, image.shape) if density else None,
-                meta=dict(about_run),
-            )
-        )
+        number, per_px = float(inside.sum()), None
+        if count == "density":
+            number = float(heat.sum(dtype=float) * cells)
+        if has_density and (density or count == "density"):
+            per_px = enlarged(heat * np.float32(cells / settings.factor**2), settings.factor, image.shape)
+        predictions.append(Prediction(points[inside], scores[inside], number, density=per_px, meta=dict(meta)))
     return predictions
 
 
@@ -174,13 +167,13 @@ def _engine(path: Path, device: str, averaging: int) -> Any:
             )
         with needing(None, "Counting with an ONNX file"):
             from cellcount.methods.cellnet import onnx_engine
-        return onnx_engine.load(path, modified(path))
+        return onnx_engine.load(path)
     needs_torch = f"CellNet with device={device!r}, averaging={averaging}"
     if cpu and averaging == 1:
         engine, needs_torch = _engine_beside(path)
         if engine is not None:
             return engine
-    about(path)  # a file that no engine can use is named first
+    about(path)  # a file that no engine can read is reported first
     with needing("train", needs_torch):
         from cellcount.methods.cellnet.torch_engine import TorchEngine
 
@@ -188,7 +181,7 @@ def _engine(path: Path, device: str, averaging: int) -> Any:
 
 
 def _engine_beside(path: Path) -> tuple[Any, str]:
-    """The engine of the ONNX file that was made of a safetensors file, and, if there is none, what then needs torch."""
+    """The engine of the ONNX file that was made of a safetensors file, or None and what therefore needs torch."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None, "CellNet without onnxruntime"
     from cellcount.methods.cellnet import onnx_engine
@@ -197,27 +190,9 @@ def _engine_beside(path: Path) -> tuple[Any, str]:
     if not beside.exists():
         return None, f"{path.name} without {beside.name} beside it (see `cellcount export`)"
     try:
-        engine = onnx_engine.load(beside, modified(beside))
+        engine = onnx_engine.load(beside)
     except DataError:
         return None, f"{path.name} (the {beside.name} beside it cannot be read)"
-    if engine.weights_sha256 != digest(path, modified(path)):
+    if engine.weights_sha256 != digest(path):
         return None, f"{path.name} (the {beside.name} beside it was made of other weights)"
     return engine, ""
-
-
-def _cells_per_heat(settings: Settings) -> float:
-    """How many cells a heatmap's sum of 1 stands for."""
-    assert settings.sigma and settings.density_scale  # trained weights have both
-    return settings.density_scale / volume(settings.sigma)
-
-
-def _total(heat: np.ndarray, settings: Settings) -> float:
-    """The number of cells that the whole heatmap holds."""
-    return float(heat.sum(dtype=float) * _cells_per_heat(settings))
-
-
-def _density(heat: np.ndarray, settings: Settings, shape: tuple[int, ...]) -> np.ndarray:
-    """Cells per px of the full image, (H, W) float32."""
-    factor = settings.factor or 1
-    small = heat * np.float32(_cells_per_heat(settings) / factor**2)
-    return small.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]

@@ -1,6 +1,6 @@
-"""Clicks mended by a half-trained network: moved to where it sees the cell, and no evidence against what they missed.
+"""Annotations corrected by a half-trained network: points moved to its peaks, peaks without a point left out.
 
-A network that learns from noisy clicks is less wrong than they are: errors of single clicks do not repeat, cells do.
+A network that learns from noisy points is less wrong than they are: the error of one point does not repeat, cells do.
 """
 
 import numpy as np
@@ -8,18 +8,18 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from cellcount.methods.cellnet.settings import Settings
-from cellcount.methods.cellnet.targets import peaks
+from cellcount.methods.pixels import nearest, peaks
 
-SURE, DOUBTFUL = 1.0, 0.5  # of the height of a typical click; at 0.6 every second point added is no cell
-REACH = 1.5  # of `peak_distance`, half of the cells' spacing: as far as a click may lie from its hill
+SURE, DOUBTFUL = 1.0, 0.5  # of the height of a typical peak; at 0.6 every second point added is no cell
+REACH = 1.5  # of `peak_distance`, half of the cells' spacing: the largest distance of a point from its peak
 
 
 def typical_height(heat: np.ndarray, points: np.ndarray, reach: float) -> float:
-    """Median, over the clicks, of the highest value of the heatmap within `reach`; 0 without clicks.
+    """Median, over the points, of the highest value of the heatmap within `reach`; 0 without points.
 
-    The chance that a cell was clicked, and clicked where it is, scales all heights alike. Dividing by this height
-    undoes that: the estimator of Elkan & Noto (2008) for learning from positive and unlabelled examples, with a median
-    for their mean.
+    The probability that a cell was annotated, and at its centre, scales all heights alike. Dividing by this height
+    corrects for it: the estimator of Elkan & Noto (2008) for learning from positive and unlabelled examples, with a
+    median instead of their mean.
 
     Parameters
     ----------
@@ -32,26 +32,25 @@ def typical_height(heat: np.ndarray, points: np.ndarray, reach: float) -> float:
     radius = int(np.ceil(reach))
     yy, xx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     highest = ndimage.maximum_filter(heat, footprint=yy**2 + xx**2 <= reach**2, mode="nearest")
-    pixels = np.rint(points).astype(int).clip(0, np.array(heat.shape) - 1)
-    return float(np.median(highest[tuple(pixels.T)]))
+    return float(np.median(highest[nearest(points, heat.shape)]))
 
 
 def mend(
-    heat: np.ndarray, clicks: np.ndarray, trusted: np.ndarray, settings: Settings
+    heat: np.ndarray, annotated: np.ndarray, trusted: np.ndarray, settings: Settings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Clicks and trust, seen with a heatmap learned from them.
+    """Points and trusted pixels, corrected by a heatmap learned from them.
 
-    Each hill and the click nearest to it, if each is the other's nearest and they lie within half of the cells'
-    spacing, become one point, on the hill. A hill without a click is taken for a cell if it stands as high as those of
-    half of the clicks, and is not trusted either way if it is lower. Clicks without a hill stay.
+    A point moves to a peak if each is the other's nearest and they are within half of the cells' spacing. A peak
+    without a point becomes a point if it is as high as the peaks of half of the points; around a lower one no pixel
+    is trusted. Points without a peak stay.
 
     Parameters
     ----------
     heat : (H, W) float32
-    clicks : (N, 2) float, (y, x) px of the heatmap
-        As the annotator made them, not as an earlier round moved them: else errors would pile up.
+    annotated : (N, 2) float, (y, x) px of the heatmap
+        By the annotator, not moved in an earlier round: else errors would add up.
     trusted : (H, W) bool or float
-        Where the annotation counted before.
+        Where the annotation has been used so far.
     settings : Settings
 
     Returns
@@ -60,22 +59,22 @@ def mend(
     trusted : (H, W) bool
     """
     trusted = np.array(trusted, bool)
-    height = typical_height(heat, clicks, settings.peak_distance)
+    height = typical_height(heat, annotated, settings.peak_distance)
     if not height:
-        return clicks, trusted
-    hills, heights = peaks(heat, threshold=DOUBTFUL * height, distance=settings.peak_distance)
-    if not len(hills):
-        return clicks, trusted
-    points = np.array(clicks, float)
-    distance, click_of = cKDTree(points).query(hills)
-    _, hill_of = cKDTree(hills).query(points)
-    own = (hill_of[click_of] == np.arange(len(hills))) & (distance <= REACH * settings.peak_distance)
-    points[click_of[own]] = hills[own]
-    lone = ~own & (distance > settings.peak_distance)
+        return annotated, trusted
+    found, heights = peaks(heat, threshold=DOUBTFUL * height, distance=settings.peak_distance)
+    if not len(found):
+        return annotated, trusted
+    points = np.array(annotated, float)
+    distance, point_of = cKDTree(points).query(found)
+    _, peak_of = cKDTree(found).query(points)
+    own = (peak_of[point_of] == np.arange(len(found))) & (distance <= REACH * settings.peak_distance)
+    points[point_of[own]] = found[own]
+    alone = ~own & (distance > settings.peak_distance)
     sure = heights >= SURE * height
-    trusted[_around(hills[lone & ~sure], heat.shape, 2 * settings.sigma)] = False
-    trusted[_around(hills[lone & sure], heat.shape, 2 * settings.sigma)] = True
-    return np.concatenate([points, hills[lone & sure]]), trusted
+    for chosen, trust in ((alone & ~sure, False), (alone & sure, True)):
+        trusted[_around(found[chosen], heat.shape, 2 * settings.sigma)] = trust
+    return np.concatenate([points, found[alone & sure]]), trusted
 
 
 def _around(points, shape, radius):

@@ -14,33 +14,30 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cellcount import registry
 from cellcount.errors import ParameterError
-from cellcount.methods.cellnet.settings import OWN
+from cellcount.methods.cellnet.settings import OWN, Settings
 
 IMAGENET = {"tu-efficientnet_lite0": "efficientnet-lite0"}  # encoder -> name in `registry.WEIGHTS`
 
 
-def build(*, encoder: str, decoder: str, widths: Sequence[int], detail: int = 1) -> nn.Module:
-    """A network with fresh weights: image (N, 1, H detail, W detail) -> heatmap (N, 1, H, W).
+def build(settings: Settings) -> nn.Module:
+    """A network with random weights: image (N, 1, H detail, W detail) -> heatmap (N, 1, H, W).
 
     H and W must be multiples of `settings.stride(widths)`.
 
     Parameters
     ----------
-    encoder : str
-        "residual" (ours), any of `smp.encoders.get_encoder_names()`, or "tu-" and a name of `timm.list_models()`.
-    decoder : str
-        "unet" or "unetplusplus"; ours has "unet" only.
-    widths : tuple of int
-        Ours: channels at each resolution, fine to coarse. Otherwise: the decoder's channels, fine to coarse, one for
-        each halving.
-    detail : int
-        Pixels of the image along the side of one pixel of the heatmap. Other encoders than ours have 1 only.
+    settings : Settings
+        Four fields are read. `encoder`: "residual" (this package's), any of `smp.encoders.get_encoder_names()`, or
+        "tu-" and a name of `timm.list_models()`. `decoder`: "unet" or "unetplusplus"; "residual" has "unet" only.
+        `widths`: channels at each resolution, fine to coarse; of other encoders the decoder's channels, one for each
+        halving. `detail`: pixels of the image along the side of one pixel of the heatmap; 1 for other encoders.
 
     Raises
     ------
     ParameterError
         If the encoder or decoder is unknown, or an encoder cannot have this detail.
     """
+    encoder, decoder, widths, detail = settings.encoder, settings.decoder, settings.widths, settings.detail or 1
     if encoder == OWN:
         if decoder != "unet":
             raise ParameterError(f"decoder={decoder!r} needs an encoder of segmentation_models_pytorch.")
@@ -51,7 +48,7 @@ def build(*, encoder: str, decoder: str, widths: Sequence[int], detail: int = 1)
     else:
         network = _from_library(encoder, decoder, widths)
         head = network.segmentation_head[0]
-    # A heatmap is almost everywhere empty: starting there saves the first hundred steps.
+    # Almost all of a heatmap is empty: starting there saves the first hundred steps.
     nn.init.normal_(head.weight, std=1e-3)
     nn.init.zeros_(head.bias)
     return network.to(memory_format=torch.channels_last)
@@ -61,19 +58,16 @@ def _from_library(encoder, decoder, widths):
     import segmentation_models_pytorch as smp
     import timm
 
-    makers = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus}
-    if decoder not in makers:
-        raise ParameterError(f"decoder={decoder!r} is unknown; choose one of {', '.join(makers)}.")
     known = timm.is_model(encoder[3:]) if encoder.startswith("tu-") else encoder in smp.encoders.get_encoder_names()
     if not known:
         raise ParameterError(
             f"encoder={encoder!r} is unknown; choose '{OWN}', one of smp.encoders.get_encoder_names(), "
             "or 'tu-' and a name of timm.list_models()."
         )
-    return makers[decoder](
+    return {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus}[decoder](
         encoder_name=encoder,
         encoder_depth=len(widths),
-        encoder_weights=None,  # never fetched behind the user's back
+        encoder_weights=None,  # nothing is downloaded without being asked for
         decoder_channels=tuple(widths)[::-1],
         in_channels=1,
         classes=1,
@@ -97,7 +91,7 @@ def load_imagenet(network: nn.Module, encoder: str) -> None:
     known = registry.WEIGHTS[IMAGENET[encoder]]
     state = torch.load(registry.fetch_weights(known.name), weights_only=True, map_location="cpu")
     own = network.encoder.state_dict()
-    # The same network, written down twice: other names, the same order.
+    # The same network in two libraries: other names, the same order.
     renamed = dict(zip(own, state.values()))
     first = next(iter(own))
     renamed[first] = renamed[first].sum(dim=1, keepdim=True)
@@ -107,7 +101,7 @@ def load_imagenet(network: nn.Module, encoder: str) -> None:
 def fused(network: nn.Module) -> nn.Module:
     """The network, in place, with each batch normalisation that follows a convolution folded into it: not to train on.
 
-    The result is the same but for rounding, and a tenth of the time is saved.
+    The output is the same but for rounding, in nine tenths of the time.
     """
     for part in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for i, (first, second) in enumerate(pairwise(list(part))):

@@ -1,25 +1,21 @@
-"""CellNet's network in torch: on GPUs, averaged over symmetries, and wherever no ONNX file belongs to the weights."""
+"""CellNet's network in torch: on GPUs, averaged over symmetries, and for weights without an ONNX file."""
 
-import functools
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from cellcount.files import sha256
-from cellcount.methods.cellnet.checkpoint import about, modified
+from cellcount.methods import weights_files
 from cellcount.methods.cellnet.losses import heat as heat_of
 from cellcount.methods.cellnet.network import build, fused
-from cellcount.methods.cellnet.pixels import prepared
-from cellcount.methods.cellnet.settings import Settings, stride
+from cellcount.methods.cellnet.settings import FORMAT, Settings, stride
 
 
 class TorchEngine:
-    """Heatmaps of a weights file, with the file's `settings` and `weights_sha256`, and where and by what they are made.
+    """Computes heatmaps with a weights file.
 
     Parameters
     ----------
@@ -27,6 +23,13 @@ class TorchEngine:
     device : torch.device
     averaging : int
         Mean heatmap over this many of the eight symmetries of the square.
+
+    Attributes
+    ----------
+    settings : Settings
+    weights_sha256 : str
+    name, device : str
+        For the provenance of a prediction.
 
     Raises
     ------
@@ -37,35 +40,28 @@ class TorchEngine:
     name = f"torch {torch.__version__}"
 
     def __init__(self, path: Path, device: torch.device, averaging: int = 1) -> None:
-        self._network, self.settings, self.weights_sha256 = load_weights(path, modified(path), device)
+        self._network, self.settings, self.weights_sha256 = load_weights(path, device)
         self._device, self._averaging = device, averaging
         self.device = str(device)
 
     def heats(self, images: list[np.ndarray], exposure: tuple[float, float] | None) -> np.ndarray:
         """(H, W) float32 images of one shape -> (N, ceil(H / factor), ceil(W / factor)) float32; 1 is a full peak."""
-        stack = np.stack([prepared(image, self.settings, exposure) for image in images])
+        stack = np.stack([self.settings.prepared(image, exposure) for image in images])
         return run(self._network, stack, self.settings, self._device, self._averaging)
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """(about, tensors by name) of a weights file; raises DataError as `about` does."""
-    described = about(path)
-    with safe_open(path, framework="pt") as file:
-        return described, {name: file.get_tensor(name) for name in file.keys()}
-
-
 def read_network(path: str | Path) -> tuple[nn.Module, Settings]:
-    """Network (float32, to evaluate) and settings of a weights file; raises DataError as `about` does."""
-    described, state = read_weights(path)
+    """Network (float32, in evaluation mode) and settings of a weights file; raises DataError as `about` does."""
+    described, state = weights_files.read(path, FORMAT, "CellNet")
     settings = Settings(**described["settings"])
-    network = build(encoder=settings.encoder, decoder=settings.decoder, widths=settings.widths, detail=settings.detail)
+    network = build(settings)
     network.load_state_dict(state)
     return network.float().eval(), settings
 
 
-@functools.lru_cache(maxsize=4)
-def load_weights(path: Path, mtime: int, device: torch.device) -> tuple[nn.Module, Settings, str]:
-    """Network, settings and SHA-256 of a weights file; `mtime` makes a rewritten file a new one to the cache."""
+@weights_files.cached(4)
+def load_weights(path: Path, device: torch.device) -> tuple[nn.Module, Settings, str]:
+    """Network, fused for inference, settings and SHA-256 of a weights file, kept until the file changes."""
     network, settings = read_network(path)
     return fused(network).to(device, memory_format=torch.channels_last), settings, sha256(path)
 
@@ -74,7 +70,7 @@ def load_weights(path: Path, mtime: int, device: torch.device) -> tuple[nn.Modul
 def run(
     network: nn.Module, images: np.ndarray, settings: Settings, device: torch.device, averaging: int = 1
 ) -> np.ndarray:
-    """The heatmap of an image that was `prepared`, or of a stack of them; on a GPU in half precision.
+    """The heatmap of an image from `Settings.prepared`, or of a stack of them; on a GPU in half precision.
 
     (detail H, detail W) float32 -> (H, W) float32, or (N, detail H, detail W) -> (N, H, W); 1 is a full peak.
     """

@@ -1,7 +1,7 @@
-"""Cellpose 3: masks from flows that a network sees in the image, at a scale that a size model chooses.
+"""Cellpose 3: masks from flows that a network predicts, at a scale that a size model estimates.
 
-`predict` segments, `fit` trains from clicks, `status` says which of its authors' weights are there; `flow` and
-`segment` are the two halves of `predict`, for those who want several thresholds from one run of the network.
+`predict` segments, `fit` trains on centre points; `flow` and `segment` are the two steps of `predict`, for several
+thresholds from one run of the network.
 """
 
 from pathlib import Path
@@ -9,12 +9,11 @@ from typing import Any
 
 import lazy_loader
 
-from cellcount import registry
-from cellcount.errors import CellcountError, install
-from cellcount.methods.base import Status
+from cellcount.methods import weights_files
+from cellcount.methods.base import Status, weights_status
 from cellcount.methods.cellpose.inference import context, estimate_diameter, flow, predict, segment
-from cellcount.methods.cellpose.settings import NAMES, Settings
-from cellcount.methods.cellpose.weights import find, read
+from cellcount.methods.cellpose.settings import FORMAT, NAMES, Settings
+from cellcount.methods.cellpose.weights import find
 
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"]})
 __all__ += [
@@ -27,25 +26,15 @@ def __getattr__(name: str) -> Any:
 
 
 def about(path: str | Path) -> dict[str, Any]:
-    """What one of our weights files says of itself: settings, samples, losses, versions. Raises DataError."""
-    return read(path)[0]
+    """Settings, samples, losses and versions of the training of a file written by `fit`. Raises DataError."""
+    return weights_files.about(path, FORMAT, "Cellpose")
 
 
 def status(weights: str | None = None) -> Status:
-    """Whether it can segment here with these weights; by default with any of its authors'."""
-    from importlib.util import find_spec
+    """Whether it can segment with these published weights; by default with any of them."""
 
-    if find_spec("cellpose") is None:
-        return Status("needs package", f"cellpose: {install('methods')}")
-    lacking = []
-    for name in [weights] if weights else reversed(NAMES):
-        try:
-            _, size = find(name)
-        except CellcountError as error:
-            lacking.append(str(error))
-        else:
-            detail = f"weights {name}" if size else f"weights {name}, without size model: give a diameter"
-            return Status("ready", detail)
-    total = registry.megabytes(registry.known_weights(f"cellpose-{weights or 'cyto3'}").bytes)
-    detail = lacking[0] if weights else f"{', '.join(NAMES)} ({total} each), or your own by `fit`. {lacking[0]}"
-    return Status("needs weights", detail)
+    def found(name):
+        _, size = find(name)
+        return f"weights {name}" if size else f"weights {name}, without size model: give a diameter"
+
+    return weights_status(found, [weights] if weights else NAMES[::-1], "cellpose")

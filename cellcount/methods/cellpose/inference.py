@@ -11,26 +11,27 @@ import numpy as np
 from scipy import ndimage
 
 from cellcount.devices import choose_device
-from cellcount.errors import DataError, ParameterError
-from cellcount.methods.base import middle, predicts, sampled
+from cellcount.errors import NotAvailableError, ParameterError
+from cellcount.methods.base import check_image, middle, predicts
 from cellcount.methods.cellpose.weights import Loaded, load
+from cellcount.methods.pixels import centroids, percentiles, stretched
 from cellcount.types import Prediction
 
 OFF = {"normalize": False}  # a dict: given False, the library would change its own defaults for good
 GRAY = [0, 0]  # channels: gray, and no nuclear stain
-LEAST_DIAMETER = 5.0  # px; the library's own floor of what its size model may say
-LARGEST = 2048  # px; of an image beyond it the size model looks at the middle
-SMALLEST = 16  # px; on a narrower image the library fails, and no cell fits
+LEAST_DIAMETER = 5.0  # px; the library's lower limit of the automatic diameter
+LARGEST = 2048  # px; of a larger image the size model gets the central part
+SMALLEST = 16  # px; the library fails on a narrower image, which holds no cell
 MASK_SIZE = 15  # px; the library's default of the smallest mask
 
 
 def context(
     image: Any, *, device: str = "auto", weights: str | Path = "cyto3", diameter: float | None = None, **params: Any
 ) -> dict[str, Any]:
-    """What `predict` must know of the whole image when it sees only a tile of it: exposure and diameter.
+    """Exposure and diameter of the whole image, as keyword arguments of `predict` for its tiles.
 
-    Cellpose maps an image's 1st to its 99th percentile to 0 and 1. Without a diameter, the size model is asked once,
-    about the middle of the image: asked tile by tile it would give each its own scale.
+    Cellpose maps an image's 1st to its 99th percentile to 0 and 1. Without a diameter, the size model estimates one
+    for the central part of the image: estimated for each tile, it would give each tile its own scale.
 
     Parameters
     ----------
@@ -38,8 +39,7 @@ def context(
     device, weights, diameter
         As `predict` will be given them.
     """
-    low, high = np.percentile(sampled(image), [1, 99])
-    exposure = (float(low), float(high))
+    exposure = percentiles(image, 1, 99)
     if diameter is None:
         part = np.ascontiguousarray(middle(image, LARGEST))
         diameter = estimate_diameter(part, device=device, weights=weights, exposure=exposure)
@@ -69,11 +69,11 @@ def predict(
     weights : str or path
         "cyto", "cyto2", "cyto3", or a file written by `fit`.
     diameter : float, px, or None
-        Of a cell: the image is scaled so that cells have the size that the network has learned from. None asks the
-        size model. Give it when `image` is only a tile.
+        Of a cell: the image is scaled so that cells have the size of those that the network was trained on. None: the
+        size model estimates it, which is wrong where `image` is only a tile.
     flow_threshold : float or None
         Largest mean squared difference between the flows of the network and those of a mask; 0 keeps every mask,
-        None takes the weights' own.
+        None takes the weights' own default.
     cellprob_threshold : float
         Least logit of a pixel of a cell.
     min_size : int, px
@@ -91,7 +91,7 @@ def predict(
     DataError
         If the image is not (H, W) float32, or a weights file cannot be used.
     NotAvailableError
-        If the library's weights are not on this machine.
+        If published weights are not on this machine.
     ParameterError
         If a parameter is out of range.
     """
@@ -102,7 +102,7 @@ def predict(
 
 
 class Flows(NamedTuple):
-    """What the network says of an image: `flow` (2, H, W), `logit` (H, W) float32, and at which diameter (px)."""
+    """The network's output for an image: `flow` (2, H, W) and `logit` (H, W), float32, at a diameter (px)."""
 
     flow: np.ndarray
     logit: np.ndarray
@@ -119,26 +119,24 @@ def flow(
     exposure: tuple[float, float] | None = None,
 ) -> Flows:
     """Run the network only: a `Flows`, from which `segment` makes masks. Arguments as of `predict`; image (H, W)."""
-    if image.ndim != 2 or image.dtype != np.float32 or not image.size:
-        raise DataError(f"Cellpose wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
+    check_image(image, "Cellpose")
     loaded = load(weights, choose_device(device))
     image = normalised(image, exposure)
     if min(image.shape) < SMALLEST:
-        nothing = np.zeros((2, *image.shape), np.float32)
-        return Flows(nothing, nothing[0] - 10, float(diameter or loaded.diameter), loaded)
+        zero = np.zeros((2, *image.shape), np.float32)
+        return Flows(zero, zero[0] - 10, float(diameter or loaded.diameter), loaded)
     if diameter is None:
         diameter = _automatic_diameter(image, loaded)
     _, (_, vectors, logit), _ = loaded.model.eval(
         image, channels=GRAY, normalize=OFF, diameter=diameter, compute_masks=False
     )
-    shape = image.shape  # the library squeezes: an image of one row would come back without it
+    shape = image.shape  # the library removes axes of length 1
     return Flows(vectors.reshape(2, *shape), logit.reshape(shape), float(diameter), loaded)
 
 
 def normalised(image: np.ndarray, exposure: tuple[float, float] | None = None) -> np.ndarray:
-    """(H, W) float32 with `exposure` (or the image's own) mapped to 0 and 1; a constant image becomes 0."""
-    low, high = exposure or np.percentile(image, [1, 99]).tolist()
-    return (image - np.float32(low)) / np.float32(high - low or 1.0)
+    """(H, W) float32 with `exposure`, or its 1st and 99th percentile, mapped to 0 and 1; a constant image becomes 0."""
+    return stretched(image, exposure or percentiles(image, 1, 99))
 
 
 def estimate_diameter(
@@ -157,23 +155,24 @@ def estimate_diameter(
 
 
 def _automatic_diameter(image, loaded):
-    """Two steps, as `cellpose.models.SizeModel` takes: from the image's style, then from the masks at that diameter.
+    """Two steps, as in `cellpose.models.SizeModel`: from the image's style, then from the masks at that diameter.
 
-    Its own second step fixes flow_threshold at .4, which leaves a model trained from clicks without a mask.
+    Its own second step has a fixed flow_threshold of 0.4, at which a model trained on pseudo-masks finds no mask.
     """
     from cellpose.models import SizeModel
     from cellpose.utils import diameters
 
     if loaded.size is None:
-        return _lacking_size_model()
+        raise NotAvailableError(
+            "The size model of these weights is not on this machine (see `cellcount methods`); give a diameter in px."
+        )
     if min(image.shape) < SMALLEST:
         return loaded.diameter
     size = SizeModel(loaded.model)
     size.params, size.diam_mean = loaded.size, loaded.size["diam_mean"]
     model = loaded.model
-    # The size model has learned from images that were not scaled; without this line the image would be scaled.
-    scale = {"rescale": 1.0, "diameter": None}
-    _, _, style = model.eval(image, channels=GRAY, normalize=OFF, compute_masks=False, **scale)
+    # The size model was trained on images that were not scaled: rescale=1.
+    _, _, style = model.eval(image, channels=GRAY, normalize=OFF, compute_masks=False, rescale=1.0, diameter=None)
     first = float(size._size_estimation(np.asarray(style)))
     first = first if np.isfinite(first) else loaded.diameter
     with quiet():
@@ -182,14 +181,6 @@ def _automatic_diameter(image, loaded):
         )
     second = float(diameters(masks)[0]) if masks.any() else first
     return max(second, LEAST_DIAMETER)
-
-
-def _lacking_size_model():
-    from cellcount.errors import NotAvailableError
-
-    raise NotAvailableError(
-        "The size model of these weights is not on this machine (see `cellcount methods`); give a diameter in px."
-    )
 
 
 def segment(
@@ -222,9 +213,9 @@ def segment(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without remarks on stderr: torch's on the sparse tensors of Cellpose's dynamics, and Cellpose's on no masks.
+    """Without two warnings: torch's about the sparse tensors of Cellpose's dynamics, and Cellpose's about no masks.
 
-    No masks is an answer, at the wrong diameter the expected one.
+    No masks is a valid result, the expected one at a wrong diameter.
     """
     logger = logging.getLogger("cellpose.dynamics")
     level = logger.level
@@ -239,13 +230,10 @@ def quiet() -> Iterator[None]:
 
 def as_prediction(masks: np.ndarray, logit: np.ndarray, **meta: Any) -> Prediction:
     """A Prediction from masks (H, W) int, 0 is background, and the network's logits (H, W) of being cell."""
-    numbers = np.unique(masks)
-    numbers = numbers[numbers > 0]
-    renamed = np.zeros(int(masks.max(initial=0)) + 1, np.int32)
-    renamed[numbers] = np.arange(1, len(numbers) + 1)
-    labels = renamed[masks]
-    index = np.arange(1, len(numbers) + 1)
-    points = np.array(ndimage.center_of_mass(labels > 0, labels, index), np.float32).reshape(-1, 2)
-    scores = ndimage.mean(1 / (1 + np.exp(-logit)), labels, index)
+    from skimage.segmentation import relabel_sequential
+
+    labels = relabel_sequential(masks)[0].astype(np.int32)
+    index = np.arange(1, labels.max(initial=0) + 1)
+    scores = np.asarray(ndimage.mean(1 / (1 + np.exp(-logit)), labels, index))
     meta = {"method": "cellpose", **meta}
-    return Prediction(points, np.asarray(scores), float(len(points)), labels=labels, meta=meta)
+    return Prediction(centroids(labels, index), scores, float(len(index)), labels=labels, meta=meta)

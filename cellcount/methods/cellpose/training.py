@@ -1,27 +1,28 @@
-"""Training Cellpose from clicks, with the library's own loop, and its size model after it."""
+"""Training Cellpose and its size model with the library's own functions."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
-from cellcount.data.pseudo_masks import pseudo_masks
 from cellcount.devices import choose_device, deterministic
-from cellcount.errors import DISTRIBUTION, DataError
+from cellcount.errors import DataError
+from cellcount.methods import weights_files
 from cellcount.methods.cellpose.inference import OFF, normalised
-from cellcount.methods.cellpose.settings import Settings, settings_from
-from cellcount.methods.cellpose.weights import load, new_model, save
+from cellcount.methods.cellpose.settings import FORMAT, Settings
+from cellcount.methods.cellpose.weights import SIZE, load, new_model
+from cellcount.methods.training_masks import training_masks
 from cellcount.tiling import tiles
 from cellcount.types import Sample
 
 LEAST_MASKS = 5  # of a tile; the library's own limit
-NEVER = 10**9  # epochs between two files of the library's own
+NEVER = 10**9  # epochs between two files that the library saves
 
 
 def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
@@ -44,30 +45,30 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
     Raises
     ------
     DataError
-        If a sample has no annotation, or no tile has five masks on trusted ground.
+        If a sample has no annotation, or no tile has five masks and enough trusted annotation.
     ParameterError
         If a parameter is unknown or out of range.
     NotAvailableError
-        If the weights to start from are not on this machine.
+        If the initial weights are not on this machine.
     """
-    settings = settings_from(params)
+    settings = Settings.of(params)
     device = choose_device(device)
     cut = training_tiles(samples, settings, progress)
     with deterministic(settings.seed), numpy_seed_kept():
         model = _start(settings, device)
         losses = _train(model.net, cut, settings, progress)
         size = _train_size(model.net, cut, settings)
-    described = {
-        "settings": asdict(settings),
-        "samples": [sample.name for sample in samples],
+    training = {
         "tiles": len(cut[0]),
         "masks": int(sum(len(np.unique(label[0])) - 1 for label in cut[1])),
         "diameter": float(model.net.diam_labels.item()),
         "losses": [round(float(loss), 5) for loss in losses],
-        "cellcount": version(DISTRIBUTION),
-        "cellpose": version("cellpose"),
     }
-    return save(out, model.net, size, described)
+    about = weights_files.described(settings, samples, training, cellpose=version("cellpose"))
+    about |= {"format": FORMAT, "size": {name: float(size[name]) for name in ("ymean", "diam_mean")}}
+    network = {f"net.{name}": tensor for name, tensor in model.net.state_dict().items()}
+    exact = {f"size.{name}": torch.from_numpy(np.asarray(size[name], np.float32)) for name in SIZE}
+    return weights_files.write(out, network, about, exact)
 
 
 def training_tiles(
@@ -75,8 +76,8 @@ def training_tiles(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Cut samples into tiles, and compute the flows of their masks.
 
-    The library does the latter inside of its training function, without a word, for minutes on images with a
-    thousand cells: with the flows given, it starts at once.
+    The library's training function would compute the flows without any output, for minutes on images with a thousand
+    cells; given the flows, it starts at once.
 
     Parameters
     ----------
@@ -95,24 +96,20 @@ def training_tiles(
     DataError
         See `fit`.
     """
-    import torch
     from cellpose.dynamics import labels_to_flows
 
     images, masks = [], []
     for sample in samples:
-        gray, labels = normalised(sample.image), _labels(sample, settings)
+        gray, labels = normalised(sample.image), training_masks(sample, settings.masks, settings.LABEL)
         for (y0, y1, x0, x1), _ in tiles(gray.shape, settings.tile, 0):
-            rows, columns = slice(y0, y1), slice(x0, x1)
-            label = labels[rows, columns]
-            if sample.valid[rows, columns].mean() < settings.trusted or len(np.unique(label)) <= LEAST_MASKS:
-                continue
-            image = gray[rows, columns]
-            images.append(np.stack([image, np.zeros_like(image)]))
-            masks.append(np.ascontiguousarray(label))
+            part = np.s_[y0:y1, x0:x1]
+            if sample.valid[part].mean() >= settings.trusted and len(np.unique(labels[part])) > LEAST_MASKS:
+                images.append(np.stack([gray[part], np.zeros_like(gray[part])]))
+                masks.append(np.ascontiguousarray(labels[part]))
     if not images:
         raise DataError(
-            f"No tile of {settings.tile} px has {LEAST_MASKS} masks where at least {settings.trusted:.0%} of the "
-            "annotation can be trusted: annotate more, or lower `trusted`."
+            f"No tile of {settings.tile} px has {LEAST_MASKS} masks and trusted annotation on at least "
+            f"{settings.trusted:.0%} of its pixels: annotate more, or lower `trusted`."
         )
     bar = tqdm(masks, desc="flows of the masks", unit="tile", disable=not progress)
     with _quiet():
@@ -120,29 +117,17 @@ def training_tiles(
     return images, flows
 
 
-def _labels(sample, settings):
-    if settings.masks == "true":
-        if sample.labels is None:
-            raise DataError(f"{sample.name}: has no true masks; train with masks='weighted', from its points.")
-        return sample.labels
-    if sample.points is None:
-        raise DataError(f"{sample.name}: no annotation; Cellpose learns from masks around points. Leave it out.")
-    return pseudo_masks(sample.image, sample.points, variant=settings.masks)
-
-
 def _start(settings, device):
-    """A model to train: fresh, or with the weights of the library."""
-    if not settings.start:
-        return new_model(settings.widths, settings.diam_mean, device)
-    pretrained = load(settings.start, device)
-    model = new_model(settings.widths, settings.diam_mean, device)  # what is loaded may be in use elsewhere
-    model.net.load_state_dict(pretrained.model.net.state_dict())
-    model.net.diam_mean.data.fill_(settings.diam_mean)
+    """A new model with random weights, or a copy of the published ones, since the loaded model may be in use."""
+    model = new_model(settings.widths, settings.diam_mean, device)
+    if settings.start:
+        model.net.load_state_dict(load(settings.start, device).model.net.state_dict())
+        model.net.diam_mean.data.fill_(settings.diam_mean)
     return model
 
 
 def _train(net, cut, settings, progress):
-    """Train in place; the loss of each epoch. The library names no step, so a hook on the network moves the bar."""
+    """Train in place; the loss of each epoch. The library has no callback, so a hook on the network moves the bar."""
     from cellpose.train import train_seg
 
     with (
@@ -150,13 +135,13 @@ def _train(net, cut, settings, progress):
         tqdm(total=settings.epochs, desc="Cellpose", unit="step", disable=not progress, mininterval=1) as bar,
         _quiet(),
     ):
-        hook = net.register_forward_hook(lambda *_: bar.update() and None)  # what a hook returns would be the output
+        hook = net.register_forward_hook(lambda *_: bar.update() and None)  # None: the output stays
         try:
             _, losses, _ = train_seg(
                 net,
                 train_data=cut[0],
                 train_labels=cut[1],
-                normalize=OFF,  # done already, for each image as a whole and not for each tile
+                normalize=OFF,  # done already, for each field as a whole and not for each tile
                 batch_size=settings.batch,
                 nimg_per_epoch=settings.batch,
                 n_epochs=settings.epochs,
@@ -194,7 +179,7 @@ def _train_size(net, cut, settings):
 
 @contextmanager
 def numpy_seed_kept() -> Iterator[None]:
-    """Cellpose seeds NumPy's global generator; the caller's goes on afterwards as if it had not."""
+    """Restore the state of NumPy's global generator, which Cellpose seeds."""
     before = np.random.get_state()
     try:
         yield
@@ -204,8 +189,7 @@ def numpy_seed_kept() -> Iterator[None]:
 
 @contextmanager
 def _quiet():
-    """Without the bars that the library draws itself, one of which lasts milliseconds and ends in a stray line."""
-    import cellpose.dynamics
+    """Without the library's own progress bar, which lasts milliseconds and leaves an empty line."""
     import cellpose.train
 
     drawn = cellpose.train.trange

@@ -1,4 +1,4 @@
-"""Methods of image processing that learn nothing: a filter answers to what looks like a cell, and its peaks are cells.
+"""Methods of image processing, without training: a filter enhances what looks like a cell, and its peaks are cells.
 
 Each module has `answer`, the map, beside `predict`, its peaks; `watershed` has regions instead.
 """

@@ -1,23 +1,23 @@
-"""Clustering of pixels: sort them by how their surroundings look, without any label, and look where a sort gathers."""
+"""Clustering of pixels by local features, without labels: cells are where one cluster is dense."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from cellcount.methods.base import Status, middle, predicts, ready
-from cellcount.methods.classical.maps import as_prediction, positive
-from cellcount.types import Prediction
+from cellcount.methods.base import middle, ready
+from cellcount.methods.classical.maps import peaks_of
 
 __all__ = ["answer", "context", "predict", "segment", "status"]
 
 SIGMAS = (2.0, 4.0, 8.0)  # px; from a nucleolus to half a cell
-PIXELS = 4096  # to learn the clusters from
-LARGEST = 8192  # px; of an image beyond it the middle is looked at
+PIXELS = 4096  # on which k-means is fitted
+LARGEST = 8192  # px; of a larger image only the middle is used
 
 
 def features(image: np.ndarray) -> np.ndarray:
-    """What a pixel knows of its surroundings: at three widths the smoothed gray value, its slope, and its curvature.
+    """Local features of each pixel: the smoothed intensity, its gradient, and its Laplacian, at three widths.
 
     Parameters
     ----------
@@ -27,16 +27,13 @@ def features(image: np.ndarray) -> np.ndarray:
     -------
     (H, W, 9) float32
     """
-    found = []
-    for sigma in SIGMAS:
-        found.append(ndimage.gaussian_filter(image, sigma))
-        found.append(sigma * ndimage.gaussian_gradient_magnitude(image, sigma))
-        found.append(sigma**2 * ndimage.gaussian_laplace(image, sigma))
+    filters = (ndimage.gaussian_filter, ndimage.gaussian_gradient_magnitude, ndimage.gaussian_laplace)
+    found = [sigma**order * apply(image, sigma) for sigma in SIGMAS for order, apply in enumerate(filters)]
     return np.stack(found, axis=-1)
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
-    """Pixels of the whole image to learn the clusters from, as keyword argument of `predict` for its tiles.
+    """Pixels of the whole image on which k-means is fitted, as keyword argument of `predict` for its tiles.
 
     Parameters
     ----------
@@ -52,22 +49,22 @@ def context(image: Any, **params: Any) -> dict[str, Any]:
 
 
 def segment(image: np.ndarray, *, clusters: int = 6, seed: int = 0, pixels: np.ndarray | None = None) -> np.ndarray:
-    """Sort the pixels by k-means of their standardised features (Lloyd 1982).
+    """Cluster the pixels by k-means of their standardised features (Lloyd 1982).
 
     Parameters
     ----------
     image : (H, W) float32 in [0, 1]
     clusters : int
     seed : int
-        Of the starting points of k-means.
+        Of the initial centres of k-means.
     pixels : (K, 9) float32 or None
         From `context`, when `image` is only a tile.
 
     Returns
     -------
     (H, W) int32
-        0 is the cluster that lies deepest in the middle (the largest Laplacian at the middle width), and so on. An
-        even image has nothing to sort: it is `clusters`, which is none of them, everywhere.
+        0 is the cluster of the darkest blobs (the largest Laplacian at the middle width), and so on. A constant image
+        has no clusters: every pixel is `clusters`.
     """
     from sklearn.cluster import KMeans
 
@@ -75,10 +72,10 @@ def segment(image: np.ndarray, *, clusters: int = 6, seed: int = 0, pixels: np.n
     middle, spread = pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1e-6)
     if spread.max() <= 1e-5:
         return np.full(image.shape, clusters, np.int32)
-    sorting = KMeans(clusters, n_init=3, random_state=seed).fit((pixels - middle) / spread)
-    rank = np.argsort(np.argsort(-sorting.cluster_centers_[:, 5]))  # 5: the Laplacian at the middle width
+    kmeans = KMeans(clusters, n_init=3, random_state=seed).fit((pixels - middle) / spread)
+    rank = np.argsort(np.argsort(-kmeans.cluster_centers_[:, 5]))  # 5: the Laplacian at the middle width
     flat = (features(image).reshape(-1, len(middle)) - middle) / spread
-    return rank[sorting.predict(flat)].reshape(image.shape).astype(np.int32)
+    return rank[kmeans.predict(flat)].reshape(image.shape).astype(np.int32)
 
 
 def answer(
@@ -90,14 +87,14 @@ def answer(
     seed: int = 0,
     pixels: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Share of the surroundings that belongs to the deepest clusters.
+    """Share of a pixel's neighbourhood that belongs to the darkest clusters.
 
     Parameters
     ----------
     image : (H, W) float32 in [0, 1]
     clusters : int
     kept : int
-        How many of the clusters are taken for cells, the deepest first.
+        How many of the clusters are cells, the darkest first.
     sigma : float, px
         Width of the Gaussian window.
     seed, pixels
@@ -111,51 +108,5 @@ def answer(
     return ndimage.gaussian_filter(cell.astype(np.float32), sigma)
 
 
-@predicts("clusters")
-def predict(
-    image: np.ndarray,
-    *,
-    prompts: None = None,
-    device: str = "auto",
-    clusters: int = 6,
-    kept: int = 1,
-    sigma: float = 4.0,
-    threshold: float = 0.3,
-    distance: float = 8.0,
-    seed: int = 0,
-    pixels: np.ndarray | None = None,
-) -> Prediction:
-    """Peaks of `answer`.
-
-    Parameters
-    ----------
-    image : (H, W) float32 in [0, 1]
-    prompts : None
-    device : str
-        Not used: it runs on the CPU.
-    clusters, kept, sigma, seed, pixels
-        As in `answer`.
-    threshold : float in [0, 1]
-        Lowest share.
-    distance : float, px
-        A cell is the strongest answer within this distance on each axis.
-
-    Returns
-    -------
-    Prediction
-
-    Raises
-    ------
-    DataError
-        If the image is not (H, W).
-    ParameterError
-        If a parameter is not positive, or prompts are given.
-    """
-    positive("clusters", clusters=clusters, kept=kept, sigma=sigma, distance=distance)
-    found = answer(image, clusters=clusters, kept=kept, sigma=sigma, seed=seed, pixels=pixels)
-    return as_prediction(found, "clusters", threshold=threshold, distance=distance)
-
-
-def status() -> Status:
-    """Ready where its package is installed."""
-    return ready("no training needed", "sklearn")
+predict = peaks_of(answer, "clusters", threshold=0.3)
+status = partial(ready, "no training needed", "sklearn")

@@ -1,68 +1,69 @@
-"""What the classical methods share: the check of numbers, the peaks of a map, contrast, and status."""
+"""What filters share: `predict`, which takes the peaks of a map, and contrast."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from cellcount.errors import ParameterError
-from cellcount.methods.base import Status, sampled
+from cellcount.errors import check_positive
+from cellcount.methods.base import CONTEXT, predicts, sampled
+from cellcount.methods.pixels import square_peaks
 from cellcount.types import Prediction
 
 
-def positive(method: str, **numbers: float) -> None:
-    """Raise a ParameterError if one of the numbers is not positive."""
-    for name, value in numbers.items():
-        if name == "distance" and value < 1:
-            raise ParameterError(f"{method}: distance={value!r} must be 1 px or more.")
-        if not value > 0:
-            raise ParameterError(f"{method}: {name}={value!r} must be positive.")
-
-
-def peaks(answer: np.ndarray, *, threshold: float, distance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Local maxima of a map: the highest pixel within `distance`, on each axis.
+def peaks_of(
+    answer: Callable[..., np.ndarray], method: str, *, threshold: float, merge: bool = True
+) -> Callable[..., Prediction]:
+    """The `predict` of a method that gives a map: its peaks are the cells.
 
     Parameters
     ----------
-    answer : (H, W) float
+    answer : function (image (H, W), **params) -> (H, W) float map, high on cells
+        Numeric parameters, apart from `seed` and those of `base.CONTEXT`, must be positive.
+    method : str
+        Its name in METHODS.
     threshold : float
-        Lower maxima are none. Raising it only removes the lowest: `cellcount.metrics.tuned` relies on that.
-    distance : float, px
+        Default of the lowest peak, in the unit of the map.
+    merge : bool
+        Of `pixels.square_peaks`.
 
     Returns
     -------
-    points : (M, 2) float32, (y, x) px
-    scores : (M,) float32, highest first
+    function (image, *, prompts=None, device="auto", threshold, distance=8.0, **params) -> Prediction
+        `distance`, px: a cell is the highest value of the map within this distance on each axis. `params` are those of
+        `answer`, and are visible in the function's signature. It runs on the CPU, whatever the device. It raises a
+        DataError if the image is not (H, W) float32, and a ParameterError if a parameter is unknown or out of range,
+        or prompts are given.
     """
-    highest = ndimage.maximum_filter(answer, size=2 * int(distance) + 1, mode="nearest")
-    # A plateau is one peak, at its middle: a map of shares is flat where it is 1.
-    labels, number = ndimage.label((answer == highest) & (answer >= threshold), np.ones((3, 3)))
-    if not number:
-        return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
-    index = np.arange(1, number + 1)
-    points = np.array(ndimage.center_of_mass(labels > 0, labels, index), np.float32)
-    scores = np.asarray(ndimage.maximum(answer, labels, index), np.float32)
-    order = np.argsort(-scores, kind="stable")
-    return points[order], scores[order]
+    own = [parameter for name, parameter in inspect.signature(answer).parameters.items() if name != "image"]
 
+    def predict(
+        image: np.ndarray,
+        *,
+        prompts: None = None,
+        device: str = "auto",
+        threshold: float = threshold,
+        distance: float = 8.0,
+        **params: Any,
+    ) -> Prediction:
+        check_positive(method, **{name: value for name, value in params.items() if name not in ("seed", *CONTEXT)})
+        points, scores = square_peaks(answer(image, **params), threshold=threshold, distance=distance, merge=merge)
+        return Prediction(points, scores, float(len(points)), meta={"method": method, "device": "cpu"})
 
-def as_prediction(answer: np.ndarray, method: str, *, threshold: float, distance: float) -> Prediction:
-    """Prediction of a map's peaks; `answer` (H, W) float."""
-    points, scores = peaks(answer, threshold=threshold, distance=distance)
-    return Prediction(points, scores, float(len(points)), meta={"method": method, "device": "cpu"})
+    signature = inspect.signature(predict)
+    shared = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    predict.__signature__ = signature.replace(parameters=[*shared[:3], *own, *shared[3:]])  # type: ignore[attr-defined]
+    predict.__doc__ = f"Peaks of `answer`, the map of {method}; parameters and errors are described in `maps.peaks_of`."
+    return predicts(method)(predict)
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
     """The contrast of the whole image, as a keyword argument of `predict` for its tiles; image (H, W) float32."""
     contrast = float(sampled(image).std())
-    return {"contrast": contrast if contrast > 1e-6 else 1.0}  # of a constant image rounding leaves 1e-8
+    return {"contrast": contrast if contrast > 1e-6 else 1.0}  # rounding leaves 1e-8 of a constant image
 
 
 def contrast_of(image: np.ndarray, contrast: float | None) -> float:
-    """`contrast` if a tile was told it, else that of the image, (H, W) float32."""
+    """`contrast`, which a tile is given, or else that of the image, (H, W) float32."""
     return context(image)["contrast"] if contrast is None else contrast
-
-
-def status() -> Status:
-    """Always ready."""
-    return Status("ready", "no training needed")

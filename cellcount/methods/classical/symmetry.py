@@ -1,11 +1,12 @@
-"""Local phase: where the waves of several lengths meet in a trough, however faint they are."""
+"""Local phase: where waves of several lengths have a common trough, whatever their amplitude."""
+
+from functools import partial
 
 import numpy as np
 from scipy import fft, ndimage
 
-from cellcount.methods.base import predicts
-from cellcount.methods.classical.maps import as_prediction, context, contrast_of, positive, status
-from cellcount.types import Prediction
+from cellcount.methods.base import ready
+from cellcount.methods.classical.maps import context, contrast_of, peaks_of
 
 __all__ = ["answer", "context", "monogenic", "predict", "status"]
 
@@ -30,7 +31,7 @@ def monogenic(image: np.ndarray, wavelength: float) -> tuple[np.ndarray, np.ndar
         `odd` is the length of the Riesz transform, not negative.
     """
     pad = int(min(2 * wavelength, min(image.shape) - 1))
-    padded = np.pad(np.asarray(image, np.float32), pad, mode="reflect")  # the transform takes it for periodic
+    padded = np.pad(np.asarray(image, np.float32), pad, mode="reflect")  # the transform treats it as periodic
     shape = [fft.next_fast_len(side) for side in padded.shape]
     fy, fx = fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1])[None]
     radius = np.hypot(fy, fx)
@@ -38,7 +39,7 @@ def monogenic(image: np.ndarray, wavelength: float) -> tuple[np.ndarray, np.ndar
     gabor = np.exp(-(np.log(radius * wavelength) ** 2) / (2 * np.log(BANDWIDTH) ** 2))
     gabor[0, 0] = 0.0
     spectrum = fft.fft2(padded, shape) * gabor.astype(np.float32)
-    # Both Riesz transforms are real, so that one complex transform carries the pair.
+    # Both Riesz transforms are real, so that one complex transform gives the pair.
     riesz = fft.ifft2(spectrum * ((1j * fx - fy) / radius).astype(np.complex64))
     inner = np.s_[pad : pad + image.shape[0], pad : pad + image.shape[1]]
     return fft.ifft2(spectrum).real[inner], np.abs(riesz)[inner]
@@ -56,8 +57,8 @@ def answer(
 ) -> np.ndarray:
     """Phase symmetry of dark blobs (Kovesi 1997, "Symmetry and asymmetry from local phase").
 
-    The sum over the wavelengths of (-even - odd), over the sum of the amplitudes: 1 where all waves are in a trough,
-    whatever their height.
+    The sum over the wavelengths of (-even - odd), divided by the sum of the amplitudes: 1 where all waves are in a
+    trough, whatever their amplitude.
 
     Parameters
     ----------
@@ -85,49 +86,5 @@ def answer(
     return ndimage.gaussian_filter(np.maximum(energy, 0) / amplitude, sigma)
 
 
-@predicts("symmetry")
-def predict(
-    image: np.ndarray,
-    *,
-    prompts: None = None,
-    device: str = "auto",
-    wavelength: float = 20.0,
-    scales: int = 3,
-    ratio: float = 1.6,
-    noise: float = 0.2,
-    sigma: float = 2.0,
-    threshold: float = 0.1,
-    distance: float = 8.0,
-    contrast: float | None = None,
-) -> Prediction:
-    """Peaks of `answer`.
-
-    Parameters
-    ----------
-    image : (H, W) float32 in [0, 1]
-    prompts : None
-    device : str
-        Not used: it runs on the CPU.
-    wavelength, scales, ratio, noise, sigma, contrast
-        As in `answer`.
-    threshold : float in [0, 1]
-        Lowest symmetry.
-    distance : float, px
-        A cell is the strongest answer within this distance on each axis.
-
-    Returns
-    -------
-    Prediction
-
-    Raises
-    ------
-    DataError
-        If the image is not (H, W).
-    ParameterError
-        If a parameter is not positive, or prompts are given.
-    """
-    positive("symmetry", wavelength=wavelength, scales=scales, ratio=ratio, noise=noise, sigma=sigma, distance=distance)
-    found = answer(
-        image, wavelength=wavelength, scales=scales, ratio=ratio, noise=noise, sigma=sigma, contrast=contrast
-    )
-    return as_prediction(found, "symmetry", threshold=threshold, distance=distance)
+predict = peaks_of(answer, "symmetry", threshold=0.1)
+status = partial(ready, "no training needed")

@@ -1,1 +1,1 @@
-"""What Mask R-CNN and YOLOX share: boxes made from clicks, training tiles, and files of weights."""
+"""What Mask R-CNN and YOLOX share: boxes around centre points, training tiles, the training, and its settings."""

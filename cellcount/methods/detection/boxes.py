@@ -1,7 +1,7 @@
-"""From clicks to boxes that a detector can learn, and from its boxes back to points.
+"""Boxes around centre points, for training a detector, and the coordinate system of its library.
 
-Everywhere else a pixel's centre has whole coordinates, and y comes first. torchvision and YOLOX put the origin into the
-corner of the top-left pixel, half a pixel up and left of ours, and x comes first. Only this module converts.
+In this package a pixel's centre has integer coordinates, and y comes first. torchvision and YOLOX have the origin at
+the corner of the top-left pixel, half a pixel up and to the left, and x comes first. Only this module converts.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cellcount.methods.pixels import nearest
 from cellcount.types import as_points
 
-SMALLEST = 4.0  # px: what a tile's border leaves of a box shows less of a cell than this, and teaches nothing
+SMALLEST = 4.0  # px: a box of which a tile's border leaves less shows too little of its cell
 
 
 def squares(points: ArrayLike, side: float) -> np.ndarray:
@@ -31,7 +32,7 @@ def squares(points: ArrayLike, side: float) -> np.ndarray:
 
 
 def clip(boxes: np.ndarray, shape: Sequence[int], smallest: float = SMALLEST) -> tuple[np.ndarray, np.ndarray]:
-    """The part of each box that lies on the image; boxes of which less than `smallest` px is left are dropped.
+    """The part of each box that is on the image; boxes of which less than `smallest` px is left are dropped.
 
     Parameters
     ----------
@@ -53,12 +54,12 @@ def clip(boxes: np.ndarray, shape: Sequence[int], smallest: float = SMALLEST) ->
 
 
 def filled(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The pixels whose centre lies in a box, as its mask.
+    """The pixels whose centre is in a box, as its mask.
 
     Parameters
     ----------
     boxes : (N, 4) float32, (y0, x0, y1, x1) px
-        May reach beyond the image: an index below zero would count from the far end, so it is cut off first.
+        May extend beyond the image: they are clipped first, since a negative index counts from the other end.
     shape : (height, width), px
 
     Returns
@@ -86,8 +87,7 @@ def around(labels: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarr
     kept : (N,) bool
         Points on background have neither.
     """
-    pixels = np.clip(np.rint(as_points(points)).astype(int), 0, np.array(labels.shape) - 1)
-    values = labels[tuple(pixels.T)]
+    values = labels[nearest(as_points(points), labels.shape)]
     kept = values > 0
     masks = (labels[None] == values[kept, None, None]).astype(np.uint8)
     boxes = np.zeros((len(masks), 4), np.float32)
@@ -98,7 +98,7 @@ def around(labels: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def to_corner_xy(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) px, (y0, x0, y1, x1) from pixels' centres -> (x0, y0, x1, y1) from the corner, as torchvision wants it."""
+    """(N, 4) px, (y0, x0, y1, x1) from pixels' centres -> (x0, y0, x1, y1) from the corner, for torchvision."""
     return boxes[:, [1, 0, 3, 2]] + 0.5
 
 

@@ -1,16 +1,23 @@
 """What both detectors do before and after their network."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellcount.devices import choose_device
 from cellcount.errors import ParameterError
+from cellcount.files import sha256
+from cellcount.methods import weights_files
 from cellcount.methods.base import sampled
-from cellcount.methods.cellnet.pixels import brightness_and_contrast, shrink, to_full
 from cellcount.methods.detection.settings import Common
+from cellcount.methods.pixels import brightness_and_contrast, to_full
 
-EDGE = 2.0  # px: a box that ends so close to the image's border is taken for cut by it
+if TYPE_CHECKING:
+    import torch
+
+EDGE = 2.0  # px: a box that ends this close to the image's border is assumed to be cut off by it
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
@@ -18,30 +25,56 @@ def context(image: Any, **params: Any) -> dict[str, Any]:
     return {"exposure": brightness_and_contrast(sampled(image))}
 
 
-def check_limits(threshold: float, nms: float, detections: int | None) -> None:
-    """Raise ParameterError unless least confidence, largest overlap and most detections are in their ranges."""
+def prepare(
+    kind: type[Common],
+    build: Callable[[Any], "torch.nn.Module"],
+    weights: str | Path,
+    *,
+    device: str,
+    threshold: float | None,
+    nms: float,
+    detections: int | None,
+) -> tuple["torch.nn.Module", Any, dict[str, Any]]:
+    """Load a detector and check the limits of its detections.
+
+    Parameters
+    ----------
+    kind : class of the settings
+    build : function of such settings that makes the network
+    weights, device, threshold, nms, detections
+        As given to `predict`.
+
+    Returns
+    -------
+    network : torch.nn.Module, in evaluation mode
+    settings : of that class
+    meta : dict
+        weights_sha256, device and threshold, for a Prediction.
+
+    Raises
+    ------
+    DataError
+        If the weights file is missing, truncated, or of another method.
+    ParameterError
+        If a limit is out of range.
+    """
+    chosen = choose_device(device)
+    network, settings, digest = _load(weights, kind, build, chosen)
+    threshold = settings.threshold if threshold is None else threshold
     if not (0 <= threshold <= 1 and 0 < nms <= 1 and (detections is None or detections > 0)):
         raise ParameterError(
             f"threshold={threshold}, nms={nms}, detections={detections}: the first two from 0 to 1, the last positive."
         )
+    return network, settings, {"weights_sha256": digest, "device": str(chosen), "threshold": threshold}
 
 
-def normalised(image: np.ndarray, settings: Common, exposure: tuple[float, float] | None = None) -> np.ndarray:
-    """The image (H, W) float32 as the network was shown it: normalised and shrunken.
-
-    Parameters
-    ----------
-    image : (H, W) float32 in [0, 1]
-    settings : `Common`
-    exposure : (float, float) or None
-        Brightness and contrast; None measures them.
-
-    Returns
-    -------
-    (ceil(H / factor), ceil(W / factor)) float32
-    """
-    middle, contrast = exposure or brightness_and_contrast(image)
-    return np.ascontiguousarray(shrink((image - middle) / contrast, settings.factor))
+@weights_files.cached(2)
+def _load(path, kind, build, device):
+    described, state = weights_files.read(path, kind.FORMAT, kind.LABEL)
+    settings = kind(**described["settings"])
+    network = build(settings)
+    network.load_state_dict(state)
+    return network.float().eval().to(device), settings, sha256(path)
 
 
 def most(settings: Common, shape: Sequence[int]) -> int:
@@ -50,7 +83,7 @@ def most(settings: Common, shape: Sequence[int]) -> int:
     Parameters
     ----------
     settings : `Common`
-    shape : (height, width), px after shrinking
+    shape : (height, width), px after downsampling
     """
     return max(100, round(16 * shape[0] * shape[1] / (settings.box / settings.factor) ** 2))
 
@@ -58,15 +91,15 @@ def most(settings: Common, shape: Sequence[int]) -> int:
 def to_points(boxes: np.ndarray, settings: Common, shape: Sequence[int]) -> np.ndarray:
     """Centres of square boxes on the full image, (N, 2) float32, (y, x) px.
 
-    The image's border cuts boxes off, in training as in prediction: the centre then lies half a side within the edge
+    The image's border cuts boxes off, in training as in prediction: the centre is then half a side from the edge
     that is left.
 
     Parameters
     ----------
-    boxes : (N, 4) float32, (y0, x0, y1, x1) px after shrinking
+    boxes : (N, 4) float32, (y0, x0, y1, x1) px after downsampling
     settings : `Common`
     shape : (height, width), px
-        The full image: what was added to fill its last blocks holds no cell.
+        Of the full image: the padding of its last blocks holds no cell.
     """
     low, high = (to_full(edges, settings.factor) for edges in (boxes[:, :2], boxes[:, 2:]))
     end, half = np.float32(shape) - 0.5, settings.box / 2

@@ -1,79 +1,103 @@
-"""The training loop of both detectors: batches, learning rate, steps, the average of the weights, and the curves."""
+"""The training of both detectors: batches, learning rate, steps, the average of the weights, and the curves."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from cellcount.devices import choose_device, deterministic
+from cellcount.methods import weights_files
 from cellcount.methods.detection.settings import Common
 from cellcount.methods.detection.tiles import Tile, Tiles
+from cellcount.types import Sample
+
+Losses = Callable[[torch.nn.Module, list[Tile], torch.device], tuple[Mapping[str, torch.Tensor], Mapping[str, float]]]
 
 
-def run(
-    network: torch.nn.Module,
-    losses: Callable[[list[Tile]], dict[str, torch.Tensor]],
-    tiles: Tiles,
+def fit(
+    samples: Sequence[Sample],
     settings: Common,
+    build: Callable[[], torch.nn.Module],
+    losses: Losses,
     *,
-    name: str,
+    out: str | Path,
+    device: str,
     progress: bool,
-) -> tuple[torch.nn.Module, dict[str, list[float]]]:
-    """Train a network.
+    masks: bool = False,
+    targets: str = "boxes",
+) -> Path:
+    """Train a detector and write its weights.
 
     Parameters
     ----------
-    network : torch.nn.Module
-    losses : function of a list of `Tile`, giving a dict of name to scalar tensor, whose sum is the loss
-    tiles : `Tiles`
+    samples : list of Sample
     settings : `Common`
-    name : str
-        For the progress bar.
-    progress : bool
+    build : function that makes the network
+    losses : function of network, list of `Tile` and device
+        Gives the parts of the loss by name, as scalar tensors, and other numbers to record, by name.
+    out, device, progress
+        As of a method's `fit`.
+    masks, targets
+        As of `Tiles`.
 
     Returns
     -------
-    network : torch.nn.Module
-        In evaluation mode: the average, if one is asked for.
-    curves : dict of name to list of float
-        In each step: "loss", its parts, and "boxes", the number of boxes shown.
+    Path of `out`
+        Its metadata has "curves", a dict of name to list of float, in each step: "loss", its parts, "boxes" (number of
+        boxes shown), and the other numbers.
     """
+    tiles = Tiles(samples, settings, masks=masks, targets=targets)
+    device = choose_device(device)
+    with deterministic(settings.seed):
+        network, curves = _train(build().to(device), losses, tiles, settings, device, progress)
+    training = {"points": sum(len(sample.points) for sample in samples), "curves": curves}
+    return weights_files.save(out, network, settings.FORMAT, settings, samples, training)
+
+
+def _train(network, losses, tiles, settings, device, progress):
+    """The network in evaluation mode, or the average of its weights if the settings ask for it, and the curves."""
     rng = np.random.default_rng(settings.seed)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = _optimizer(parameters, settings)
-    average = None
-    if settings.average:
-        average = AveragedModel(network, multi_avg_fn=_following(settings.average), use_buffers=True)
+    optimizers = {"sgd": partial(torch.optim.SGD, momentum=settings.momentum), "adamw": torch.optim.AdamW}
+    optimizer = optimizers[settings.optimizer](
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    average = copy.deepcopy(network) if settings.average else network
     rates = learning_rates(settings, epoch_steps(settings, len(tiles)))
-    curves: dict[str, list[float]] = {}
+    curves = {}
     network.train()
-    with tqdm(total=len(rates), desc=name, unit="step", disable=not progress, mininterval=1) as bar:
-        for rate, batch in zip(rates, batches(tiles, settings.batch, rng)):
+    with tqdm(total=len(rates), desc=settings.LABEL, unit="step", disable=not progress, mininterval=1) as bar:
+        for step, (rate, batch) in enumerate(zip(rates, batches(tiles, settings.batch, rng))):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            parts = losses(batch)
+            parts, others = losses(network, batch, device)
             loss = sum(parts.values())
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 10.0)  # above the usual norm: it holds back the first steps
+            torch.nn.utils.clip_grad_norm_(parameters, 10.0)  # above the usual norm: it limits the first steps
             optimizer.step()
-            if average:
-                average.update_parameters(network)
-            noted = {name: value.item() for name, value in {"loss": loss, **parts}.items()}
-            for key, value in (noted | {"boxes": sum(len(tile.boxes) for tile in batch)}).items():
-                curves.setdefault(key, []).append(round(value, 5))
+            if settings.average:  # the first steps count less: the weights have changed much since
+                keep = min(settings.average, (step + 1) / (step + 10)) if step else 0
+                weights_files.follow(average, network, keep)
+            recorded = {name: value.item() for name, value in {"loss": loss, **parts}.items()}
+            recorded |= {"boxes": sum(len(tile.boxes) for tile in batch), **others}
+            for name, value in recorded.items():
+                curves.setdefault(name, []).append(round(value, 5))
             bar.set_postfix(loss=f"{np.mean(curves['loss'][-20:]):.3f}", refresh=False)
             bar.update()
-    return (average.module if average else network).eval(), curves
+    return average.eval(), curves
 
 
 def thinned(curves: Mapping[str, Sequence[float]], most: int = 100) -> list[dict[str, str | float]]:
-    """Curves of `run` with at most so many values, each the mean over its share of the steps.
+    """Curves of `fit` with at most so many values, each the mean over its share of the steps.
 
     Returns
     -------
-    list of dict with part (name of the curve), step (the share's middle, counted from 1) and value
+    list of dict with part (name of the curve), step (middle of the share, counted from 1) and value
     """
     lines = []
     for name, values in curves.items():
@@ -84,7 +108,7 @@ def thinned(curves: Mapping[str, Sequence[float]], most: int = 100) -> list[dict
 
 
 def epoch_steps(settings: Common, tiles: int) -> int:
-    """Steps of one epoch: the number of tiles that cover the samples, divided by the batch, unless told."""
+    """Steps of one epoch: `settings.epoch_steps`, or the number of tiles that cover the samples, over the batch."""
     return settings.epoch_steps or -(-tiles // settings.batch)
 
 
@@ -112,33 +136,10 @@ def learning_rates(settings: Common, steps: int) -> np.ndarray:
 
 def batches(tiles: Tiles, size: int, rng: np.random.Generator) -> Iterator[list[Tile]]:
     """Yield lists of `size` tiles, without end; `tiles` is a `Tiles`, `rng` a numpy Generator."""
-    waiting = []
+    waiting: list[Tile] = []
     while True:
         for tile in tiles.epoch(rng):
             waiting.append(tile)
             if len(waiting) == size:
                 yield waiting
                 waiting = []
-
-
-def _optimizer(parameters, settings):
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
-    return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
-
-
-def _following(keep):
-    """An update of averaged tensors that keeps less of the old in the first steps, when the old is worth little."""
-
-    @torch.no_grad()
-    def update(averages, tensors, count):
-        share = min(keep, (1 + float(count)) / (10 + float(count)))
-        for average, tensor in zip(averages, tensors, strict=True):
-            if average.is_floating_point():
-                average.lerp_(tensor, 1 - share)
-            else:  # a number of batches
-                average.copy_(tensor)
-
-    return update

@@ -1,32 +1,31 @@
-"""Training tiles with their boxes: a fixed grid, or random places turned, mirrored and changed in brightness."""
+"""Training tiles with their boxes: a fixed grid, or random places rotated, mirrored and changed in brightness."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from cellcount.errors import DataError
-from cellcount.methods.cellnet.pixels import shrink, to_small
+from cellcount.methods.base import need_points
 from cellcount.methods.detection.boxes import around, clip, filled, squares
-from cellcount.methods.detection.inference import normalised
 from cellcount.methods.detection.settings import Common
+from cellcount.methods.pixels import block_mean, to_small
 from cellcount.tiling import tiles
 from cellcount.types import Sample
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One training tile, in px of the shrunken image.
+class Tile(NamedTuple):
+    """One training tile, in px of the downsampled image.
 
     Attributes
     ----------
     image : (H, W) float32
-        Normalised with brightness and contrast of the whole image that it comes from.
+        Standardised by the brightness and contrast of the whole image.
     boxes : (N, 4) float32, (y0, x0, y1, x1) px
         On the tile; N may be 0.
-    masks : (N, H, W) uint8, or None if not asked for
+    masks : (N, H, W) uint8 or None
     trusted : (H, W) bool
-        Where a place without a box is known to be empty.
+        Where a pixel without a box is known to be background.
     """
 
     image: np.ndarray
@@ -45,27 +44,30 @@ class Tiles:
     settings : `Common`
         Of which `box`, `factor`, `tile`, `least` and `augment` are read.
     masks : bool
-        Whether tiles carry masks.
+        Whether tiles have masks.
     targets : "boxes" or "labels"
-        What is learned: squares around the points, filled for masks; or the instances of `Sample.labels` under them.
+        What is learned: squares around the points, and filled squares as masks; or the instances of `Sample.labels`
+        at the points.
 
     Raises
     ------
     DataError
-        If a sample has no annotation, or none has a point, or labels are asked for and missing.
+        If a sample is not annotated, or none has a point, or labels are to be learned and missing.
     """
 
     def __init__(self, samples: Sequence[Sample], settings: Common, *, masks: bool, targets: str = "boxes") -> None:
-        check(samples, targets)
+        need_points(samples, settings.LABEL)
         factor = settings.factor
         self.size, self.box, self.least = settings.tile, settings.box / factor, settings.least
         self.masks, self.augment = masks, settings.augment
         self.scenes = []
         for sample in samples:
-            image = normalised(sample.image, settings)
-            trusted = shrink(sample.valid.astype(np.float32), factor) > 0.5
+            image = settings.prepared(sample.image)
+            trusted = block_mean(sample.valid.astype(np.float32), factor) > 0.5
             labels = None
-            if targets == "labels":  # nearest: a mean of two names would be a third one's
+            if targets == "labels":  # nearest neighbour: the mean of two labels would be a third one
+                if sample.labels is None:
+                    raise DataError(f"{sample.name}: no instance masks; use targets='boxes', or samples with labels.")
                 labels = sample.labels[factor // 2 :: factor, factor // 2 :: factor]
                 labels = np.pad(labels, [(0, a - b) for a, b in zip(image.shape, labels.shape)], mode="edge")
             self.scenes.append((image, trusted, to_small(sample.points, factor), labels))
@@ -88,10 +90,10 @@ class Tiles:
         y, x = (int(rng.integers(side - part + 1)) for side, part in zip(self.scenes[i][0].shape, (height, width)))
         tile = turned(self._cut(i, (y, y + height, x, x + width)), int(rng.integers(4)), bool(rng.integers(2)))
         image = tile.image * np.float32(rng.uniform(0.7, 1.4)) + np.float32(rng.uniform(-0.3, 0.3))
-        return Tile(image, tile.boxes, tile.masks, tile.trusted)
+        return tile._replace(image=image)
 
     def _cut(self, i, window):
-        """The tile at (y0, y1, x0, x1), and every box of which enough is left on it."""
+        """The tile at (y0, y1, x0, x1), with every box of which enough is on it."""
         image, trusted, points, labels = self.scenes[i]
         y0, y1, x0, x1 = window
         part, shape = np.s_[y0:y1, x0:x1], (y1 - y0, x1 - x0)
@@ -109,19 +111,8 @@ class Tiles:
         return Tile(np.ascontiguousarray(image[part]), clipped, masks if self.masks else None, trusted)
 
 
-def check(samples: Sequence[Sample], targets: str) -> None:
-    """Raise DataError unless the samples can teach a detector."""
-    for sample in samples:
-        if sample.points is None:
-            raise DataError(f"{sample.name}: no annotation; a detector learns from points. Leave this image out.")
-        if targets == "labels" and sample.labels is None:
-            raise DataError(f"{sample.name}: no instance masks; use targets='boxes', or samples that have labels.")
-    if not sum(len(sample.points) for sample in samples):
-        raise DataError("None of the training images has a point; a detector needs at least one annotated cell.")
-
-
 def turned(tile: Tile, quarters: int, mirrored: bool) -> Tile:
-    """A tile turned by quarters of a circle (as `numpy.rot90`) and then mirrored left to right, with all it carries."""
+    """A tile, boxes and masks included, rotated by multiples of 90 degrees (`numpy.rot90`), then mirrored in x."""
     boxes = tile.boxes
     height, width = tile.image.shape
     for _ in range(quarters):  # pixel (y, x) goes to (width - 1 - x, y)

@@ -1,6 +1,6 @@
 """Foreground, the part of an image that cells cover, and the baseline that counts by its area.
 
-`foreground` finds it in one of the ways of `FOREGROUNDS`; `predict` and `fit` are the baseline.
+`foreground` segments it by one of the methods in `FOREGROUNDS`; `predict` and `fit` are the baseline.
 """
 
 from cellcount.methods.foreground.area import context, fit, predict, read, status

@@ -1,6 +1,5 @@
-"""Counting by area: so many cells per pixel of foreground, everywhere."""
+"""Counting by area: a constant number of cells per pixel of foreground."""
 
-import functools
 import json
 from importlib.metadata import version
 from importlib.resources import files
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from cellcount.errors import DISTRIBUTION, DataError, ParameterError
 from cellcount.files import replacing, sha256
+from cellcount.methods import weights_files
 from cellcount.methods.base import Status, predicts, ready, refuse_unknown
 from cellcount.methods.foreground.kinds import find, foreground, known_parameters
 from cellcount.methods.prompts import Prompts
@@ -35,17 +35,17 @@ def predict(
     ----------
     image : (H, W) float32 in [0, 1]
     prompts : Prompts or None
-        For a foreground that is asked for by prompts ("sam"); others take none.
+        For a foreground that is segmented from prompts ("sam"); others take none.
     device : str
         For a foreground that runs a network.
     weights : path or None
-        A file written by `fit`; None takes the one shipped with the package (thesis images 1 and 2).
+        A file written by `fit`; None takes the bundled one (thesis images 1 and 2).
 
     Returns
     -------
     Prediction
-        Without points: an area does not know where its cells are. `density` is the constant on the foreground and 0
-        elsewhere, and `count` its sum.
+        Without points: an area does not give the positions of its cells. `density` is the constant on the foreground
+        and 0 elsewhere, and `count` its sum.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def fit(
     Parameters
     ----------
     samples : list of Sample
-        With points. Score on other fields than these: on these the errors cancel by construction.
+        With points. Score on other fields than these, where the errors cancel by construction.
     out : path
         The JSON file to write.
     name : key of `cellcount.methods.foreground.kinds.FOREGROUNDS`
@@ -101,13 +101,13 @@ def fit(
     refuse_unknown("foreground-area", params, known_parameters(name))
     if not samples or any(sample.points is None for sample in samples):
         raise DataError("foreground-area is fitted on annotated fields; leave out those without points.")
-    points = sum(len(sample.points) for sample in samples)
-    area = 0
-    for sample in tqdm(samples, desc="foreground", unit="image", disable=not progress or len(samples) < 5):
-        own = (prompts or {}).get(sample.name)
-        area += int(foreground(sample.image, name, prompts=own, device=device, **params).sum())
+    points, prompts = sum(len(sample.points) for sample in samples), prompts or {}
+    area = sum(
+        int(foreground(sample.image, name, prompts=prompts.get(sample.name), device=device, **params).sum())
+        for sample in tqdm(samples, desc="foreground", unit="image", disable=not progress or len(samples) < 5)
+    )
     if not points or not area:
-        raise DataError(f"The fields have {points} points and {area} px of foreground: no constant follows from that.")
+        raise DataError(f"The fields have {points} points and {area} px of foreground; both must be above 0.")
     about = {
         "format": FORMAT,
         "foreground": name,
@@ -124,41 +124,29 @@ def fit(
 
 
 def read(path: Path | str) -> dict[str, Any]:
-    """What a weights file holds: a dict with foreground, parameters, cells_per_px, samples, points, area_px.
+    """The content of a weights file: a dict with foreground, parameters, cells_per_px, samples, points, area_px.
 
     Raises
     ------
     DataError
         If the file is missing or not one of this method's.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"No weights file at {path}; make one with cellcount.methods.foreground.fit.")
-    return _read(path, path.stat().st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=16)
-def _read(path, mtime):
-    """As `read`; `mtime` makes a rewritten file a new one to the cache."""
     try:
-        about = json.loads(path.read_text("utf-8"))
+        about = json.loads(weights_files.existing(path).read_text("utf-8"))
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); write it anew.") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise DataError(f"{path}: JSON, but not a weights file of foreground-area (no {FORMAT!r} in it).")
+        raise DataError(f"{path}: not JSON ({error}); create it again.") from error
+    weights_files.check_format(about, path, "JSON", FORMAT, "foreground-area")
     find(about["foreground"])
     if not 0 < about["cells_per_px"] < 1:
-        raise DataError(f"{path}: cells_per_px is {about['cells_per_px']}; it must lie between 0 and 1.")
+        raise DataError(f"{path}: cells_per_px is {about['cells_per_px']}; it must be between 0 and 1.")
     return about
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
-    """Nothing: each part of an image (H, W) tells its own foreground."""
+    """Empty: the foreground of a part of an image (H, W) does not depend on the rest."""
     return {}
 
 
 def status() -> Status:
-    """Ready: its constant comes with the package."""
-    if SHIPPED.is_file():
-        return ready("one constant shipped with the package, fitted on thesis images 1 and 2", "skimage")
-    return Status("needs weights", f"the package's own file {SHIPPED.name} is missing: install cellcount again")
+    """Ready where its package is installed: its constant is bundled."""
+    return ready("one constant bundled with the package, fitted on thesis images 1 and 2", "skimage")

@@ -1,20 +1,21 @@
-"""From a map to a mask, and the table of what makes maps."""
+"""The table of methods that map the foreground, and the mask from a map."""
 
 import importlib
-import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 from cellcount.errors import ParameterError
+from cellcount.methods.base import parameters
 
 
 class Foreground(NamedTuple):
-    """A way to find the foreground.
+    """A method to find the foreground.
 
-    `home` is "module:function", with the call (image, *, prompts=None, device="auto", **params) -> (H, W) float32,
-    higher on cells. Above `threshold` is foreground; `shrink` px are then taken off its border.
+    `home` is the "module:function" that makes the map, with the call (image, *, prompts=None, device="auto", **params)
+    -> (H, W) float32, higher on cells. Above `threshold` is foreground; `shrink` px are then removed from its border.
     Only those that are `prompted` take prompts.
     """
 
@@ -23,21 +24,22 @@ class Foreground(NamedTuple):
     shrink: float
     prompted: bool = False
 
-    def answer(self, image: np.ndarray, **params: Any) -> np.ndarray:
-        """The map, (H, W) float32; image (H, W) float32 in [0, 1]."""
+    @property
+    def answer(self) -> Callable[..., np.ndarray]:
+        """The function (image (H, W) float32 in [0, 1], **params) -> (H, W) float32 map."""
         module, _, function = self.home.partition(":")
-        return getattr(importlib.import_module(module), function)(image, **params)
+        return getattr(importlib.import_module(module), function)
 
 
-# Thresholds and widths were chosen on the phantom's fields for training and validation (`cellcount.companion.studies.foreground_choice`); SAM's
-# answer is a mask already, and it wants `prompts`.
+# Thresholds and widths were chosen on the phantom's fields for training and validation
+# (`cellcount.companion.studies.foreground_choice`). SAM gives a mask, and needs `prompts`.
 FOREGROUNDS = {
     "deviation": Foreground("cellcount.methods.foreground.texture:deviation", threshold=0.025, shrink=5),
     "entropy": Foreground("cellcount.methods.foreground.texture:entropy", threshold=4.0, shrink=4),
     "restoration": Foreground("cellcount.methods.foreground.restoration:restore", threshold=0.02, shrink=0),
     "sam": Foreground("cellcount.methods.sam:foreground", threshold=0.5, shrink=0, prompted=True),
 }
-SMALLEST = 400  # px, half a small cell's area: smaller pieces are dirt, smaller holes the inside of a cell
+SMALLEST = 400  # px, half a small cell's area: smaller components are dirt, smaller holes are inside a cell
 
 
 def find(name: str) -> Foreground:
@@ -46,7 +48,7 @@ def find(name: str) -> Foreground:
     Raises
     ------
     ParameterError
-        If there is none; the message lists those that there are.
+        If there is none, with the known names.
     """
     if name not in FOREGROUNDS:
         raise ParameterError(f"There is no foreground {name!r}; choose one of {', '.join(FOREGROUNDS)}.")
@@ -55,9 +57,7 @@ def find(name: str) -> Foreground:
 
 def known_parameters(name: str) -> list[str]:
     """The parameters that `foreground` takes for the foreground of this name; raises as `find` does."""
-    module, _, function = find(name).home.partition(":")
-    own = inspect.signature(getattr(importlib.import_module(module), function)).parameters
-    return ["threshold", "shrink", "smallest", *(key for key in own if key not in ("image", "prompts", "device"))]
+    return ["threshold", "shrink", "smallest", *parameters(find(name).answer)]
 
 
 def foreground(
@@ -69,19 +69,19 @@ def foreground(
     smallest: int = SMALLEST,
     **params: Any,
 ) -> np.ndarray:
-    """Where the cells are.
+    """The part of an image that cells cover.
 
     Parameters
     ----------
     image : (H, W) float32 in [0, 1]
     name : key of FOREGROUNDS
     threshold : float, "otsu" or None
-        In the unit of the map; "otsu" takes the best two classes of this very map (Otsu 1979), None the table's.
+        In the unit of the map; "otsu" separates this map into two classes (Otsu 1979), None takes the table's.
     shrink : float, px, or None
     smallest : int, px
-        Smaller pieces and smaller holes are dropped.
+        Smaller components are removed, and smaller holes filled.
     params
-        For the function that makes the map, `prompts` and `device` among them.
+        Of the function that makes the map, `prompts` and `device` among them.
 
     Returns
     -------
@@ -102,14 +102,14 @@ def foreground(
 
 
 def cut(answer: np.ndarray, threshold: float | str, *, shrink: float = 0, smallest: int = SMALLEST) -> np.ndarray:
-    """A map's part above a threshold, tidied.
+    """The part of a map above a threshold, without small components and holes.
 
     Parameters
     ----------
     answer : (H, W) float
     threshold : float or "otsu"
     shrink : float, px
-        Taken off the border: a window that straddles an outline answers on both sides of it, and so does a halo.
+        Removed from the border: texture in a window across an outline is high on both sides of it, as a halo is.
     smallest : int, px
 
     Returns
@@ -122,6 +122,6 @@ def cut(answer: np.ndarray, threshold: float | str, *, shrink: float = 0, smalle
     if threshold == "otsu":
         threshold = threshold_otsu(answer) if answer.min() < answer.max() else np.inf
     mask = remove_small_objects(answer > threshold, max_size=smallest)
-    if mask.any():  # without any, a small image would be one hole
+    if mask.any():  # else a small image would be one hole
         mask = remove_small_holes(mask, max_size=smallest)
     return ndimage.distance_transform_edt(mask) > shrink if shrink else mask

@@ -1,15 +1,16 @@
-"""Foreground by optics: undo what the phase-contrast microscope did, and look at the phase of the cells."""
+"""Foreground by optics: restore the phase of the cells by inverting the phase-contrast microscope."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
 from cellcount.data.phantom.optics import APERTURE, RING_BLUR, RING_TRANSMISSION
-from cellcount.methods.foreground.texture import relative_light, shrink
+from cellcount.methods.foreground.texture import relative_light
+from cellcount.methods.pixels import block_mean, enlarged
 
 CAMERA = 0.6  # px; blur of objective and pixel together
-MARGIN = 48  # px mirrored around the image, since the Fourier transform takes it for periodic
+MARGIN = 48  # px mirrored around the image, since the Fourier transform treats it as periodic
 
 
 def restore(
@@ -25,15 +26,15 @@ def restore(
 ) -> np.ndarray:
     """The phase of a specimen from its phase-contrast image.
 
-    For small phases the square root of the intensity is linear in the phase, sqrt(I) = 1 - H phi / zeta, where H
-    leaves out what the phase ring's low-pass holds (`cellcount.data.phantom.optics`). H vanishes at low frequencies,
-    so its inverse must be told what a phase looks like. As in Yin, Kanade and Chen (2012),
-    doi:10.1016/j.media.2011.12.006, it is not negative, smooth, and zero in most places:
+    For small phases the square root of the intensity is linear in the phase, sqrt(I) = 1 - H phi / zeta, where H is 1
+    minus the low-pass of the phase ring (`cellcount.data.phantom.optics`). H vanishes at low frequencies, so that its
+    inverse needs assumptions on the phase. As in Yin, Kanade and Chen (2012), doi:10.1016/j.media.2011.12.006, it is
+    not negative, smooth, and zero in most places:
 
         minimise  |H phi - g|^2 / 2 + smooth |grad phi|^2 / 2 + sparse sum(phi),   phi >= 0,   g = zeta (1 - sqrt(I)).
 
-    Where theirs is a multiplicative update, this is accelerated projected gradient descent (FISTA: Beck and Teboulle
-    2009, doi:10.1137/080716542) with H as a product in the Fourier domain.
+    They use a multiplicative update; this is accelerated projected gradient descent (FISTA: Beck and Teboulle 2009,
+    doi:10.1137/080716542) with H as a product in the Fourier domain.
 
     Parameters
     ----------
@@ -41,30 +42,28 @@ def restore(
     prompts, device
         Not used: every foreground function takes them.
     smooth, sparse : float
-        Weights of the two wishes; `sparse` in rad.
+        Weights of the two penalties; `sparse` in rad.
     width : float
         Factor on the widths of the ring's low-pass, which were fitted to the halos of the thesis' images at 20x.
     factor : int
-        The image is shrunken by it first: the borders of cells are not finer.
+        The image is downsampled by it first, which is fine enough for the borders of cells.
     iterations : int
 
     Returns
     -------
     (H, W) float32, rad
-        0 on ground. Rounded cells, which delay light by about a whole wave, come out too low or as zero.
+        0 on background. Rounded cells, which delay light by about a whole wave, come out too low or as zero.
     """
-    height, width_px = image.shape
-    light = shrink(relative_light(image), factor)
+    light = block_mean(relative_light(image), factor)
     margin = min(MARGIN // factor, *(side - 1 for side in light.shape))
     signal = np.pad(RING_TRANSMISSION * (1 - np.sqrt(np.maximum(light, 0))), margin, mode="reflect")
     phase = _solve(signal.astype(np.float32), smooth / factor**2, sparse, width, factor, iterations)
     phase = phase[margin : margin + light.shape[0], margin : margin + light.shape[1]]
-    phase = ndimage.zoom(phase, factor, order=1, mode="nearest", grid_mode=True) if factor > 1 else phase
-    return phase[:height, :width_px]
+    return enlarged(phase, factor, image.shape, linear=True)
 
 
 def transfer(shape: Sequence[int], *, width: float = 1.0, factor: int = 1) -> np.ndarray:
-    """What the microscope leaves of each spatial frequency of the phase: 0 at frequency 0, then 1, then blur.
+    """The transfer function of the microscope for the phase: 0 at frequency 0, then 1, then falling with the blur.
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ def transfer(shape: Sequence[int], *, width: float = 1.0, factor: int = 1) -> np
 
 
 def _solve(signal, smooth, sparse, width, factor, iterations):
-    """(H, W) float32 rad: the minimum that `restore` speaks of, for a signal g (H, W)."""
+    """(H, W) float32 rad: the minimum described in `restore`, for a signal g (H, W)."""
     shape = [fft.next_fast_len(side, real=True) for side in signal.shape]
     signal = np.pad(signal, [(0, n - side) for n, side in zip(shape, signal.shape)], mode="symmetric")
     kernel = transfer(shape, width=width, factor=factor)

@@ -1,6 +1,6 @@
-"""Mask R-CNN: boxes and masks of cells, learned from a square around every click.
+"""Mask R-CNN: boxes and masks of cells, learned from a square around every centre point.
 
-`predict` turns an image into points and masks, `fit` turns samples into weights, `status` says what it starts from.
+`predict` turns an image into points and masks, `fit` samples into weights.
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ import lazy_loader
 from cellcount.methods.base import Status, ready
 from cellcount.methods.detection.inference import context
 
-# torch takes seconds to import; whoever asks for the status only does not wait for it.
-_PARTS = {"inference": ["about", "predict"], "settings": ["PRESETS", "Settings"], "training": ["fit"]}
+# torch takes seconds to import: it is not needed for the status.
+_PARTS = {"inference": ["about", "predict"], "settings": ["Settings"], "training": ["fit"]}
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_PARTS)
 __all__ += ["context", "status"]
 
@@ -21,15 +21,12 @@ def __getattr__(name: str) -> Any:
 
 
 def status() -> Status:
-    """Ready to be trained; says whether the weights that the thesis started from are on this machine."""
+    """Ready to be trained; whether the pretrained weights of the thesis are on this machine is in `detail`."""
     from cellcount import registry
 
     entry = registry.known_weights("maskrcnn-resnet50-coco")
-    if registry.find_weights(entry.name):
-        return ready("trained by `fit`, which starts from the weights for COCO on this machine", "torch", "torchvision")
-    return ready(
-        f"trained by `fit` from nothing; to start from COCO, put {entry.filename} "
-        f"({registry.megabytes(entry.bytes)}) into the folder weights/ of CELLCOUNT_DATA",
-        "torch",
-        "torchvision",
-    )
+    start = "with initial weights pretrained on COCO, which are on this machine"
+    if not registry.find_weights(entry.name):
+        size = registry.megabytes(entry.bytes)
+        start = f"from scratch; for weights pretrained on COCO, {registry.ways_to_weights(entry.name)} ({size})"
+    return ready(f"trained by `fit` {start}", "torch", "torchvision")

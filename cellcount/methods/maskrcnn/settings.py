@@ -1,16 +1,12 @@
-"""What a training run of Mask R-CNN can be told."""
+"""Settings of a Mask R-CNN training."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cellcount.errors import ParameterError
-from cellcount.methods import base
 from cellcount.methods.detection import settings as shared
 
-FORMAT = "cellcount-maskrcnn-1"  # of the weights file
-# Trained from nothing within minutes on a processor: one feature map and one anchor, since all boxes have one size, and
-# narrow heads, since of the original's time most goes into masks.
+# Trained from scratch within minutes on a CPU: one feature map and one anchor, since all boxes have one size, and
+# narrow heads, since the original spends most of its time on masks.
 LIGHT = {
     **shared.LIGHT,
     "backbone": "resnet18",
@@ -27,20 +23,28 @@ LIGHT = {
     "positive": 0.5,
     "learning_rate": 1e-3,
 }
-PRESETS = {"thesis": {}, "light": LIGHT}
+COCO = {  # the network whose pretrained weights there are
+    "backbone": "resnet50",
+    "pyramid": True,
+    "channels": 256,
+    "pool": 7,
+    "representation": 1024,
+    "mask_layers": 4,
+    "hidden": 256,
+}
 
 
 @dataclass(frozen=True)
 class Settings(shared.Common):
-    """Everything that decides what comes out of a training run, besides the samples. The defaults are the thesis'."""
+    """All settings of a training. The defaults are those of the thesis."""
 
-    targets: str = "boxes"  # squares, filled for masks; or "labels": the samples' instances, and the boxes around them
+    targets: str = "boxes"  # squares, filled as masks; or "labels": the samples' instances, and the boxes around them
     backbone: str = "resnet50"
-    start: str = "auto"  # "coco": weights pretrained on COCO; "scratch"; "auto": the former where they are at hand
+    start: str = "auto"  # "coco": weights pretrained on COCO; "scratch"; "auto": "coco" if they are on this machine
     pyramid: bool = True  # five feature maps with three anchors each; False: one map, and one anchor of the box's size
     channels: int = 256  # of the feature maps
     pool: int = 7  # a box is resampled to so many values on a side, and for its mask to twice as many ...
-    samples: int = 2  # ... each the mean of so many, squared
+    samples: int = 2  # ... each the mean over a grid of so many on a side
     representation: int = 1024  # units of the box head
     mask_layers: int = 4
     hidden: int = 256  # channels of the mask predictor
@@ -49,6 +53,9 @@ class Settings(shared.Common):
     sampled: int = 512  # of these, per training tile
     positive: float = 0.25  # of these, at most
 
+    LABEL = "Mask R-CNN"
+    FORMAT = "cellcount-maskrcnn-1"
+    PRESETS = {"thesis": {}, "light": LIGHT}
     POSITIVE = (
         *shared.Common.POSITIVE, "channels", "pool", "samples", "representation", "hidden", "proposals", "sampled",
         "positive",
@@ -62,18 +69,10 @@ class Settings(shared.Common):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.start == "coco" and not self.fits_coco:
-            raise ParameterError(
-                "start='coco' needs the network that was trained on COCO: backbone='resnet50', pyramid=True, "
-                "channels=256, pool=7, representation=1024, mask_layers=4, hidden=256."
-            )
+            needed = ", ".join(f"{name}={value!r}" for name, value in COCO.items())
+            raise ParameterError(f"start='coco' needs the network that was trained on COCO: {needed}.")
 
     @property
     def fits_coco(self) -> bool:
-        """Whether this network has the shape of the one that was trained on COCO."""
-        names = ("backbone", "pyramid", "channels", "pool", "representation", "mask_layers", "hidden")
-        return [getattr(self, name) for name in names] == ["resnet50", True, 256, 7, 1024, 4, 256]
-
-
-def settings_from(params: Mapping[str, Any]) -> Settings:
-    """`Settings` from keyword parameters, on top of `preset` ("thesis" or "light")."""
-    return base.settings_from(Settings, "Mask R-CNN", params, PRESETS)
+        """Whether the weights pretrained on COCO fit this network."""
+        return all(getattr(self, name) == value for name, value in COCO.items())

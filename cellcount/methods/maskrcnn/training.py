@@ -1,7 +1,7 @@
-"""Training Mask R-CNN on square boxes around clicks."""
+"""Training Mask R-CNN on square boxes around centre points."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +9,26 @@ import numpy as np
 import torch
 
 from cellcount import registry
-from cellcount.devices import choose_device, deterministic
-from cellcount.methods.detection import checkpoints, loop
+from cellcount.methods.detection import loop
 from cellcount.methods.detection.boxes import to_corner_xy
-from cellcount.methods.detection.tiles import Tile, Tiles
+from cellcount.methods.detection.tiles import Tile
 from cellcount.methods.maskrcnn.network import COCO_NAME, build, load_coco
-from cellcount.methods.maskrcnn.settings import FORMAT, settings_from
+from cellcount.methods.maskrcnn.settings import Settings
 from cellcount.types import Sample
 
 
 def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
     """Train on annotated samples and write the weights.
 
-    Each click becomes a square box, and the box its own mask, as in the thesis; or the samples' instance masks are
-    learned. A place without a box is background only where `Sample.valid` says that the annotation can be trusted.
+    Each point becomes a square box, and the box its own mask, as in the thesis; or the samples' instance masks are
+    learned. A pixel without a box is background only where `Sample.valid` says that the annotation can be trusted.
 
     Parameters
     ----------
     samples : list of Sample
         Each with `points` (N, 2) (y, x) px and `valid`; with `labels` if targets="labels".
     out : path
-        The safetensors file to write; its metadata holds the settings, the data's names, and the curves of training.
+        The safetensors file to write; its metadata holds the settings, the data's names, and the training curves.
     device : "auto", "cpu", "cuda", ...
     params
         Fields of `Settings`; `preset` is "thesis", the default, or "light".
@@ -45,30 +44,28 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
     ParameterError
         If a parameter is unknown or out of range.
     NotAvailableError
-        If start="coco" and the weights are not on this machine and cannot be fetched.
+        If start="coco" and the weights are not on this machine and cannot be downloaded.
     """
-    settings, pretrained = _start(settings_from(params))
-    tiles = Tiles(samples, settings, masks=True, targets=settings.targets)
-    device = choose_device(device)
-    with deterministic(settings.seed):
-        network = build(settings)
+    settings, pretrained = _start(Settings.of(params))
+
+    def network():
+        made = build(settings)
         if pretrained:
-            load_coco(network, pretrained)
-        network.to(device)
-        shares = []
+            load_coco(made, pretrained)
+        return made
 
-        def losses(batch):
-            parts = network(*tensors(batch, device))
-            shares.append(round(network.roi_heads.positive_share, 4))
-            return parts
+    def losses(network, batch, device):
+        parts = network(*tensors(batch, device))
+        return parts, {"positive_share": round(network.roi_heads.positive_share, 4)}
 
-        network, curves = loop.run(network, losses, tiles, settings, name="Mask R-CNN", progress=progress)
-    curves["positive_share"] = shares
-    return checkpoints.save(network, out, kind=FORMAT, settings=asdict(settings), samples=samples, curves=curves)
+    return loop.fit(
+        samples, settings, network, losses, out=out, device=device, progress=progress, masks=True,
+        targets=settings.targets,
+    )  # fmt: skip
 
 
 def _start(settings):
-    """Settings that say what is done, and the file of COCO's weights or None."""
+    """The settings with `start` resolved, and the file of the weights pretrained on COCO, or None."""
     if settings.start == "coco":
         return settings, registry.fetch_weights(COCO_NAME)
     found = registry.find_weights(COCO_NAME) if settings.start == "auto" and settings.fits_coco else None
@@ -76,7 +73,7 @@ def _start(settings):
 
 
 def tensors(batch: Sequence[Tile], device: torch.device) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
-    """Images and targets of a list of `Tile`, as torchvision wants them."""
+    """Images and targets of a list of `Tile`, for torchvision."""
     images = [torch.from_numpy(tile.image)[None].to(device) for tile in batch]
     targets = [
         {

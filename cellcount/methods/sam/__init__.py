@@ -1,22 +1,24 @@
-"""SAM and micro-SAM: masks from prompts, with any of their backbones or with a small one of our own.
+"""SAM and micro-SAM: masks from prompts, with any of their backbones or with a small one trained here.
 
 `predict` turns an image and prompts into masks, `Session` does so many times on one image, `fit` trains the small
-model, `status` says which weights are here. Weights are found by the registry and never fetched unasked.
+model, `status` tells whether a model's weights are on this machine. Nothing is downloaded.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lazy_loader
 import numpy as np
 
-from cellcount.methods.base import predicts, sampled
+from cellcount.methods.base import predicts
+from cellcount.methods.pixels import percentiles
 from cellcount.methods.prompts import Prompts, point
 from cellcount.methods.sam.backbones import BACKBONES, DEFAULT, SMALL, status
 from cellcount.methods.sam.small import Settings, about
 from cellcount.types import Prediction, visible
 
-# torch takes seconds to import; whoever asks for the status only does not wait for it.
+# torch takes seconds to import, and a status does not need it.
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"session": ["Session"], "training": ["fit"]})
 __all__ += ["BACKBONES", "DEFAULT", "SMALL", "Settings", "about", "context", "foreground", "predict", "status"]
 
@@ -45,8 +47,8 @@ def predict(
     ----------
     image : (H, W) float32 in [0, 1]
     prompts : Prompts, (N, 2) float of (y, x) px, or None
-        What to ask: see `cellcount.methods.prompts`. An array is one positive point for each object. None is SAM's
-        automatic mode: a grid of points, of whose masks those are kept that the network is sure of.
+        See `cellcount.methods.prompts`. An array is one positive point for each object. None is SAM's automatic mode: a
+        grid of points, of whose masks those are kept of which the network is certain.
     device : str
     model : str
         One of `BACKBONES`.
@@ -58,38 +60,29 @@ def predict(
     Returns
     -------
     Prediction
-        `points` are the prompts' centres, one for each prompt, and `labels` i + 1 its mask, after overlaps were
-        resolved by the rule of `Masks.labels`; `count` is the number of prompts with a mask in it. In the automatic
-        mode the points are the masks' centroids.
+        `points` are the prompts' centres, one for each prompt; label i + 1 in `labels` is the mask of prompt i, with
+        overlaps resolved by the rule of `Masks.labels`; `count` is the number of prompts with a visible mask. In the
+        automatic mode the points are the masks' centroids.
 
     Raises
     ------
     DataError, ParameterError, NotAvailableError
-        See `Session`; ParameterError also for a foreground prompt, which has no cells to point at.
+        See `Session` and `Session.segment`.
     """
-    from cellcount.errors import ParameterError
     from cellcount.methods.sam.session import Session
 
-    if isinstance(prompts, Prompts) and prompts.kind == "foreground":
-        raise ParameterError("A foreground prompt asks for one object and not for cells: use Session.foreground.")
-    session = Session(
-        image, model=model, device=device, weights=weights, exposure=exposure, batch=batch, cache=cache,
-        progress=progress,
-    )  # fmt: skip
+    settings = {"weights": weights, "exposure": exposure, "batch": batch, "cache": cache, "progress": progress}
+    session = Session(image, model=model, device=device, **settings)
     if prompts is None:
-        masks = session.automatic(spacing)
+        masks, kind = session.automatic(spacing), "grid"
         points = masks.centroids()
     else:
         prompts = prompts if isinstance(prompts, Prompts) else point(prompts)
-        masks, points = session.segment(prompts), prompts.centres
-    meta = {
-        "method": f"sam {model}", "model": model, "prompts": prompts.kind if prompts is not None else "grid",
-        "weights_sha256": session.loaded.digest, "device": str(session.loaded.sam.device),
-        "seconds": sum(session.seconds.values()),
-    }  # fmt: skip
-    labels = masks.labels()
-    count = visible(labels, len(points)).sum()
-    return Prediction(points, masks.scores, float(count), labels=labels, meta=meta)
+        masks, points, kind = session.segment(prompts), prompts.centres, prompts.kind
+    loaded, labels = session.loaded, masks.labels()
+    meta = {"method": f"sam {model}", "model": model, "prompts": kind, "device": str(loaded.sam.device)}
+    meta["weights_sha256"] = loaded.digest
+    return Prediction(points, masks.scores, float(visible(labels, len(points)).sum()), labels=labels, meta=meta)
 
 
 def foreground(
@@ -100,22 +93,20 @@ def foreground(
     model: str = DEFAULT,
     wanted: str = "cells",
     weights: str | Path | None = None,
-    exposure: tuple[float, float] | None = None,
     batch: int = 16,
-    cache: bool | None = None,
-    progress: bool = True,
+    **settings: Any,
 ) -> np.ndarray:
-    """Where the cells of an image are, asked for as one object: a map for `cellcount.methods.foreground`.
+    """The foreground of an image, asked for as one object: a map for `cellcount.methods.foreground`.
 
     Parameters
     ----------
     image : (H, W) float32 in [0, 1]
     prompts : Prompts
-        From `prompts.foreground`, with the cells wanted.
-    device, model, weights, exposure, batch, cache, progress
-        As of `predict`.
+        From `prompts.foreground`, with the cells as what is wanted.
     wanted : "cells" or "background"
-        Which of the two the network is asked for; for the background all signs are turned, and the answer, too.
+        What the network is asked for; for the background all signs are inverted, and so is the answer.
+    device, model, weights, batch, settings
+        Of `Session`.
 
     Returns
     -------
@@ -127,8 +118,6 @@ def foreground(
     ParameterError
         If there is no foreground prompt, or `wanted` is neither; and as `Session` does.
     """
-    from dataclasses import replace
-
     from cellcount.errors import ParameterError
     from cellcount.methods.sam.session import Session
 
@@ -136,17 +125,12 @@ def foreground(
         raise ParameterError("SAM finds a foreground from a prompt only: give one made by prompts.foreground.")
     if wanted not in ("cells", "background"):
         raise ParameterError(f"foreground: wanted={wanted!r}; choose 'cells' or 'background'.")
-    asked = prompts if wanted == "cells" else replace(prompts, signs=-prompts.signs)
-    session = Session(
-        image, model=model, device=device, weights=weights, exposure=exposure, batch=batch, cache=cache,
-        progress=progress,
-    )  # fmt: skip
-    answer = session.foreground(asked)
-    return (answer if wanted == "cells" else ~answer).astype(np.float32)
+    session = Session(image, model=model, device=device, weights=weights, batch=batch, **settings)
+    if wanted == "background":
+        return (~session.foreground(replace(prompts, signs=-prompts.signs))).astype(np.float32)
+    return session.foreground(prompts).astype(np.float32)
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
-    """Darkest and brightest value of the whole image (H, W) float32, which `predict` must know to see only a part."""
-    from cellcount.methods.sam.embedding import exposure_of
-
-    return {"exposure": exposure_of(sampled(image))}
+    """Minimum and maximum of the whole image (H, W) float32, as an argument of `predict` for its tiles."""
+    return {"exposure": percentiles(image, 0, 100)}

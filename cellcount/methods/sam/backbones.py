@@ -1,12 +1,12 @@
-"""Which SAM and micro-SAM weights there are, whether they are here, and the network that they make.
+"""The SAM and micro-SAM weights: which there are, whether they are on this machine, and the networks that they make.
 
-Files and hashes are in the registry, as `sam-` and the model's name, which is micro_sam's. The files are read by this
-module and not by `micro_sam.util.get_sam_model`: that one unpickles whatever a file holds.
+Files and hashes are in the registry, as `sam-` and the model's name, which is micro_sam's. The files are read here and
+not by `micro_sam.util.get_sam_model`, which unpickles whatever a file contains.
 """
 
-import functools
-import importlib.util
+import importlib
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from cellcount import registry
 from cellcount.devices import choose_device
 from cellcount.errors import DataError, NotAvailableError, ParameterError
-from cellcount.methods.base import Status
+from cellcount.methods import weights_files
+from cellcount.methods.base import Status, ready
 from cellcount.methods.sam import small
 from cellcount.registry import megabytes
 
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 
-SAM_TILE = 512  # px of the image that fill SAM's 1024 px: cells of 35 px become 70, nearer to what SAM has seen
+SAM_TILE = 512  # px of the image that fill SAM's 1024 px: cells of 35 px become 70, closer to what SAM was trained on
 SMALL = "small"
 DEFAULT = "vit_b_lm"  # micro_sam's own default
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """One set of weights, and the network that it fits.
+    """One set of weights, and the network for it.
 
     Attributes
     ----------
@@ -37,8 +38,8 @@ class Backbone:
     architecture : "vit_t", "vit_b", "vit_l", "vit_h" or "small"
     trained_on : str
     tile, overlap : int, px
-        Side of the part of an image that the network sees at once, and how much of that, at each of its sides, is
-        only seen and answers for no prompt of its own.
+        Side of the part of an image that the network gets at once, and the margin of it, on each side, that is context
+        only: prompts in the margin are answered by another tile.
     """
 
     name: str
@@ -46,6 +47,11 @@ class Backbone:
     trained_on: str
     tile: int = SAM_TILE
     overlap: int = 48  # more than a cell, and the 25 px of the thesis' boxes; a thesis image is then 20 tiles
+
+    @property
+    def package(self) -> str:
+        """The module that builds the network."""
+        return "mobile_sam" if self.architecture == "vit_t" else "segment_anything"
 
 
 class Loaded(NamedTuple):
@@ -57,27 +63,16 @@ class Loaded(NamedTuple):
 
 
 _TRAINED_ON = {
-    "vit_b": "photographs",
-    "vit_l": "photographs",
-    "vit_h": "photographs",
-    "vit_t": "photographs",
-    "vit_t_lm": "light microscopy",
-    "vit_b_lm": "light microscopy",
-    "vit_l_lm": "light microscopy",
-    "vit_t_em_organelles": "electron microscopy",
-    "vit_b_em_organelles": "electron microscopy",
-    "vit_l_em_organelles": "electron microscopy",
-    "vit_b_histopathology": "stained tissue",
-    "vit_l_histopathology": "stained tissue",
-    "vit_h_histopathology": "stained tissue",
-    "vit_b_medical_imaging": "medical images",
-}
-BACKBONES = {name: Backbone(name, name[:5], trained_on) for name, trained_on in _TRAINED_ON.items()}
+    "": "photographs", "_lm": "light microscopy", "_em_organelles": "electron microscopy",
+    "_histopathology": "stained tissue", "_medical_imaging": "medical images",
+}  # fmt: skip
+_NAMES = [name.removeprefix("sam-") for name in registry.WEIGHTS if name.startswith("sam-")]
+BACKBONES = {name: Backbone(name, name[:5], _TRAINED_ON[name[5:]]) for name in _NAMES}
 BACKBONES[SMALL] = Backbone(SMALL, "small", "simulated phase contrast", small.TILE, small.OVERLAP)
 
 
 def entry(model: str) -> registry.Weights:
-    """The registry's `Weights` of a model that has any: all but the small one."""
+    """The registry's `Weights` of a model; the small one has none."""
     return registry.known_weights(f"sam-{model}")
 
 
@@ -91,15 +86,17 @@ def backbone(name: str) -> Backbone:
 def status(model: str = DEFAULT) -> Status:
     """Whether a model can run here: `Status`. Raises ParameterError if there is no such model."""
     chosen = backbone(model)
-    lacking = _package(chosen.architecture)
-    if lacking:
-        return Status("needs package", f"{model} is built by {lacking}: pip install {PACKAGES[lacking]}")
+    state = ready(f"{model}, trained on {chosen.trained_on}", chosen.package)
+    if state.state != "ready":
+        return state
     if model == SMALL:
-        return small.status()
+        if small.SHIPPED.is_file():
+            return Status("ready", "small, bundled with the package: trained on simulated fields")
+        return Status("needs weights", f"{small.SHIPPED.name} is missing: train it with `python workflow/train_sam.py`")
     wanted = entry(model)
     try:
         if registry.find_weights(wanted.name):
-            return Status("ready", f"{model}, trained on {chosen.trained_on}")
+            return state
     except DataError as error:
         return Status("needs weights", str(error))
     return Status(
@@ -107,15 +104,6 @@ def status(model: str = DEFAULT) -> Status:
         f"{model} ({megabytes(wanted.bytes)}, {wanted.licence}): run `cellcount weights fetch {wanted.name}`, or "
         f"{registry.ways_to_weights(wanted.name)}",
     )
-
-
-PACKAGES = {"mobile_sam": "mobilesam-mirror", "segment_anything": "segment-anything-py"}  # module: name on PyPI
-
-
-def _package(architecture):
-    """The module that builds an architecture if it is not installed, else ""."""
-    module = "mobile_sam" if architecture == "vit_t" else "segment_anything"
-    return "" if importlib.util.find_spec(module) else module
 
 
 def load(model: str = DEFAULT, device: str = "auto", weights: Path | str | None = None) -> Loaded:
@@ -127,7 +115,7 @@ def load(model: str = DEFAULT, device: str = "auto", weights: Path | str | None 
         One of `BACKBONES`.
     device : str
     weights : path or None
-        For the model "small": a file written by `fit`; None takes the one shipped with the package.
+        For the model "small": a file written by `fit`; None takes the bundled weights.
 
     Returns
     -------
@@ -138,45 +126,37 @@ def load(model: str = DEFAULT, device: str = "auto", weights: Path | str | None 
     ParameterError
         If the model is unknown, or weights are given for one whose weights are registered.
     NotAvailableError
-        If its weights or its package are not here. Nothing is ever downloaded.
+        If its weights or its package are not on this machine. Nothing is downloaded.
     DataError
-        If a file of weights is not the registered one, or does not fit.
+        If a weights file is not the registered one, or does not fit the network.
     """
     chosen = backbone(model)
-    if weights is not None and model != SMALL:
-        raise ParameterError(f"weights={str(weights)!r}: {model} takes the registered weights only.")
     if model == SMALL:
-        path = small.path(weights)
+        path = weights_files.existing(weights or small.SHIPPED)
+    elif weights is not None:
+        raise ParameterError(f"weights={str(weights)!r}: {model} takes the registered weights only.")
     else:
         state = status(model)
         if state.state != "ready":
             raise NotAvailableError(f"Not on this machine: {state.detail}.")
         path = registry.find_weights(entry(model).name)
-    return _load(chosen, path, path.stat().st_mtime_ns, choose_device(device))
+    return _load(path, chosen, choose_device(device))
 
 
-@functools.lru_cache(maxsize=1)  # vit_h alone is 2.6 GB
-def _load(chosen, path, mtime, device):
+@weights_files.cached(1)  # vit_h alone is 2.6 GB
+def _load(path, chosen, device):
     if chosen.name == SMALL:
         network = small.load(path)
     else:
-        network = _build(chosen.architecture)
+        network = _build(chosen)
         _fill(network, path)
     return Loaded(network.eval().requires_grad_(False).to(device), registry.digest(path), chosen)
 
 
-def _build(architecture):
-    if architecture == "vit_t":
-        import warnings
-
-        with warnings.catch_warnings():  # it registers its models with timm in a way that timm has outgrown
-            warnings.simplefilter("ignore")
-            from mobile_sam import sam_model_registry
-
-            return sam_model_registry[architecture]()
-    from segment_anything import sam_model_registry
-
-    return sam_model_registry[architecture]()
+def _build(chosen):
+    with warnings.catch_warnings():  # mobile_sam registers its models with timm in a way that timm has deprecated
+        warnings.simplefilter("ignore")
+        return importlib.import_module(chosen.package).sam_model_registry[chosen.architecture]()
 
 
 def _fill(network, path):
@@ -185,10 +165,9 @@ def _fill(network, path):
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: no file of plain weights ({str(error).splitlines()[0]}).") from error
+        raise DataError(f"{path}: not a file of plain weights ({str(error).splitlines()[0]}).") from error
     state = state.get("model_state", state)  # a checkpoint of a training run keeps them one level down
-    state = {name.removeprefix("sam."): tensor for name, tensor in state.items()}
     try:
-        network.load_state_dict(state)
+        network.load_state_dict({name.removeprefix("sam."): tensor for name, tensor in state.items()})
     except RuntimeError as error:
         raise DataError(f"{path}: the weights do not fit ({' '.join(str(error).split())[:200]} ...).") from error

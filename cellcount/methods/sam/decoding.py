@@ -1,11 +1,11 @@
 """Prompts to masks: a few at a time, so that memory does not grow with their number.
 
-The borders to segment_anything are `_to_sam` and `_batch`: it wants (x, y) where we have (y, x), and labels 1 and 0
-where we have signs 1 and -1.
+`as_sam` converts to segment_anything's rules: (x, y) in place of our (y, x), and labels 1 and 0 in place of our signs 1
+and -1.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ STABILITY_OFFSET = 1.0  # segment_anything's SamAutomaticMaskGenerator
 
 
 class Candidate(NamedTuple):
-    """One mask that the network offers: prompt's row, (h, w) bool on the window, predicted IoU, stability."""
+    """One mask that the network offers: the prompt's row, (h, w) bool on the window, predicted IoU, stability."""
 
     row: int
     mask: np.ndarray
@@ -43,9 +43,9 @@ def decode(
 ) -> Iterator[Candidate]:
     """The masks of prompts on one window.
 
-    A single positive point may mean a part or the whole, so SAM offers three masks for it and the one with the best
-    predicted IoU is taken. With more points, or a box, it offers one. That is SAM's own advice, and what micro_sam
-    does.
+    A single positive point is ambiguous: it may mean a part or the whole. SAM offers three masks for it, and the one
+    with the highest predicted IoU is taken. With more points, or a box, SAM offers one. This follows SAM's
+    documentation and micro_sam.
 
     Parameters
     ----------
@@ -53,10 +53,10 @@ def decode(
     features : (1, C, h, w) tensor
         The window's embedding.
     transform : segment_anything's ResizeLongestSide
-        What the window's pixels went through.
+        How the window's pixels were resized.
     size : (height, width) px of the window
     prompts : Prompts
-        In the window's pixels. One without a point and a box gives no mask.
+        In the window's pixels. One with neither point nor box gives no mask.
     batch : int
         Prompts at a time: each takes some 40 MB at the size of SAM's own decoder.
     every : bool
@@ -66,26 +66,32 @@ def decode(
     ------
     Candidate
     """
+    from segment_anything.utils.amg import calculate_stability_score
+
     resized = transform.get_preprocess_shape(*size, transform.target_length)
+    scale = np.divide(resized, size)
     for rows in _alike(prompts, batch):
         given = prompts.take(rows)
-        points, boxes = _to_sam(given, transform, size, sam.device)
-        ambiguous = boxes is None and points[0].shape[1] == 1 and bool((points[1] == 1).all())
-        low, iou = _batch(sam, features, points, boxes, multimask=ambiguous)
+        real = given.signs != NO_POINT
+        points, signs = given.points[real].reshape(len(rows), -1, 2), given.signs[real].reshape(len(rows), -1)
+        boxes = None if given.boxes is None else given.boxes * np.tile(scale, 2)
+        low, iou = predict_masks(sam, features, points * scale, signs, boxes)
+        ambiguous = boxes is None and signs.shape[1] == 1 and bool((signs == WANTED).all())
+        low, iou = (out[:, 1:] if ambiguous else out[:, :1] for out in (low, iou))
         if ambiguous and not every:
             best = iou.argmax(dim=1, keepdim=True)
             iou = iou.gather(1, best)
             low = low.gather(1, best[:, :, None, None].expand(-1, -1, *low.shape[2:]))
         for row, masks, scores in zip(rows, low, iou, strict=True):  # enlarged one prompt at a time: they are large
             logits = sam.postprocess_masks(masks[None], resized, size)[0]
-            stability = _stability(logits, sam.mask_threshold)
+            stable = torch.nan_to_num(calculate_stability_score(logits, sam.mask_threshold, STABILITY_OFFSET))
             masks = (logits > sam.mask_threshold).cpu().numpy()
-            for mask, score, stable in zip(masks, scores.tolist(), stability.tolist(), strict=True):
-                yield Candidate(int(row), mask, score, stable)
+            for mask, score, stability in zip(masks, scores.tolist(), stable.tolist(), strict=True):
+                yield Candidate(int(row), mask, score, stability)
 
 
 def _alike(prompts, batch):
-    """Rows of at most `batch` prompts with the same number of points: filling up would change what the decoder sees."""
+    """Rows of at most `batch` prompts with the same number of points: padding would change what the decoder gets."""
     counts = (prompts.signs != NO_POINT).sum(axis=1)
     lone = (counts == 1) & (prompts.signs == WANTED).any(axis=1)  # one positive point is treated differently
     kinds = 2 * counts + lone
@@ -96,57 +102,68 @@ def _alike(prompts, batch):
         yield from np.array_split(rows, -(-len(rows) // batch))
 
 
-def _to_sam(prompts, transform, size, device):
-    """Points and labels, or None, and boxes, or None, as segment_anything wants them: in (x, y), px of its input."""
-    points = boxes = None
-    real = prompts.signs != NO_POINT
-    if real.any():
-        n = len(prompts)
-        xy = prompts.points[real].reshape(n, -1, 2)[..., ::-1]  # SAM wants (x, y)
-        labels = np.where(prompts.signs[real] == UNWANTED, 0, 1).reshape(n, -1)
-        xy = transform.apply_coords(xy, size)
-        points = (torch.as_tensor(xy, dtype=torch.float32, device=device), torch.as_tensor(labels, device=device))
-    if prompts.boxes is not None:
-        xyxy = prompts.boxes[:, [1, 0, 3, 2]]  # SAM wants (x0, y0, x1, y1)
-        boxes = torch.as_tensor(transform.apply_boxes(xyxy, size), dtype=torch.float32, device=device)
-    return points, boxes
+def as_sam(points: np.ndarray, signs: np.ndarray, boxes: np.ndarray | None, device: Any) -> tuple[Any, Any]:
+    """Prompts as segment_anything's prompt encoder takes them.
+
+    Parameters
+    ----------
+    points : (n, k, 2) float, (y, x) px of the network's input
+    signs : (n, k) int
+    boxes : (n, 4) float, (y0, x0, y1, x1) px, or None
+
+    Returns
+    -------
+    points : ((n, k, 2) float32 tensor of (x, y), (n, k) tensor of labels: 1 positive, 0 negative, -1 none), or None
+    boxes : (n, 4) float32 tensor of (x0, y0, x1, y1), or None
+    """
+    given = corners = None
+    if signs.shape[1]:
+        xy = torch.as_tensor(points[..., ::-1].copy(), dtype=torch.float32, device=device)
+        labels = np.select([signs == NO_POINT, signs == UNWANTED], [-1, 0], 1)
+        given = (xy, torch.as_tensor(labels, device=device))
+    if boxes is not None:
+        corners = torch.as_tensor(boxes[:, [1, 0, 3, 2]], dtype=torch.float32, device=device)
+    return given, corners
 
 
-def _batch(sam, features, points, boxes, multimask):
-    """Logits (n, m, 4 h, 4 w) and predicted IoU (n, m) of n prompts; m is 3 or 1."""
-    sparse, dense = sam.prompt_encoder(points=points, boxes=boxes, masks=None)
-    return sam.mask_decoder(
+def predict_masks(
+    sam: "Sam", features: torch.Tensor, points: np.ndarray, signs: np.ndarray, boxes: np.ndarray | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """All masks of n prompts: the single one, and the three for an ambiguous prompt.
+
+    Parameters
+    ----------
+    sam, features
+        As of `decode`.
+    points, signs, boxes
+        As of `as_sam`.
+
+    Returns
+    -------
+    logits : (n, 4, h, w) tensor
+    iou : (n, 4) tensor
+        Predicted.
+    """
+    given, corners = as_sam(points, signs, boxes, features.device)
+    sparse, dense = sam.prompt_encoder(points=given, boxes=corners, masks=None)
+    return sam.mask_decoder.predict_masks(
         image_embeddings=features,
         image_pe=sam.prompt_encoder.get_dense_pe(),
         sparse_prompt_embeddings=sparse,
         dense_prompt_embeddings=dense,
-        multimask_output=multimask,
     )
 
 
-def _stability(logits, threshold):
-    """(m,) IoU of each mask with itself at a lower threshold: segment_anything's score, with 0 for an empty mask."""
-    from segment_anything.utils.amg import calculate_stability_score
-
-    return torch.nan_to_num(calculate_stability_score(logits, threshold, STABILITY_OFFSET))
-
-
 def select(
-    masks: Masks,
-    scores: np.ndarray,
-    stabilities: np.ndarray,
-    *,
-    least_iou: float,
-    least_stability: float,
-    most_overlap: float,
+    masks: Masks, stabilities: np.ndarray, *, least_iou: float, least_stability: float, most_overlap: float
 ) -> np.ndarray:
     """Rows of the masks that SAM's automatic mode keeps, best first.
 
     Parameters
     ----------
     masks : Masks
-    scores, stabilities : (N,) float
-        Predicted IoU and stability.
+        Their scores are predicted IoUs.
+    stabilities : (N,) float
     least_iou, least_stability : float
         Masks below are dropped.
     most_overlap : float
@@ -158,7 +175,7 @@ def select(
     """
     from torchvision.ops import nms
 
-    good = np.flatnonzero((scores >= least_iou) & (stabilities >= least_stability) & (masks.windows[:, 1] > 0))
+    good = np.flatnonzero((masks.scores >= least_iou) & (stabilities >= least_stability) & (masks.windows[:, 1] > 0))
     boxes = masks.windows[good][:, [2, 0, 3, 1]]  # torchvision wants (x0, y0, x1, y1); ours are (y0, y1, x0, x1)
-    kept = nms(torch.from_numpy(boxes).float(), torch.from_numpy(scores[good]).float(), most_overlap)
+    kept = nms(torch.from_numpy(boxes).float(), torch.from_numpy(masks.scores[good]).float(), most_overlap)
     return good[kept.numpy()]

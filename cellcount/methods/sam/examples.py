@@ -1,7 +1,7 @@
-"""What the small SAM is trained on: tiles of fields with true masks, with prompts that tell the truth about them.
+"""Training examples of the small SAM: tiles of fields with true masks, and correct prompts for them.
 
-A negative point is never put on the wanted object. SAM learned it that way, too, and a network that had met negatives
-inside of what it was to find could only learn to ignore them.
+A negative point is never on the wanted object. SAM was trained in the same way, and a network that is given negative
+points on the wanted object can only learn to ignore them.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellcount.methods.pixels import percentiles, stretched
 from cellcount.methods.prompts import NO_POINT, UNWANTED, WANTED
-from cellcount.methods.sam.embedding import exposure_of
 from cellcount.types import Sample
 
-MARGIN = 24  # px of a field that are not shown: cells that reach in from outside have no mask there
-LEAST = 60  # px of a cell on the tile, to be asked for
+MARGIN = 24  # px at a field's border that are not used: cells that reach in from outside have no mask there
+LEAST = 60  # px of a cell on the tile, for prompts to ask for it
 CLICK = 3.5  # px, standard deviation of a click around the nucleus, as in the simulated annotator
 KINDS = ("point", "point", "cross", "neighbours", "two points", "box", "box", "square")
 
@@ -26,13 +26,13 @@ class Example(NamedTuple):
     ----------
     image : (S, S) float32, 0 to 255
     labels : (S, S) int32
-        True cells, numbered within this tile's field.
+        True cells, with the numbers that they have in the whole field.
     points : (P, K, 2) float32, (y, x) px, and signs : (P, K) int8
         Prompts made of points; see `cellcount.methods.prompts.Prompts`.
     boxes : (B, 4) float32, (y0, x0, y1, x1) px
         Prompts made of a box.
     targets : (P + B, S, S) bool
-        The wanted mask of each, those of the points first.
+        The true mask for each prompt, those of the points first.
     """
 
     image: np.ndarray
@@ -56,17 +56,16 @@ class Examples:
 
     def __init__(self, samples: Sequence[Sample], side: int, prompts: int) -> None:
         self.samples, self.side, self.prompts = samples, side, prompts
-        self.exposures = [exposure_of(sample.image) for sample in samples]
+        self.exposures = [percentiles(sample.image, 0, 100) for sample in samples]
 
     def draw(self, rng: np.random.Generator) -> Example:
         """One `Example`."""
-        while True:
+        large = np.zeros(0, int)
+        while not len(large):
             image, labels, points, ids = self._tile(rng)
             sizes = np.bincount(labels.ravel(), minlength=ids.max(initial=0) + 1)
-            asked = np.flatnonzero(sizes[ids] >= LEAST)
-            if len(asked):
-                break
-        chosen = rng.choice(asked, self.prompts, replace=len(asked) < self.prompts)
+            large = np.flatnonzero(sizes[ids] >= LEAST)
+        chosen = rng.choice(large, self.prompts, replace=len(large) < self.prompts)
         rows, boxes = [], []
         for cell, kind in zip(chosen, rng.choice(KINDS, self.prompts), strict=True):
             mask = labels == ids[cell]
@@ -84,13 +83,12 @@ class Examples:
     def _tile(self, rng):
         """A tile in one of the eight symmetries: image, labels, points on it (n, 2), and their labels (n,)."""
         index = rng.integers(len(self.samples))
-        sample, (low, high) = self.samples[index], self.exposures[index]
+        sample = self.samples[index]
         y, x = (rng.integers(MARGIN, length - MARGIN - self.side + 1) for length in sample.image.shape)
         window = np.s_[y : y + self.side, x : x + self.side]
-        image = (sample.image[window] - low) / ((high - low) or 1.0)
-        image = (
-            image * rng.uniform(0.8, 1.2) + rng.uniform(-0.1, 0.1) + rng.normal(0, rng.uniform(0, 0.02), image.shape)
-        )
+        image = stretched(sample.image[window], self.exposures[index])
+        image = image * rng.uniform(0.8, 1.2) + rng.uniform(-0.1, 0.1)
+        image = image + rng.normal(0, rng.uniform(0, 0.02), image.shape)
         points = sample.points - [y, x]
         inside = ((points > -0.5) & (points < self.side - 0.5)).all(axis=1)
         turns, mirrored = rng.integers(4), rng.random() < 0.5
@@ -101,13 +99,13 @@ class Examples:
 
 
 def turned(array: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    """An (S, S) array after so many quarter turns, and mirrored left to right."""
+    """An (S, S) array rotated by a number of quarter turns, and then mirrored left to right."""
     array = np.rot90(array, turns)
     return array[:, ::-1] if mirrored else array
 
 
 def turned_points(points: np.ndarray, turns: int, mirrored: bool, side: int) -> np.ndarray:
-    """Where `turned` moves points (N, 2), (y, x) px, of an array with this side."""
+    """The positions of points (N, 2), (y, x) px, of an array with this side after `turned`."""
     for _ in range(turns):
         points = np.stack([side - 1 - points[:, 1], points[:, 0]], axis=1)
     return np.stack([points[:, 0], side - 1 - points[:, 1]], axis=1) if mirrored else points
@@ -125,23 +123,20 @@ def _points(rng, kind, cell, points, mask):
     elif kind == "neighbours":
         order = np.argsort(np.linalg.norm(points - points[cell], axis=1))[1 : 1 + rng.integers(1, 9)]
         given += [(UNWANTED, points[other]) for other in order]
-    return [(sign, place) for sign, place in given if sign == WANTED or _off(place, mask)]
+    return [(sign, place) for sign, place in given if sign == WANTED or _at(mask, place) is False]
 
 
 def _click(rng, centre, mask):
     """A click near the nucleus, on the cell; the nucleus if none of ten tries hits it, else any pixel."""
     tries = [*(centre + rng.normal(0, CLICK, (10, 2))), centre]
-    hits = [place for place in tries if _on_tile(place, mask) and not _off(place, mask)]
+    hits = [place for place in tries if _at(mask, place)]
     return hits[0] if hits else _any(rng, mask)
 
 
-def _on_tile(place, mask):
-    return bool(((np.rint(place) >= 0) & (np.rint(place) < mask.shape)).all())
-
-
-def _off(place, mask):
-    """Whether a place lies on the tile, but not on the mask."""
-    return _on_tile(place, mask) and not mask[tuple(np.rint(place).astype(int))]
+def _at(mask, place):
+    """The value of a mask at a place (y, x) px, None off the tile."""
+    y, x = np.rint(place).astype(int)
+    return bool(mask[y, x]) if 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] else None
 
 
 def _any(rng, mask):
@@ -158,14 +153,14 @@ def _box(rng, mask):
 
 
 def _square(rng, centre):
-    """A square around a click whose size says nothing about the cell's, as one gets from clicks alone."""
+    """A square around a click; its size does not depend on the cell, as it is when made from clicks alone."""
     half = rng.uniform(16, 30)
     click = centre + rng.normal(0, CLICK, 2)
     return np.concatenate([click - half, click + half])
 
 
 def _foreground(rng, points, labels):
-    """Cells as one object, or the background as one: (points of the prompt, wanted mask)."""
+    """Cells as one object, or the background as one: (points of the prompt, true mask)."""
     cells = points[rng.permutation(len(points))[: rng.integers(1, len(points) + 1)]]
     empty = np.argwhere(labels == 0)
     empty = empty[rng.integers(len(empty), size=rng.integers(1, 9))] if len(empty) else np.zeros((0, 2))
@@ -186,7 +181,7 @@ def _filled(prompts):
 
 
 def mistakes(rng: np.random.Generator, predicted: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One point for each prompt where its mask is wrong: what a person would click next.
+    """One point for each prompt where its mask is wrong, as an annotator would click next.
 
     Parameters
     ----------
@@ -196,7 +191,7 @@ def mistakes(rng: np.random.Generator, predicted: np.ndarray, targets: np.ndarra
     -------
     points : (P, 2) float32, (y, x) px
     signs : (P,) int8
-        WANTED where the mask lacks something, UNWANTED where it has too much, NO_POINT where it is right.
+        WANTED on a false negative pixel, UNWANTED on a false positive one, NO_POINT if the mask is right.
     """
     points, signs = np.zeros((len(targets), 2), np.float32), np.full(len(targets), NO_POINT, np.int8)
     for row, (mask, target) in enumerate(zip(predicted, targets, strict=True)):

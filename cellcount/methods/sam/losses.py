@@ -1,4 +1,4 @@
-"""What the small SAM is punished for."""
+"""The loss of the small SAM."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,15 @@ FOCAL = 20.0  # times the dice loss: Kirillov et al. 2023, appendix A
 
 
 def dense_head(settings: Settings) -> nn.Module:
-    """A layer that says of each 2 x 2 px whether it is cell, and whether it is border: it helps the image encoder to
-    learn, since prompts speak of few cells at a time, and is thrown away."""
+    """A layer that classifies each 2 x 2 px as cell or not, and as border or not.
+
+    It is used in training only: it gives the image encoder a target on every cell, while prompts ask for few at a time.
+    """
     return nn.Sequential(nn.Conv2d(settings.prompt_width, 2 * 16, 1), nn.PixelShuffle(4))
 
 
 def dense_loss(logits: torch.Tensor, labels: Sequence[np.ndarray]) -> torch.Tensor:
-    """Cross-entropy of `dense_head`'s logits (N, 2, h, w) with what N label images (S, S) int say: a scalar."""
+    """Cross-entropy of `dense_head`'s logits (N, 2, h, w) with the cells and borders of N label images (S, S) int."""
     labels = torch.from_numpy(np.stack([np.ascontiguousarray(array) for array in labels])).to(logits.device)
     border = torch.zeros_like(labels, dtype=torch.bool)
     for axis in (1, 2):
@@ -49,14 +51,13 @@ def mask_loss(
 
     Returns
     -------
-    (n,) tensor of losses, and (n, h, w) logits of the mask that each is taken from
+    (n,) tensor of losses, and (n, h, w) logits of the masks that they belong to
     """
-    side = logits.shape[-1]
     target = torch.from_numpy(targets).to(logits.device).float()[:, None]
-    target = F.avg_pool2d(target, targets.shape[-1] // side)
+    target = F.avg_pool2d(target, targets.shape[-1] // logits.shape[-1])
     share = torch.sigmoid(logits)
-    focal = (F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
-             * (share - target) ** 2).mean(dim=(2, 3))  # fmt: skip
+    entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+    focal = (entropy * (share - target) ** 2).mean(dim=(2, 3))
     dice = 1 - (2 * (share * target).sum(dim=(2, 3)) + 1) / (share.sum(dim=(2, 3)) + target.sum(dim=(2, 3)) + 1)
     with torch.no_grad():
         inside, true = logits > 0, target > 0.5
@@ -65,12 +66,11 @@ def mask_loss(
     three = torch.from_numpy(ambiguous).to(logits.device)
     best = torch.where(three, losses[:, 1:].argmin(dim=1) + 1, 0)
     rows = torch.arange(len(logits), device=logits.device)
-    judged = torch.where(three[:, None], torch.tensor([0.0, 1, 1, 1], device=logits.device),
-                         torch.tensor([1.0, 0, 0, 0], device=logits.device))  # fmt: skip
+    judged = ((torch.arange(4, device=logits.device) > 0) == three[:, None]).float()
     guess = ((iou - real) ** 2 * judged).sum(dim=1) / judged.sum(dim=1)
     return losses[rows, best] + guess, logits[rows, best].detach()
 
 
 def enlarged(logits: torch.Tensor, side: int) -> np.ndarray:
-    """(n, h, w) logits of a square tile at its own resolution: (n, side, side) numpy array."""
+    """(n, h, w) logits of a square tile upsampled to its full resolution: (n, side, side) numpy array."""
     return F.interpolate(logits[:, None], (side, side), mode="bilinear")[:, 0].cpu().numpy()

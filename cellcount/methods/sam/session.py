@@ -1,28 +1,30 @@
-"""One image and one network: embedded once, prompted as often as one likes, and resumed after an interruption."""
+"""One image and one network: embedded once, prompted any number of times, and continued after an interruption."""
 
-import functools
 import hashlib
-import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from cellcount.errors import DataError, ParameterError
-from cellcount.methods import masks as masks_module
-from cellcount.methods.masks import Collector, Masks
+from cellcount.errors import ParameterError
+from cellcount.methods.base import check_image
+from cellcount.methods.masks import Masks
+from cellcount.methods.pixels import percentiles
 from cellcount.methods.prompts import Prompts, grid, point
 from cellcount.methods.sam.backbones import DEFAULT, SMALL, load
-from cellcount.methods.sam.decoding import decode, select
-from cellcount.methods.sam.embedding import Embeddings, exposure_of, tiles_of
+from cellcount.methods.sam.decoding import Candidate, decode, select
+from cellcount.methods.sam.embedding import Embeddings, kept
 from cellcount.registry import cache_root
+from cellcount.tiling import owned, slices, tiles
+
+VERSION = 1  # of what decides the mask of a prompt, here and in `decoding`: masks kept on disk are for one version
 
 
 class Session:
-    """A network that looks at one image.
+    """A network applied to one image.
 
-    Embeddings are kept in the cache folder, and the masks of each tile with them, so what was computed before an
+    Embeddings and the masks of each tile are kept in the cache folder, so that what was computed before an
     interruption is not computed again.
 
     Parameters
@@ -34,19 +36,19 @@ class Session:
     weights : path or None
         For the model "small" only.
     exposure : (low, high) or None
-        The values that become black and white: those of the whole image, if this is a part of it.
+        The intensities that become black and white: those of the whole image, if this is a part of it.
     batch : int
         Prompts that are decoded at a time.
     cache : bool or None
-        Whether to keep results on disk; None keeps them, but for the small model, which is as quick as the disk.
+        Whether to keep results on disk; None keeps them, except for the small model, which is as fast as the disk.
     progress : bool
 
     Attributes
     ----------
-    seconds : dict
-        Wall time so far: "embedding", "decoding".
+    tiles : list of (window, core), (y0, y1, x0, x1) px each
+        What the network sees at once, and the part of it for whose prompts it answers.
     decoded : int
-        Prompts decoded so far, not counting those whose masks were on disk.
+        Prompts decoded so far, without those whose masks were on disk.
 
     Raises
     ------
@@ -68,26 +70,27 @@ class Session:
         cache: bool | None = None,
         progress: bool = True,
     ) -> None:
-        if image.ndim != 2 or image.dtype != np.float32 or not image.size:
-            raise DataError(f"SAM wants an (H, W) float32 image in [0, 1], got shape {image.shape}, {image.dtype}.")
+        check_image(image, "SAM")
         if batch < 1:
             raise ParameterError(f"batch={batch!r} must be at least 1.")
         self.image, self.batch, self.progress = image, batch, progress
         self.loaded = load(model, device, weights)
-        self.keep = model != SMALL if cache is None else cache
-        self.embeddings = Embeddings(self.loaded, image, exposure or exposure_of(image), keep=self.keep)
-        self.tiles = tiles_of(image.shape, self.loaded.backbone)
-        self.seconds, self.decoded = {"embedding": 0.0, "decoding": 0.0}, 0
+        keep = model != SMALL if cache is None else cache
+        self.embeddings = Embeddings(self.loaded, image, exposure or percentiles(image, 0, 100), keep=keep)
+        backbone, whole = self.loaded.backbone, (0, image.shape[0], 0, image.shape[1])
+        fits = max(image.shape) <= backbone.tile
+        self.tiles = [(whole, whole)] if fits else list(tiles(image.shape, backbone.tile, backbone.overlap))
+        self.decoded = 0
 
     def embed(self) -> None:
         """Compute all embeddings that are not on disk yet."""
-        for tile in tqdm(self.tiles, desc=f"{self.loaded.backbone.name}: embedding", disable=not self.progress):
-            self._features(tile.window)
+        for window, _ in self._progress(self.tiles, "embedding"):
+            self.embeddings.features(window)
 
     def segment(self, prompts: Prompts | ArrayLike) -> Masks:
-        """One mask for each prompt, perhaps an empty one.
+        """One mask for each prompt, which may be empty.
 
-        Each prompt is decoded on the tile whose core holds its centre.
+        Each prompt is decoded on the tile whose core contains its centre.
 
         Parameters
         ----------
@@ -96,8 +99,16 @@ class Session:
         Returns
         -------
         Masks
+
+        Raises
+        ------
+        ParameterError
+            If the prompt is one for the foreground, which asks for no single cell.
         """
-        return self._decoded(prompts if isinstance(prompts, Prompts) else point(prompts))[0]
+        prompts = prompts if isinstance(prompts, Prompts) else point(prompts)
+        if prompts.kind == "foreground":
+            raise ParameterError("A foreground prompt asks for one object and not for cells: use Session.foreground.")
+        return self._decoded(prompts)[0]
 
     def automatic(
         self,
@@ -107,7 +118,7 @@ class Session:
         least_stability: float = 0.95,
         most_overlap: float = 0.7,
     ) -> Masks:
-        """SAM's automatic mode: prompt with a grid of points, keep the masks that the network is sure of.
+        """SAM's automatic mode: prompt with a grid of points, and keep the masks of which the network is certain.
 
         Parameters
         ----------
@@ -120,17 +131,14 @@ class Session:
         -------
         Masks
         """
+        limits = {"least_iou": least_iou, "least_stability": least_stability, "most_overlap": most_overlap}
         masks, stabilities = self._decoded(grid(self.image.shape, spacing), every=True)
-        kept = select(
-            masks, masks.scores, stabilities,
-            least_iou=least_iou, least_stability=least_stability, most_overlap=most_overlap,
-        )  # fmt: skip
-        return masks.take(kept)
+        return masks.take(select(masks, stabilities, **limits))
 
     def foreground(self, prompts: Prompts) -> np.ndarray:
         """The mask of one object that is as large as the image.
 
-        Each tile is asked with the points that it sees, and answers for its core.
+        Each tile is prompted with the points inside it, and answers for its core.
 
         Parameters
         ----------
@@ -142,99 +150,53 @@ class Session:
         (H, W) bool
         """
         answer = np.zeros(self.image.shape, bool)
-        for tile in tqdm(self.tiles, desc=f"{self.loaded.backbone.name}: foreground", disable=not self.progress):
-            for found in self._on(tile, prompts.in_window(tile.window)):
-                y0, y1, x0, x1 = tile.core
-                inner = np.s_[y0 - tile.window[0] : y1 - tile.window[0], x0 - tile.window[2] : x1 - tile.window[2]]
-                answer[y0:y1, x0:x1] = found.mask[inner]
+        for window, core in self._progress(self.tiles, "foreground"):
+            for found in self._candidates(window, prompts.in_window(window)):
+                answer[slices(core)] = found.mask[slices(core, window)]
         return answer
+
+    def _progress(self, steps, what, **settings):
+        return tqdm(steps, desc=f"{self.loaded.backbone.name}: {what}", disable=not self.progress, **settings)
 
     def _decoded(self, prompts, every=False):
         """Masks of all prompts, and their stabilities (N,); with `every`, three masks for each."""
         each = 3 if every else 1
-        collector = Collector(self.image.shape, each * len(prompts))
-        stabilities = np.zeros(each * len(prompts), np.float32)
-        bar = tqdm(total=len(prompts), desc=f"{self.loaded.backbone.name}: {prompts.kind}", disable=not self.progress)
-        with bar:
-            for tile, rows in self._owned(prompts.centres):
-                masks, stable = self._tile(tile, prompts.take(rows).in_window(tile.window), each)
-                spread = (each * rows[:, None] + np.arange(each)).ravel()
-                collector.insert(spread, masks)
-                stabilities[spread] = stable
+        masks = Masks.empty(self.image.shape, each * len(prompts))
+        stabilities, offered = np.zeros(len(masks), np.float32), np.zeros(len(prompts), int)
+        with self._progress(None, prompts.kind, total=len(prompts)) as bar:
+            for window, core in self.tiles:
+                rows, own = owned(prompts, window, core, self.image.shape)
+                if not len(rows):
+                    continue
+                for found in self._candidates(window, own, every):
+                    row = rows[found.row]
+                    i = each * row + offered[row]
+                    masks.put(i, found.mask, found.score, corner=(window[0], window[2]))
+                    stabilities[i] = found.stability
+                    offered[row] += 1
                 bar.update(len(rows))
-        return collector.masks(), stabilities
-
-    def _owned(self, centres):
-        """Tiles with the rows of the prompts that each answers for; a centre off the image counts as on its border."""
-        pixels = np.clip(np.rint(centres), 0, np.array(self.image.shape) - 1)
-        for tile in self.tiles:
-            y0, y1, x0, x1 = tile.core
-            rows = np.flatnonzero(((pixels >= [y0, x0]) & (pixels < [y1, x1])).all(axis=1))
-            if len(rows):
-                yield tile, rows
-
-    def _tile(self, tile, prompts, each):
-        """Masks (each * n) of a tile's prompts on the image, and their stabilities, from the disk if they are there."""
-        path = self._place(tile, prompts, each)
-        if path is not None:
-            try:
-                masks = masks_module.load(path)
-                return masks, np.load(path.with_suffix(".npy"))
-            except (FileNotFoundError, DataError):
-                pass
-        collector = Collector(self.image.shape, each * len(prompts))
-        stabilities = np.zeros(each * len(prompts), np.float32)
-        given = np.zeros(len(prompts), int)
-        for found in self._on(tile, prompts, every=each > 1):
-            i = each * found.row + given[found.row]
-            collector.put(i, found.mask, found.score, corner=(tile.window[0], tile.window[2]))
-            stabilities[i] = found.stability
-            given[found.row] += 1
-        masks = collector.masks()
-        if path is not None:
-            _store(masks, stabilities, path)
         return masks, stabilities
 
-    def _on(self, tile, prompts, every=False):
-        """`decoding.decode` on a tile, timed."""
-        features = self._features(tile.window)
-        started = time.perf_counter()
-        size = (tile.window[1] - tile.window[0], tile.window[3] - tile.window[2])
-        yield from decode(
-            self.loaded.sam, features, self.embeddings.transform(tile.window), size, prompts,
-            batch=self.batch, every=every,
-        )  # fmt: skip
-        self.seconds["decoding"] += time.perf_counter() - started
-        self.decoded += len(prompts)
+    def _candidates(self, window, prompts, every=False):
+        """`decoding.decode` on a window (y0, y1, x0, x1), or what it gave before, from the disk."""
+        size = (window[1] - window[0], window[3] - window[2])
 
-    def _features(self, window):
-        started = time.perf_counter()
-        features = self.embeddings.features(window)
-        self.seconds["embedding"] += time.perf_counter() - started
-        return features
+        def decoded():
+            features, transform = self.embeddings.features(window), self.embeddings.transform(window)
+            found = decode(self.loaded.sam, features, transform, size, prompts, batch=self.batch, every=every)
+            packed = [(one.row, np.packbits(one.mask), one.score, one.stability) for one in found]
+            self.decoded += len(prompts)
+            return dict(zip(Candidate._fields, zip(*packed)))
 
-    def _place(self, tile, prompts, each):
-        if not self.keep:
+        for row, bits, score, stability in zip(*kept(self._path(window, prompts, every), decoded).values()):
+            mask = np.unpackbits(bits, count=size[0] * size[1]).astype(bool).reshape(size)
+            yield Candidate(int(row), mask, float(score), float(stability))
+
+    def _path(self, window, prompts, every):
+        """Where the candidates on a window are kept, or None."""
+        if self.embeddings.folder is None:
             return None
         arrays = [prompts.points, prompts.signs, prompts.boxes if prompts.boxes is not None else np.zeros(0)]
-        text = repr([_code(), self.embeddings.key, tile, each, [a.shape for a in arrays]]).encode()
+        text = repr([VERSION, self.embeddings.key, window, every, [a.shape for a in arrays]]).encode()
         name = hashlib.sha256(text + b"".join(a.tobytes() for a in arrays)).hexdigest()[:32]
         return cache_root() / "masks" / f"{self.loaded.backbone.name}-{name}.npz"
-
-
-def _store(masks, stabilities, path):
-    from cellcount.files import replacing
-
-    try:
-        with replacing(path.with_suffix(".npy")) as temporary:
-            np.save(temporary, stabilities)
-        masks.save(path)
-    except OSError:
-        pass  # the embeddings have warned already
-
-
-@functools.cache
-def _code():
-    """Hash of the source that decides what a prompt's mask is."""
-    here = Path(__file__).parent
-    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in ("decoding", "session"))).hexdigest()

@@ -1,24 +1,23 @@
-"""A SAM of our own, small enough to train on two cores and to ship: the network, its settings, its weights file.
+"""A small SAM, which trains on two cores and is bundled with the package: the network, its settings, its weights file.
 
 Prompt encoder, mask decoder and the transformer blocks of the image encoder are those of segment_anything (Kirillov
-et al. 2023), narrower and fewer. What differs is said here: the image encoder sees 128 px at a time, at the image's
-own scale, through a stem of convolutions in place of one cut into patches, since a transformer learns from little
-data only if it need not first learn what an edge is (Xiao et al. 2021, arXiv:2106.14881).
+et al. 2023), narrower and fewer. The image encoder differs: it sees 128 px at a time, at the image's own scale,
+through a stem of convolutions in place of one cut into patches, since with little data a transformer learns poorly
+from patches (Xiao et al. 2021, arXiv:2106.14881).
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from cellcount.errors import DataError, ParameterError
-from cellcount.methods import base
-from cellcount.methods.base import Status
+from cellcount.errors import ParameterError
+from cellcount.methods import weights_files
+from cellcount.methods.base import TrainingSettings
 
 if TYPE_CHECKING:
-    import torch
     from segment_anything.modeling import Sam
 
 
@@ -30,13 +29,18 @@ PATCH = 8  # px of the image for each token; the decoder's masks are four times 
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that decides what comes out of a training run, besides the samples."""
+class Settings(TrainingSettings):
+    """Everything that decides the result of a training run, besides the samples."""
+
+    LABEL: ClassVar[str] = "SAM's small model"
+    POSITIVE: ClassVar[Sequence[str]] = (
+        "width", "depth", "heads", "window", "prompt_width", "tiles", "prompts", "steps", "learning_rate",
+    )  # fmt: skip
 
     width: int = 192  # channels of the image encoder
     depth: int = 6  # its transformer blocks
     heads: int = 6
-    window: int = 8  # tokens, 64 px; every third block looks at the whole tile
+    window: int = 8  # tokens, 64 px; every third block attends to the whole tile
     prompt_width: int = 128  # channels of prompt encoder and mask decoder; SAM has 256
     stem: tuple[int, ...] = (32, 64, 128)  # channels at 2, 4 and 8 px
     tiles: int = 4  # in each step
@@ -44,15 +48,11 @@ class Settings:
     steps: int = 4000  # two hours on one core
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
-    average: float = 0.99  # of the weights, over the last hundred steps
+    average: float = 0.99  # decay of the moving average of the weights, over the last hundred steps
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stem", tuple(self.stem))  # JSON gives a list
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in ("stem", "seed", "weight_decay", "average") and not value > 0:
-                raise ParameterError(f"{field.name}={value!r} must be positive.")
+        super().__post_init__()
         if self.width % self.heads or self.prompt_width % 16:
             raise ParameterError(
                 f"width={self.width} must be a multiple of heads={self.heads}, prompt_width={self.prompt_width} of 16."
@@ -61,13 +61,8 @@ class Settings:
             raise ParameterError(f"stem={self.stem}: give three widths, at 2, 4 and 8 px.")
 
 
-def settings_from(params: Mapping[str, Any]) -> Settings:
-    """`Settings` from keyword parameters; unknown ones are refused with the list of known ones."""
-    return base.settings_from(Settings, "The small SAM", params)
-
-
 def build(settings: Settings) -> "Sam":
-    """segment_anything's `Sam` with fresh weights, at this scale.
+    """segment_anything's `Sam` with initial weights, at this scale.
 
     Parameters
     ----------
@@ -78,12 +73,10 @@ def build(settings: Settings) -> "Sam":
     Sam
         `image_encoder` (N, 3, 128, 128) -> (N, prompt_width, 16, 16); masks come out at 64 x 64.
     """
-    from functools import partial
-
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
     from torch import nn
 
-    side = TILE // PATCH
+    side, width = TILE // PATCH, settings.prompt_width
     encoder = ImageEncoderViT(
         img_size=TILE,
         patch_size=PATCH,
@@ -97,24 +90,19 @@ def build(settings: Settings) -> "Sam":
         global_attn_indexes=tuple(range(2, settings.depth, 3)),
     )
     encoder.patch_embed = _stem(settings)
-    heads = max(1, settings.prompt_width // 32)  # 16 channels each, as SAM's 8 heads have
-    transformer = TwoWayTransformer(
-        depth=2, embedding_dim=settings.prompt_width, mlp_dim=4 * settings.prompt_width, num_heads=heads
-    )
-    sam = Sam(
+    heads = max(1, width // 32)  # 16 channels each, as SAM's 8 heads have
+    transformer = TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=4 * width, num_heads=heads)
+    sam = Sam(  # the order in which these are made decides their initial weights
         image_encoder=encoder,
         prompt_encoder=PromptEncoder(
-            embed_dim=settings.prompt_width,
-            image_embedding_size=(side, side),
-            input_image_size=(TILE, TILE),
-            mask_in_chans=16,
+            embed_dim=width, image_embedding_size=(side, side), input_image_size=(TILE, TILE), mask_in_chans=16
         ),
         mask_decoder=MaskDecoder(
             num_multimask_outputs=3,
             transformer=transformer,
-            transformer_dim=settings.prompt_width,
+            transformer_dim=width,
             iou_head_depth=3,
-            iou_head_hidden_dim=settings.prompt_width,
+            iou_head_hidden_dim=width,
         ),
     )
     _look_where_pointed(sam)
@@ -122,12 +110,12 @@ def build(settings: Settings) -> "Sam":
 
 
 def _look_where_pointed(sam):
-    """Let attention between prompts and image start at the prompt's own place.
+    """Initialise attention between prompts and image so that it starts at the prompt's own position.
 
-    A point and the image's tokens carry the same code of their positions. Where queries and keys are projected alike,
-    their product is largest where these codes agree, if nothing else is louder: so all other parts of either start
-    quietly. From the usual start the decoder spends its first hundreds of steps on finding out what a place is (a disc
-    around a point, 16 prompts a step: IoU .7 after 90 steps, in place of .02 after 120).
+    A point and the image's tokens have the same positional encoding. Where queries and keys share one projection, their
+    product is largest where these encodings agree, provided that the other parts of both are small: so these are
+    initialised small. With the usual initial weights the decoder spends its first hundreds of steps on learning
+    positions (a disc around a point, 16 prompts a step: IoU .7 after 90 steps here, .02 after 120 there).
     """
     import torch
 
@@ -179,57 +167,14 @@ def _stem(settings):
     return Stem()
 
 
-def status() -> Status:
-    """Whether its weights are here: `Status`."""
-    if SHIPPED.is_file():
-        return Status("ready", "small, our own, shipped with the package: trained on simulated fields")
-    return Status(
-        "needs weights", f"{SHIPPED.name} is not in the package: train it with `python workflow/train_sam.py`"
-    )
-
-
-def path(weights: Path | str | None = None) -> Path:
-    """Path of the weights file: the given one, or the shipped one. Raises DataError if it is not there."""
-    found = Path(weights or SHIPPED)
-    if not found.is_file():
-        raise DataError(f"No weights file at {found}; train one with `python workflow/train_sam.py`.")
-    return found
-
-
-def save(network: "torch.nn.Module", settings: Settings, about: dict[str, Any], out: Path | str) -> None:
-    """Write weights in half precision, with what they say of themselves (a dict of JSON values), to `out`."""
-    from safetensors.torch import save_file
-
-    from cellcount.files import replacing
-
-    described = {"format": FORMAT, "settings": asdict(settings)} | about
-    state = {name: tensor.detach().cpu().contiguous().half() for name, tensor in network.state_dict().items()}
-    with replacing(out) as temporary:
-        save_file(state, temporary, metadata={"cellcount": json.dumps(described)})
-
-
 def about(weights: Path | str | None = None) -> dict[str, Any]:
-    """What a weights file says of itself: a dict with settings, data, losses and scores of its training."""
-    return _read(path(weights))[0]
+    """The description in a weights file, the bundled one by default: settings, data, losses and scores of training."""
+    return weights_files.about(weights or SHIPPED, FORMAT, Settings.LABEL)
 
 
 def load(weights: Path | str) -> "Sam":
-    """The network of a weights file, float32, on the CPU. Raises DataError if it is torn or not one of these."""
-    described, state = _read(weights)
+    """The network of a weights file, float32, on the CPU. Raises DataError as `weights_files.read` does."""
+    described, state = weights_files.read(weights, FORMAT, Settings.LABEL)
     network = build(Settings(**described["settings"]))
     network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return network
-
-
-def _read(weights):
-    """(what it says of itself, tensors by name) of a weights file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(weights, framework="pt") as file:
-            described = json.loads((file.metadata() or {}).get("cellcount", "{}"))
-            if described.get("format") != FORMAT:
-                raise DataError(f"{weights}: not weights of the small SAM (its metadata has no {FORMAT}).")
-            return described, {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise DataError(f"{weights}: not a safetensors file, or cut short ({error}); write it anew.") from error

@@ -1,10 +1,9 @@
-"""Training the small SAM from true masks, as SAM was trained: prompt, look at the mistake, prompt again."""
+"""Training the small SAM from true masks, as SAM was trained: prompt, find the errors, prompt again there."""
 
 import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,18 @@ from torch import nn
 from tqdm import tqdm
 
 from cellcount.devices import choose_device, deterministic
-from cellcount.errors import DISTRIBUTION, DataError, ParameterError
+from cellcount.errors import DataError
 from cellcount.files import replacing
-from cellcount.methods.prompts import NO_POINT, UNWANTED, drawn, point, true_boxes
+from cellcount.methods import weights_files
+from cellcount.methods.prompts import NO_POINT, drawn, point, true_boxes
 from cellcount.methods.sam import small
+from cellcount.methods.sam.decoding import predict_masks
 from cellcount.methods.sam.examples import LEAST, MARGIN, Examples, mistakes
 from cellcount.methods.sam.losses import dense_head, dense_loss, enlarged, mask_loss
 from cellcount.types import Sample
 
-SEEDS = 50_000  # of the first training field; the default set has its own below 4000
-SAVE_EVERY = 250  # steps; a killed run loses at most so many
+SAVE_EVERY = 250  # steps; a run that is interrupted loses at most as many
+STATEFUL = ("network", "average", "dense", "optimizer", "schedule")  # parts of a run that have a `state_dict`
 
 
 def fit(
@@ -38,19 +39,19 @@ def fit(
 ) -> Path:
     """Train the small SAM and write its weights.
 
-    The state of the run is kept beside `out` (suffix .state) and the same call goes on from it after an
-    interruption, to the same weights as without one.
+    The state of the run is kept beside `out` (suffix .state). After an interruption the same call continues from there,
+    and gives the same weights as an uninterrupted run.
 
     Parameters
     ----------
     samples : list of Sample
-        Each with `labels`, where cell i has the label i + 1, and `points`.
+        Each with `labels`, where cell i has the label i + 1, and with `points`.
     out : path
         The safetensors file to write; its metadata holds settings, samples, losses and scores.
     validation : list of Sample
         Fields, with labels, on which point and box prompts are scored every thousand steps.
     stop : int or None
-        Stop before this step, to go on later; None trains to the end.
+        Stop before this step, to be continued later; None trains to the end.
     device : str
     params
         Fields of `small.Settings`.
@@ -66,13 +67,14 @@ def fit(
     ParameterError
         If a parameter is unknown or out of range.
     """
-    settings = small.settings_from(params)
+    settings = small.Settings.of(params)
     _check(samples)
     run = _Run(samples, settings, Path(out), choose_device(device))
     last = settings.steps if stop is None else min(stop, settings.steps)
-    with deterministic(settings.seed), tqdm(
+    bar = tqdm(
         total=settings.steps, initial=run.step, desc="small SAM", unit="step", disable=not progress, mininterval=1
-    ) as bar:  # fmt: skip
+    )
+    with deterministic(settings.seed), bar:
         while run.step < last:
             loss = run.advance()
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -86,24 +88,23 @@ def fit(
 
 def _check(samples):
     if not samples:
-        raise DataError("The small SAM has no samples to learn from.")
+        raise DataError("The small SAM needs at least one sample for training.")
     for sample in samples:
         if sample.labels is None or sample.points is None:
-            raise DataError(f"{sample.name}: the small SAM learns from true masks, which only simulated fields have.")
+            raise DataError(f"{sample.name}: the small SAM is trained on true masks, which only simulated fields have.")
         if min(sample.image.shape) < small.TILE + 2 * MARGIN:
-            raise DataError(f"{sample.name}: smaller than {small.TILE + 2 * MARGIN} px.")
+            raise DataError(f"{sample.name}: the image must have {small.TILE + 2 * MARGIN} px or more on each side.")
         sizes = np.bincount(sample.labels.ravel())[1:]
         if not (sizes >= LEAST).any():
             raise DataError(f"{sample.name}: no cell has {LEAST} px or more.")
 
 
 class _Run:
-    """One training run, from its start or from where its state file says."""
+    """One training run, from its start or from its state file."""
 
     def __init__(self, samples, settings, out, device):
-        self.settings, self.out, self.device = settings, out, device
+        self.samples, self.settings, self.out, self.device = samples, settings, out, device
         self.identity = json.dumps([asdict(settings), [sample.name for sample in samples]])
-        self.names = [sample.name for sample in samples]
         self.examples = Examples(samples, small.TILE, settings.prompts)
         self.rng = np.random.default_rng(settings.seed)
         torch.manual_seed(settings.seed)
@@ -133,58 +134,38 @@ class _Run:
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
-        keep = min(self.settings.average, self.step / (self.step + 10))
-        for old, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            old.data.lerp_(new.data, 1 - keep)
+        weights_files.follow(self.average, self.network, min(self.settings.average, self.step / (self.step + 10)))
         self.losses.append(loss.item())
         return self.losses[-1]
 
     def _on_tile(self, features, example, again):
-        """Loss of a tile's prompts, and, if `again`, of the same prompts with a point on what they got wrong."""
-        split = len(example.points)
+        """Loss of a tile's prompts, and, if `again`, of the same prompts with a point where the masks are wrong."""
+        split, boxed = len(example.points), len(example.boxes)
+        nothing = np.zeros((boxed, 0, 2), np.float32), np.zeros((boxed, 0), np.int8)
         groups = (
             (example.points, example.signs, None, example.targets[:split]),
-            (np.zeros((len(example.boxes), 0, 2), np.float32), np.zeros((len(example.boxes), 0), np.int8),
-             example.boxes, example.targets[split:]),
-        )  # fmt: skip
+            (*nothing, example.boxes, example.targets[split:]),
+        )
         losses = []
         for points, signs, boxes, targets in groups:
             if not len(targets):
                 continue
-            logits, iou = self._predict(features, points, signs, boxes)
-            ambiguous = (signs != NO_POINT).sum(axis=1) == 1 if boxes is None else np.zeros(len(targets), bool)
+            logits, iou = predict_masks(self.network, features, points, signs, boxes)
+            single = np.zeros(len(targets), bool)
+            ambiguous = (signs != NO_POINT).sum(axis=1) == 1 if boxes is None else single
             loss, best = mask_loss(logits, iou, targets, ambiguous)
             losses.append(loss)
             if again:
                 wrong, sign = mistakes(self.rng, enlarged(best, small.TILE) > 0, targets)
                 points = np.concatenate([points, wrong[:, None]], axis=1)
                 signs = np.concatenate([signs, sign[:, None]], axis=1)
-                logits, iou = self._predict(features, points, signs, boxes)
-                losses.append(mask_loss(logits, iou, targets, np.zeros(len(targets), bool))[0])
+                losses.append(
+                    mask_loss(*predict_masks(self.network, features, points, signs, boxes), targets, single)[0]
+                )
         return torch.cat(losses).mean()
 
-    def _predict(self, features, points, signs, boxes):
-        """All four masks (n, 4, h, w), as logits, and their predicted IoU (n, 4)."""
-        network = self.network
-        given = None
-        if signs.shape[1]:
-            xy = torch.from_numpy(np.ascontiguousarray(points[..., ::-1])).to(self.device)  # SAM wants (x, y)
-            # SAM's labels: 1 positive, 0 negative, -1 no point
-            labels = np.select([signs == NO_POINT, signs == UNWANTED], [-1, 0], 1)
-            given = (xy, torch.from_numpy(labels).to(self.device))
-        corners = (
-            None if boxes is None else torch.from_numpy(boxes[:, [1, 0, 3, 2]]).to(self.device)
-        )  # (x0, y0, x1, y1)
-        sparse, dense = network.prompt_encoder(points=given, boxes=corners, masks=None)
-        return network.mask_decoder.predict_masks(
-            image_embeddings=features,
-            image_pe=network.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-        )
-
     def score(self, validation):
-        """Append the mean IoU of point and of drawn-box prompts on the validation fields."""
+        """Append the mean IoU of point prompts and of drawn boxes on the validation fields."""
         from cellcount.methods.sam.session import Session
 
         self._write()
@@ -197,14 +178,11 @@ class _Run:
         self.scores.append({"step": self.step} | {k: float(np.concatenate(v).mean()) for k, v in found.items()})
 
     def save(self):
-        """Write the weights, and the state to go on from."""
+        """Write the weights, and the state from which the run can be continued."""
         self._write()
-        state = {
-            "identity": self.identity, "step": self.step, "network": self.network.state_dict(),
-            "average": self.average.state_dict(), "dense": self.dense.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
-            "rng": self.rng.bit_generator.state, "losses": self.losses, "scores": self.scores,
-        }  # fmt: skip
+        state = {name: getattr(self, name) for name in ("identity", "step", "losses", "scores")}
+        state |= {name: getattr(self, name).state_dict() for name in STATEFUL}
+        state["rng"] = self.rng.bit_generator.state
         with replacing(self._state) as temporary:
             torch.save(state, temporary)
 
@@ -213,11 +191,10 @@ class _Run:
         return self.out.with_suffix(".state")
 
     def _write(self):
-        about = {
-            "samples": self.names, "steps done": self.step, "losses": [round(loss, 4) for loss in self.losses],
-            "scores": self.scores, "cellcount": version(DISTRIBUTION), "torch": torch.__version__,
-        }  # fmt: skip
-        small.save(self.average, self.settings, about, self.out)
+        losses = [round(loss, 4) for loss in self.losses]
+        more = {"steps done": self.step, "losses": losses, "scores": self.scores}
+        about = weights_files.described(self.settings, self.samples, more, torch=torch.__version__)
+        weights_files.write(self.out, self.average.state_dict(), {"format": small.FORMAT} | about)
 
     def _resume(self):
         if not self._state.exists():
@@ -227,37 +204,7 @@ class _Run:
             raise DataError(
                 f"{self._state} belongs to a run with other settings or samples: delete it, or write to another file."
             )
-        for name in ("network", "average", "dense", "optimizer", "schedule"):
+        for name in STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         self.rng.bit_generator.state = state["rng"]
         self.step, self.losses, self.scores = state["step"], state["losses"], state["scores"]
-
-
-def training_fields(n: int = 96, size: tuple[int, int] = (512, 512), seed: int = 0) -> list[Sample]:
-    """Simulated fields to train on, none of which is in the default set: from open colonies to closed sheets.
-
-    Parameters
-    ----------
-    n : int
-    size : (height, width), px
-    seed : int
-
-    Returns
-    -------
-    list of Sample
-    """
-    from cellcount.data.phantom import simulate
-    from cellcount.data.phantom.cache import cached
-
-    if n < 1:
-        raise ParameterError(f"n={n!r}: ask for at least one field.")
-    fields = []
-    for i in tqdm(range(n), desc="training fields", unit="field"):
-        rng = np.random.default_rng([seed, SEEDS + i])
-        # Thin, granular, crowded cells where the sheet is closed, as in the default set; here with all in between.
-        closed = 1.0 if i % 5 == 4 else rng.uniform(0, 0.9)
-        look = {"confluence": 0.4 + 0.6 * closed, "spacing": 22 - 2 * closed, "thickness": 0.58 - 0.16 * closed}
-        look |= {"granularity": 0.9 + 0.35 * closed, "haze": 0.1 * closed**2}
-        look = {name: round(float(value), 3) for name, value in look.items()}
-        fields.append(cached(simulate, (seed, SEEDS + i), size, name=f"sam-train-{i}", split="train", **look))
-    return fields

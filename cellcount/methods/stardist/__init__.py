@@ -2,38 +2,38 @@
 
 import json
 import zipfile
-from dataclasses import asdict
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cellcount import registry
-from cellcount.errors import DISTRIBUTION, CellcountError, DataError, NotAvailableError, ParameterError, install
-from cellcount.methods.base import Status, predicts, sampled
+from cellcount.errors import DataError, NotAvailableError, ParameterError, check_positive
+from cellcount.methods import weights_files
+from cellcount.methods.base import Status, predicts, require, weights_status
+from cellcount.methods.pixels import percentiles, stretched
 from cellcount.methods.stardist.process import PROCESS
-from cellcount.methods.stardist.settings import FORMAT, Settings, settings_from
+from cellcount.methods.stardist.settings import BLACK_WHITE, FORMAT, Settings
 from cellcount.types import Prediction, Sample
 
 __all__ = ["NAMES", "Settings", "about", "fit", "context", "predict", "status"]
 
 SUFFIX = ".zip"  # of weights files
 NAMES = ("2D_versatile_fluo", "2D_versatile_he")
-BRIGHT = ("2D_versatile_fluo",)  # learned from bright nuclei on dark ground: phase contrast is turned over for it
+BRIGHT = ("2D_versatile_fluo",)  # trained on bright nuclei on dark background: phase contrast is inverted for them
+PACKAGES = ("stardist", "tensorflow")
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
-    """What `predict` must know of the whole image when it sees only a tile of it; image (H, W) float32.
+    """Exposure of the whole image (H, W) float32, as a keyword argument of `predict` for its tiles.
 
     StarDist's examples map an image's 1st and 99.8th percentile to 0 and 1.
     """
-    low, high = np.percentile(sampled(image), [1, 99.8])
-    return {"exposure": (float(low), float(high))}
+    return {"exposure": percentiles(image, *BLACK_WHITE)}
 
 
-@predicts("StarDist")
+@predicts("StarDist", packages=PACKAGES)
 def predict(
     image: np.ndarray,
     *,
@@ -60,9 +60,9 @@ def predict(
         Least probability of a polygon, and largest overlap of two (intersection over union); None takes the weights'
         own.
     scale : float
-        The image is scaled by it first: published weights expect nuclei about 20 px wide.
+        By which the image is resized first: published weights expect nuclei about 20 px wide.
     invert : bool or None
-        Whether to turn bright and dark over; None: for weights learned from fluorescence.
+        Whether to exchange bright and dark; None: for weights trained on fluorescence.
     exposure : (float, float) or None
         Gray values of black and white, from `context`, when `image` is only a tile.
 
@@ -80,60 +80,49 @@ def predict(
     ParameterError
         If a parameter is out of range.
     """
-    if device not in ("auto", "cpu"):
-        raise NotAvailableError(f"device={device!r}: StarDist computes where its TensorFlow does; use 'auto'.")
+    _check_device(device)
     for name, share in (("threshold", threshold), ("overlap", overlap)):
         if share is not None and not 0 <= share <= 1:
             raise ParameterError(f"{name}={share!r} must be from 0 to 1.")
-    if not scale > 0:
-        raise ParameterError(f"scale={scale!r} must be positive.")
+    check_positive("StarDist", scale=scale)
     path = _find(weights)
-    invert = str(weights) in BRIGHT if invert is None else invert
-    low, high = exposure or context(image)["exposure"]
-    normalised = (image - np.float32(low)) / np.float32(high - low or 1.0)
+    normalised = stretched(image, exposure or context(image)["exposure"])
     found = PROCESS.call(
         "predict",
-        image=1 - normalised if invert else normalised,
+        image=1 - normalised if (str(weights) in BRIGHT if invert is None else invert) else normalised,
         weights=str(path),
         threshold=threshold,
         overlap=overlap,
         scale=scale,
     )
-    return Prediction(
-        found["points"],
-        found["scores"],
-        float(len(found["points"])),
-        labels=found["labels"],
-        meta={
-            "method": "stardist",
-            "weights_sha256": found["sha256"],
-            "device": "cpu",
-            "threshold": found["thresholds"]["prob"] if threshold is None else threshold,
-            "overlap": found["thresholds"]["nms"] if overlap is None else overlap,
-        },
-    )
+    meta = {
+        "method": "stardist",
+        "weights_sha256": found["sha256"],
+        "device": "cpu",
+        "threshold": found["thresholds"]["prob"] if threshold is None else threshold,
+        "overlap": found["thresholds"]["nms"] if overlap is None else overlap,
+    }
+    points = found["points"]
+    return Prediction(points, found["scores"], float(len(points)), labels=found["labels"], meta=meta)
 
 
 def _find(weights):
-    """Path of published weights (verified) or of a file of ours."""
-    _need_package()
-    if str(weights) not in NAMES:
-        if not Path(weights).is_file():
-            raise DataError(f"No weights file at {weights}: give one written by `stardist.fit`, or {', '.join(NAMES)}.")
-        return Path(weights)
-    path = registry.find_weights(f"stardist-{weights}")
-    if path is None:
-        size = registry.megabytes(registry.known_weights(f"stardist-{weights}").bytes)
-        ways = registry.ways_to_weights(f"stardist-{weights}")
-        raise NotAvailableError(f"Not on this machine: StarDist's weights {weights} ({size}). To get them, {ways}.")
-    return path
+    """Path of published weights (verified) or of a file written by `fit`."""
+    if str(weights) in NAMES:
+        return registry.local_weights(f"stardist-{weights}")
+    return weights_files.existing(weights)
+
+
+def _check_device(device):
+    if device not in ("auto", "cpu"):
+        raise NotAvailableError(f"device={device!r}: StarDist computes where its TensorFlow does; use 'auto'.")
 
 
 def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
     """Train on annotated samples and write the weights: a zip file as StarDist publishes its own.
 
-    Ground that nobody has looked at (`Sample.valid`) takes no part in the loss. Thresholds are chosen by StarDist's
-    own search, on the tiles kept for validation.
+    Pixels where the annotation cannot be trusted (`Sample.valid`) take no part in the loss. Thresholds are chosen by
+    StarDist's own search, on the tiles kept for validation.
 
     Parameters
     ----------
@@ -161,19 +150,11 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
 
     from cellcount.methods.stardist.tiles import training_tiles
 
-    settings = settings_from(params)
-    if device not in ("auto", "cpu"):
-        raise NotAvailableError(f"device={device!r}: StarDist computes where its TensorFlow does; use 'auto'.")
-    _need_package()
+    settings = Settings.of(params)
+    _check_device(device)
+    require("StarDist", PACKAGES)
     train, validation = training_tiles(samples, settings)
-    described = {
-        "format": FORMAT,
-        "settings": asdict(settings),
-        "samples": [sample.name for sample in samples],
-        "tiles": len(train[0]),
-        "cellcount": version(DISTRIBUTION),
-        "stardist": version("stardist"),
-    }
+    described = weights_files.described(settings, samples, {"tiles": len(train[0])}, stardist=version("stardist"))
     with tqdm(total=settings.steps, desc="StarDist", unit="step", disable=not progress, mininterval=1) as bar:
 
         def step(loss):
@@ -185,21 +166,21 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
             images=train[0],
             labels=train[1],
             validation=validation,
-            settings=asdict(settings),
+            settings=described["settings"],
             out=str(Path(out).resolve()),
-            about=described,
+            about={"format": FORMAT} | described,
             on_progress=step,
         )
     return Path(out)
 
 
 def about(path: str | Path) -> dict[str, Any]:
-    """What one of our weights files says of itself: settings, samples, losses, thresholds, versions.
+    """Settings, samples, losses, thresholds and versions of the training of a file written by `fit`.
 
     Raises
     ------
     DataError
-        If the file is missing, torn, or not one of ours.
+        If the file is missing, truncated, or of another format.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -209,21 +190,10 @@ def about(path: str | Path) -> dict[str, Any]:
 
 
 def status(weights: str | None = None) -> Status:
-    """Whether it can segment here with these weights; by default with any published ones."""
-    lacking = []
-    for name in [weights] if weights else NAMES:
-        try:
-            _find(name)
-        except CellcountError as error:
-            if find_spec("stardist") is None:
-                return Status("needs package", str(error))
-            lacking.append(str(error))
-        else:
-            return Status("ready", f"weights {name}")
-    return Status("needs weights", lacking[0] if weights else f"{', '.join(NAMES)}, or your own by `fit`. {lacking[0]}")
+    """Whether it can segment with these published weights; by default with any of them."""
 
+    def found(name):
+        _find(name)
+        return f"weights {name}"
 
-def _need_package():
-    for name in ("stardist", "tensorflow"):
-        if find_spec(name) is None:
-            raise NotAvailableError(f"The package {name} is not installed: {install('methods')}.")
+    return weights_status(found, [weights] if weights else NAMES, *PACKAGES)

@@ -1,7 +1,7 @@
 """A process of its own for StarDist: TensorFlow and torchvision in one process can end in a segmentation fault.
 
-Which of the two was imported first decides, and nobody can promise that in a notebook. The process starts with the
-first call, stays for the next ones, and ends with its parent, whose end closes its input.
+It depends on the order in which they are imported, which a notebook cannot guarantee. The process starts with the first
+call and serves further ones, until its parent ends, which closes its input.
 """
 
 import atexit
@@ -26,7 +26,7 @@ WORKER = "cellcount.methods.stardist.worker"
 class Process:
     """Runs functions of the worker's module, one at a time.
 
-    Both ends are this package, on one machine, so that messages may be pickles.
+    Both ends are this package on one machine, so messages can be pickles.
     """
 
     def __init__(self, module: str = WORKER) -> None:
@@ -35,14 +35,14 @@ class Process:
         self._lock = threading.Lock()
 
     def call(self, function: str, *, on_progress: Callable[[Any], None] | None = None, **params: Any) -> Any:
-        """The result of the worker's `function(**params)`; `on_progress` gets what it reports in between.
+        """The result of the worker's `function(**params)`; `on_progress` gets the values that it reports meanwhile.
 
         Raises
         ------
         CellcountError
             Of the kind that the function raised.
         NotAvailableError
-            If the process ends without an answer, or the function failed in another way.
+            If the process ends without a result, or the function failed in another way.
         """
         with self._lock:
             child = self._start()
@@ -61,7 +61,7 @@ class Process:
             except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
                 raise NotAvailableError(self._obituary()) from error
             except BaseException as error:
-                if not isinstance(error, errors.CellcountError):  # interrupted half-way through an answer
+                if not isinstance(error, errors.CellcountError):  # interrupted within a message
                     self._stop()
                 raise
 
@@ -88,7 +88,7 @@ class Process:
     def _obituary(self):
         try:
             code = self._child.wait(timeout=10)
-        except subprocess.TimeoutExpired:  # it lives, but what it sent was no message
+        except subprocess.TimeoutExpired:  # it runs, but has sent something that is no message
             self._child.kill()
             code = self._child.wait()
         self._stderr.seek(0)
@@ -96,7 +96,7 @@ class Process:
         self._child = None
         ended = f"signal {-code}" if code < 0 else f"code {code}"
         said = f": {lines[-1].strip()}" if lines else ""
-        return f"StarDist's process ended with {ended}{said}. Try again; `cellcount doctor` says what is installed."
+        return f"StarDist's process ended with {ended}{said}. Try again; `cellcount doctor` checks the installation."
 
     def _stop(self):
         if self._child is not None:
@@ -115,7 +115,7 @@ def answer(functions: Mapping[str, Callable[..., Any]]) -> None:
     A function that has a parameter `report` gets a function to report progress with.
     """
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print must not get between two messages
+    os.dup2(2, 1)  # output of libraries must not come between two messages
 
     def send(kind, value):
         pickle.dump((kind, value), out)

@@ -1,4 +1,4 @@
-"""What runs in StarDist's own process. Nothing here may import torch."""
+"""The functions that run in StarDist's own process. This module must not import torch."""
 
 import functools
 import json
@@ -10,27 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from cellcount.errors import DataError
 from cellcount.files import replacing, sha256
+from cellcount.methods.pixels import centroids
 from cellcount.methods.stardist.process import answer
+from cellcount.methods.weights_files import cached
+from cellcount.types import visible
 
 WEIGHTS = "weights_best.h5"
 FILES = ("config.json", "thresholds.json", WEIGHTS)
-EPOCH = 50  # steps between two looks at the validation tiles
+EPOCH = 50  # steps between two validations
 
 
 def predict(
     image: np.ndarray, weights: str, threshold: float | None, overlap: float | None, scale: float
 ) -> dict[str, Any]:
-    """Instances of one image (H, W) float32, normalised; a dict of arrays, as `cellcount.methods.stardist` wants it."""
-    path = Path(weights)
-    model = _load(path, path.stat().st_mtime_ns)
+    """Instances of one image (H, W) float32, normalised: a dict of arrays, for `cellcount.methods.stardist`."""
+    model = _load(weights)
     channels = model.config.n_channel_in
-    stacked = (
-        image if channels == 1 else np.repeat(image[..., None], channels, axis=2)
-    )  # H&E wants colour: gray has none
+    stacked = image if channels == 1 else np.repeat(image[..., None], channels, axis=2)  # weights for H&E: RGB
     labels, found = model.predict_instances(
         stacked,
         axes="YX" if channels == 1 else "YXC",
@@ -46,22 +45,20 @@ def predict(
         "points": centres(labels, np.asarray(found["points"], np.float32).reshape(-1, 2)),
         "scores": np.asarray(found["prob"], np.float32),
         "thresholds": dict(model.thresholds._asdict()),
-        "sha256": sha256(path),
+        "sha256": sha256(weights),
     }
 
 
 def centres(labels: np.ndarray, origins: np.ndarray) -> np.ndarray:
     """(M, 2) float32: centre of mass of mask i + 1, (y, x) px, or the polygon's origin where others hide the mask."""
-    index = np.arange(1, len(origins) + 1)
-    seen = np.bincount(labels.ravel(), minlength=len(origins) + 1)[1:] > 0
+    seen = visible(labels, len(origins))
     points = origins.copy()
-    if seen.any():
-        points[seen] = ndimage.center_of_mass(labels > 0, labels, index[seen])
+    points[seen] = centroids(labels, np.flatnonzero(seen) + 1)
     return points
 
 
-@functools.lru_cache(maxsize=2)
-def _load(path, mtime):
+@cached(2)
+def _load(path):
     """The model of a zip file with a configuration, thresholds and weights, as StarDist publishes its own."""
     from stardist.models import StarDist2D
 
@@ -76,9 +73,9 @@ def _load(path, mtime):
                 for name in FILES:
                     file.extract(name, folder)
         except zipfile.BadZipFile as error:
-            raise DataError(f"{path}: not a zip file, or cut short ({error}); write it anew.") from error
+            raise DataError(f"{path}: not a zip file, or truncated ({error}); create it again.") from error
         model = StarDist2D(None, name="model", basedir=scratch)
-        model.basedir = None  # it writes nothing from now on
+        model.basedir = None  # so that it writes nothing
         return model
 
 
@@ -95,7 +92,7 @@ def fit(
 
     Parameters
     ----------
-    images, labels : lists of (H, W) float32 and int32; -1 is ground that nobody has looked at
+    images, labels : lists of (H, W) float32 and int32; -1 where the annotation cannot be trusted
     validation : (images, labels), likewise
     settings : dict of `cellcount.methods.stardist.settings.Settings`
     out : str
@@ -156,7 +153,7 @@ def _reporter(report):
 
 
 def _augment(image, label):
-    """One of the eight symmetries of the square, and another brightness and contrast."""
+    """One of the eight symmetries of the square, with random brightness and contrast."""
     turns = np.random.randint(4)
     image, label = np.rot90(image, turns), np.rot90(label, turns)
     if np.random.rand() < 0.5:
@@ -166,7 +163,7 @@ def _augment(image, label):
 
 
 def _pack(folder, out, about):
-    """One zip file of what StarDist wrote; the same bytes for the same content."""
+    """One zip file of StarDist's files; the same bytes for the same content."""
     with replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
         for name in FILES:
             file.writestr(zipfile.ZipInfo(name), (folder / name).read_bytes(), zipfile.ZIP_DEFLATED)
@@ -175,7 +172,7 @@ def _pack(folder, out, about):
 
 @functools.cache
 def _limit_threads():
-    """As many threads as OMP_NUM_THREADS allows torch; TensorFlow listens only before its first operation."""
+    """Obey OMP_NUM_THREADS, as torch does; TensorFlow can be told only before its first operation."""
     import tensorflow
 
     allowed = os.environ.get("OMP_NUM_THREADS", "")

@@ -1,6 +1,6 @@
 """YOLOX: boxes of cells in one pass, without anchors (Ge et al. 2021), from the package pixeltable-yolox.
 
-`predict` turns an image into points, `fit` turns samples into weights, `status` says whether the package is here.
+`predict` turns an image into points, `fit` samples into weights.
 """
 
 from importlib.util import find_spec
@@ -11,8 +11,8 @@ import lazy_loader
 from cellcount.methods.base import Status
 from cellcount.methods.detection.inference import context
 
-# torch takes seconds to import; whoever asks for the status only does not wait for it.
-_PARTS = {"inference": ["about", "predict"], "settings": ["PRESETS", "Settings"], "training": ["fit"]}
+# torch takes seconds to import: it is not needed for the status.
+_PARTS = {"inference": ["about", "predict"], "settings": ["Settings"], "training": ["fit"]}
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_PARTS)
 __all__ += ["context", "status"]
 
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
 def status() -> Status:
     """Ready to be trained, if its package is installed."""
     if all(find_spec(name) for name in ("yolox", "pycocotools")):
-        return Status("ready", "trained by `fit` from nothing")
+        return Status("ready", "trained by `fit` from scratch")
     from cellcount.methods.yolox.settings import INSTALL
 
     return Status("needs package", f"pixeltable-yolox; install it with: {INSTALL}")

@@ -1,20 +1,17 @@
 """From an image to detections, to points."""
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cellcount.devices import choose_device
-from cellcount.files import sha256
+from cellcount.methods import weights_files
 from cellcount.methods.base import predicts
-from cellcount.methods.detection import checkpoints
 from cellcount.methods.detection.boxes import from_corner_xy
-from cellcount.methods.detection.inference import check_limits, most, normalised, to_points
+from cellcount.methods.detection.inference import most, prepare, to_points
 from cellcount.methods.yolox.network import build, stride
-from cellcount.methods.yolox.settings import FORMAT, Settings
+from cellcount.methods.yolox.settings import Settings
 from cellcount.types import Prediction
 
 
@@ -42,9 +39,9 @@ def predict(
     threshold : float or None
         Least confidence of a detection; None takes the weights' own.
     nms : float
-        Of two boxes that overlap by more than this (intersection over union) the less sure is dropped.
+        Of two boxes that overlap by more than this (intersection over union) the one with the lower score is dropped.
     detections : int or None
-        Most detections in the image, the surest first; None takes more than any image can hold.
+        Most detections in the image, by their scores; None takes more than any image can hold.
     exposure : (float, float) or None
         Brightness and contrast of the whole image, from `context`, when `image` is only a tile.
 
@@ -61,61 +58,42 @@ def predict(
     NotAvailableError
         If the package is not installed.
     """
-    device = choose_device(device)
-    network, settings, digest = load_weights(weights, device)
-    threshold = settings.threshold if threshold is None else threshold
-    check_limits(threshold, nms, detections)
-    small = normalised(image, settings, exposure)
-    boxes, scores = detect(network, small, device, stride(settings), threshold=threshold, nms=nms)
+    network, settings, meta = prepare(
+        Settings, build, weights, device=device, threshold=threshold, nms=nms, detections=detections
+    )
+    small = settings.prepared(image, exposure)
+    device = torch.device(meta["device"])
+    boxes, scores = detect(network, small, device, stride(settings), threshold=meta["threshold"], nms=nms)
     kept = slice(most(settings, small.shape) if detections is None else detections)
     points = to_points(boxes[kept], settings, image.shape)
-    meta = {"method": "yolox", "weights_sha256": digest, "device": str(device), "threshold": threshold}
-    return Prediction(points, scores[kept], float(len(points)), meta=meta)
+    return Prediction(points, scores[kept], float(len(points)), meta={"method": "yolox", **meta})
 
 
 def about(path: str | Path) -> dict[str, Any]:
-    """What a weights file says of itself: a dict with its settings, samples, number of points, curves and versions.
+    """Settings, samples, number of points, curves and versions of a weights file's training.
 
     Raises
     ------
     DataError
-        If the file is missing, torn, or not one of YOLOX's.
+        If the file is missing, truncated, or not one of YOLOX's.
     """
-    return checkpoints.load(path, kind=FORMAT, method="yolox")[0]
-
-
-def load_weights(path: Path | str, device: torch.device) -> tuple[torch.nn.Module, Settings, str]:
-    """Network in evaluation mode, `Settings` and SHA-256 of a weights file; kept until the file changes.
-
-    Raises like `about`, and NotAvailableError if the package is not installed.
-    """
-    path = Path(path)
-    return _load(path, path.stat().st_mtime_ns if path.exists() else 0, device)
-
-
-@functools.lru_cache(maxsize=2)
-def _load(path, mtime, device):
-    described, state = checkpoints.load(path, kind=FORMAT, method="yolox")
-    settings = Settings(**described["settings"])
-    network = build(settings)
-    network.load_state_dict(state)
-    return network.float().eval().to(device), settings, sha256(path)
+    return weights_files.about(path, Settings.FORMAT, Settings.LABEL)
 
 
 @torch.inference_mode()
 def detect(
     network: torch.nn.Module, image: np.ndarray, device: torch.device, step: int, *, threshold: float, nms: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Detections of one normalised image, the surest first.
+    """Detections of one image, by descending score.
 
     Parameters
     ----------
     network : of `network.build`, in evaluation mode
     image : (H, W) float32
-        Normalised, and shrunken as for training.
+        From `Settings.prepared`.
     device : torch device
     step : int, px
-        The sides are filled up to a multiple of it.
+        The sides are padded to a multiple of it.
     threshold, nms : float
         Least confidence, and largest intersection over union.
 

@@ -10,16 +10,16 @@ from cellcount.errors import NotAvailableError
 from cellcount.methods.yolox.settings import INSTALL, Settings
 
 CHANNELS = {"dark2": 128, "dark3": 256, "dark4": 512, "dark5": 1024}  # of the backbone's stages, at width 1
-PRIOR = 0.01  # confidence of an untrained network: almost every place is empty
+PRIOR = 0.01  # confidence of an untrained network: almost all places are background
 
 
 def build(settings: Settings) -> nn.Module:
-    """A YOLOX for images of one channel, with fresh weights.
+    """A YOLOX for images of one channel, with random weights.
 
     Its forward takes (N, 1, H, W) float, H and W multiples of `stride(settings)`, and in training also boxes
     (N, M, 5) float: class 0, then centre and size (x, y, width, height) px from the corner, rows of zeros for none.
-    It gives a dict of losses in training, else (N, places, 6): such a box, the confidence that there is something, and
-    that it is a cell.
+    It returns a dict of losses in training, else (N, places, 6): such a box, the confidence that there is an object,
+    and that it is a cell.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def stride(settings: Settings) -> int:
 
 
 class TrustingLoss(nn.Module):
-    """Binary cross entropy of logits, in which an empty place counts only where the annotation is trusted."""
+    """Binary cross entropy of logits, in which background counts only where the annotation is trusted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class TrustingLoss(nn.Module):
 
     def watch(self, trusted: torch.Tensor, strides: Sequence[int]) -> None:
         """Set where the annotation of the next batch is trusted: (N, H, W) bool; strides of the three feature maps."""
-        # A place of a feature map looks at the middle of its px.
+        # A pixel of a feature map has the trust of the middle of its input px.
         maps = [trusted[:, step // 2 :: step, step // 2 :: step].flatten(1) for step in strides]
         self.trusted = torch.cat(maps, dim=1).reshape(-1, 1)
 

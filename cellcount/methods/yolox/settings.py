@@ -1,29 +1,18 @@
-"""What a training run of YOLOX can be told."""
+"""Settings of a YOLOX training."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cellcount.errors import ParameterError
-from cellcount.methods import base
 from cellcount.methods.detection import settings as shared
 
 INSTALL = "pip install --no-deps pixeltable-yolox==0.4.3 pycocotools"  # its OpenCV would overwrite the one in use
-FORMAT = "cellcount-yolox-1"  # of the weights file
-# Trained from nothing within minutes on a processor: half the resolution, and therefore feature maps one step finer.
-LIGHT = {
-    **shared.LIGHT,
-    "depth": 0.33,
-    "width": 0.25,
-    "finest": 4,
-    "learning_rate": 6e-3,
-}
-PRESETS = {"s": {}, "light": LIGHT}
+# Trained from scratch within minutes on a CPU: half the resolution, and therefore feature maps one step finer.
+LIGHT = {**shared.LIGHT, "depth": 0.33, "width": 0.25, "finest": 4, "learning_rate": 6e-3}
 
 
 @dataclass(frozen=True)
 class Settings(shared.Common):
-    """Everything that decides what comes out of a training run, besides the samples.
+    """All settings of a training.
 
     The defaults are the network and the optimiser of Ge et al. 2021 (size "s"), on the boxes and tiles of the thesis,
     which gives no settings of its own.
@@ -31,9 +20,7 @@ class Settings(shared.Common):
 
     depth: float = 0.33  # Ge et al. 2021, table 1: size "s"
     width: float = 0.5
-    finest: int = (
-        8  # px of the input for a pixel of the finest of three feature maps, 4 or 8; the others span 2, 4 times
-    )
+    finest: int = 8  # px of the input along a pixel of the finest of three feature maps, 4 or 8; then 2 and 4 times
     augment: bool = True
     batch: int = 8
     epochs: int = 300
@@ -42,6 +29,9 @@ class Settings(shared.Common):
     average: float = 0.998
     threshold: float = 0.3
 
+    LABEL = "YOLOX"
+    FORMAT = "cellcount-yolox-1"
+    PRESETS = {"s": {}, "light": LIGHT}
     POSITIVE = (*shared.Common.POSITIVE, "depth", "width")
 
     def __post_init__(self) -> None:
@@ -49,9 +39,4 @@ class Settings(shared.Common):
         if self.finest not in (4, 8):
             raise ParameterError(f"finest={self.finest!r} is unknown; choose 4 or 8.")
         if self.tile % 32 or self.width * 64 % 8:
-            raise ParameterError(f"tile={self.tile}, width={self.width}: multiples of 32 and of 0.125, please.")
-
-
-def settings_from(params: Mapping[str, Any]) -> Settings:
-    """`Settings` from keyword parameters, on top of `preset` ("s" or "light")."""
-    return base.settings_from(Settings, "YOLOX", params, PRESETS)
+            raise ParameterError(f"tile={self.tile}, width={self.width}: must be multiples of 32 and of 0.125.")

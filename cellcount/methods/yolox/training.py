@@ -1,27 +1,26 @@
-"""Training YOLOX on square boxes around clicks."""
+"""Training YOLOX on square boxes around centre points."""
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cellcount.devices import choose_device, deterministic
-from cellcount.methods.detection import checkpoints, loop
+from cellcount.methods.detection import loop
 from cellcount.methods.detection.boxes import to_corner_xy
-from cellcount.methods.detection.tiles import Tile, Tiles
+from cellcount.methods.detection.tiles import Tile
 from cellcount.methods.yolox.network import build, stride
-from cellcount.methods.yolox.settings import FORMAT, settings_from
+from cellcount.methods.yolox.settings import Settings
 from cellcount.types import Sample
 
 
 def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
-    """Train on annotated samples, from nothing, and write the weights.
+    """Train on annotated samples, from scratch, and write the weights.
 
-    Each click becomes a square box, as for Mask R-CNN. A place without a box is background only where `Sample.valid`
+    Each point becomes a square box, as for Mask R-CNN. A pixel without a box is background only where `Sample.valid`
     says that the annotation can be trusted.
 
     Parameters
@@ -29,7 +28,7 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
     samples : list of Sample
         Each with `points` (N, 2) (y, x) px and `valid`.
     out : path
-        The safetensors file to write; its metadata holds the settings, the data's names, and the curves of training.
+        The safetensors file to write; its metadata holds the settings, the data's names, and the training curves.
     device : "auto", "cpu", "cuda", ...
     params
         Fields of `Settings`; `preset` is "s", the default, or "light".
@@ -47,36 +46,28 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
     NotAvailableError
         If the package is not installed.
     """
-    settings = settings_from(params)
-    tiles = Tiles(samples, settings, masks=False)
-    device = choose_device(device)
-    with deterministic(settings.seed), warnings.catch_warnings():
+    settings = Settings.of(params)
+
+    def losses(network, batch, device):
+        images, boxes, trusted = tensors(batch, stride(settings), device)
+        network.head.bcewithlog_loss.watch(trusted, network.head.strides)
+        parts = network(images, boxes)
+        names = {"loss_box": "iou_loss", "loss_objectness": "conf_loss", "loss_class": "cls_loss"}
+        return {name: parts[theirs] for name, theirs in names.items()}, {}
+
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.cuda.amp.autocast.*")  # in each step of the package
-        network = build(settings).to(device)
-        head = network.head
-
-        def losses(batch):
-            images, boxes, trusted = tensors(batch, stride(settings), device)
-            head.bcewithlog_loss.watch(trusted, head.strides)
-            parts = network(images, boxes)
-            return {
-                "loss_box": parts["iou_loss"],
-                "loss_objectness": parts["conf_loss"],
-                "loss_class": parts["cls_loss"],
-            }
-
-        network, curves = loop.run(network, losses, tiles, settings, name="YOLOX", progress=progress)
-    return checkpoints.save(network, out, kind=FORMAT, settings=asdict(settings), samples=samples, curves=curves)
+        return loop.fit(samples, settings, partial(build, settings), losses, out=out, device=device, progress=progress)
 
 
 def tensors(batch: Sequence[Tile], step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A list of `Tile` as the network wants it, filled up to one size, a multiple of `step` px.
+    """A list of `Tile` as the network takes it, padded to one size, a multiple of `step` px.
 
     Returns
     -------
     images : (N, 1, H, W) float
     boxes : (N, M, 5) float
-        Class 0, then centre and size, (x, y, width, height) px from the corner; rows of zeros fill up.
+        Class 0, then centre and size, (x, y, width, height) px from the corner; padded with rows of zeros.
     trusted : (N, H, W) bool
     """
     height, width = (-(-max(tile.image.shape[i] for tile in batch) // step) * step for i in (0, 1))
