@@ -6,6 +6,7 @@ import json
 import struct
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import cellcount
 from cellcount.cli import main
+from cellcount.counting import Results
 from cellcount.data import folder, load
 from cellcount.data.convert import convert
 from cellcount.errors import CellcountError, DataError, ParameterError
@@ -454,6 +457,20 @@ def test_csv_of_count_train_and_import(tmp_path):
     path.write_text("image,y,x,area,type,label\na.png,3,4,99,dead,live\n")
     found, problems = read(path)
     assert found[0].points[0].label == "live" and kinds(problems) == ["csv-unread"] and "area, type" in str(problems[0])
+
+
+def test_what_count_writes_is_read_by_train(tmp_path):
+    """The points of `count` beside their images are a data set; an image in which no cell was found has none."""
+    [result] = cellcount.count([np.zeros((40, 60), np.float32) + np.eye(40, 60, dtype=np.float32)], method="blobs")
+    one, none = (
+        replace(result.prediction, points=np.array(points).reshape(-1, 2), scores=np.full(len(points), 0.75))
+        for points in ([(13.25, 23.5)], [])
+    )
+    found = [replace(result, image=name, prediction=p) for name, p in (("a.png", one), ("sub/b.png", none))]
+    Results(found).to_csv(tmp_path / "points.csv")
+    a, b = reading(tmp_path / "points.csv")
+    assert a.points == [Mark((13.25, 23.5), "", "line 2", 0.75)]
+    assert b.image == "sub/b.png" and b.points == [] and b.holds() == {"cells"}
 
 
 def test_former_csv_of_count(tmp_path):

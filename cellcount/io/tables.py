@@ -13,6 +13,7 @@ from cellcount.io import beside
 from cellcount.io.points import Annotation, Mark, Reader
 from cellcount.io.problems import Report
 
+HEADER = ("image", "y", "x", "label", "score")
 POINTS = ("y", "x")
 BOXES = ("y0", "x0", "y1", "x1")
 _FORMER = ("y_px", "x_px")
