@@ -309,11 +309,11 @@ def test_imagej_archive_of_roifile(tmp_path):
 
 
 def test_imagej_reads_our_regions_as_points(tmp_path):
-    write(tmp_path / "a.zip", [Annotation("", "", "a.png", points=marks(70, labels=("", "dead")))])
+    write(tmp_path / "a.zip", [Annotation("", "", "a.png", points=marks(70, labels=("", "a")))])
     regions = roifile.roiread(tmp_path / "a.zip")
-    assert [(r.roitype, r.name, len(r.coordinates())) for r in regions] == [(10, "a", 35), (10, "dead", 35)]
+    assert [(int(r.roitype), len(r.coordinates())) for r in regions] == [(10, 35), (10, 35)]
     [one] = reading(tmp_path / "a.zip")
-    assert {mark.label for mark in one.points} == {"", "dead"}
+    assert {mark.label for mark in one.points} == {"", "a"}, "a label may be called as the file"
 
 
 @pytest.mark.parametrize("wrap", ["collection", "list", "feature"])
@@ -749,6 +749,43 @@ def test_what_cannot_be_written(tmp_path, name, target, points, kind):
     with pytest.raises(DataError, match=kind):
         write(tmp_path / target, [Annotation("", "", "a.png", points=points)], name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_targets_that_cannot_be_written(tmp_path):
+    one = Annotation("", "", "a.png", points=[Mark((3, 4), "live")])
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        write(tmp_path / "folder.csv", [one])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be written"):
+        write(tmp_path / "file" / "x.csv", [one])
+    with pytest.raises(DataError, match="no annotation to write"):
+        write(tmp_path / "x.csv", [])
+    with pytest.raises(DataError, match="same file"):
+        write(tmp_path / "out", [replace(one, image=name) for name in ("a.png", "a.tif")], "napari")
+    with pytest.raises(DataError, match="cannot be written"):
+        write(tmp_path / "out", [replace(one, image=name) for name in ("a\0.png", "a.tif")], "napari")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.csv"]
+
+
+def test_a_name_never_leaves_the_folder(tmp_path):
+    points = [Mark((3, 4), "live")]
+    names = ("../../a.png", "/tmp/b.png", "..\\c.png", "..")
+    write(tmp_path / "in" / "out", [Annotation("", "", name, points=points) for name in names], "ImageJ")
+    assert {path.parent.name for path in tmp_path.rglob("*.zip")} == {"out"}
+    assert len(list((tmp_path / "in" / "out").iterdir())) == len(names)
+
+
+def test_a_file_too_large_is_not_read(tmp_path):
+    with open(tmp_path / "a.json", "wb") as file:
+        file.truncate(2**30)  # takes no room on the disk
+    assert kinds(read(tmp_path / "a.json")[1]) == ["annotation-size"]
+
+
+def test_lines_may_end_as_on_any_system(tmp_path):
+    for end in ("\n", "\r\n", "\r"):
+        (tmp_path / "a.csv").write_bytes(f"image,y,x{end}a.png,1,2{end}".encode())
+        assert labels_of(reading(tmp_path / "a.csv")[0]) == [(1, 2, "")]
 
 
 def test_a_dot_image_must_hold_every_cell(tmp_path):

@@ -17,7 +17,7 @@ def image(path: Path, name: str) -> Path | None:
     root = path.parent
     places = [root, root / "images", *([root.parent, root.parent / "images"] if root.name == "annotations" else [])]
     for wanted in dict.fromkeys((named, _UPLOAD.sub("", named))):
-        if not wanted or "\0" in wanted or len(wanted) > 200:
+        if not wanted or "\0" in wanted or len(wanted.encode("utf-8", "replace")) > 240:
             continue
         names = [wanted] * wanted.lower().endswith(SUFFIXES)
         names += [wanted + suffix for lower in SUFFIXES for suffix in (lower, lower.upper())]

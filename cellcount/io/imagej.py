@@ -5,7 +5,6 @@ point rois ... coordinates are with respect to the pixel center"). A name that a
 selections may have counters, which become labels "counter 1" and so on.
 """
 
-import io
 import logging
 import re
 import zipfile
@@ -28,12 +27,12 @@ def recognises(reader: Reader) -> bool:
     """Whether the file is a region, or an archive with one."""
     if reader.path.suffix.lower() == ".roi":
         return True
-    return zipfile.is_zipfile(io.BytesIO(reader.raw)) and any(name.lower().endswith(".roi") for name in _names(reader))
+    return zipfile.is_zipfile(reader.path) and any(name.lower().endswith(".roi") for name in _names(reader))
 
 
 def _names(reader: Reader) -> list[str]:
     try:
-        with zipfile.ZipFile(io.BytesIO(reader.raw)) as archive:
+        with zipfile.ZipFile(reader.path) as archive:
             return archive.namelist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
         reader.stop("roi-broken", error=error)
@@ -49,7 +48,8 @@ def parse(reader: Reader) -> list[Annotation]:
         if roi.roitype != ROI_TYPE.POINT:
             others.append(str(roi.roitype.name).lower())
             continue
-        label = "" if _AUTOMATIC.match(roi.name or "") or roi.name in (reader.path.stem, found.image) else roi.name
+        named_by_file = reader.path.suffix.lower() == ".roi" and roi.name == reader.path.stem  # as ImageJ saves it
+        label = "" if named_by_file or _AUTOMATIC.match(roi.name or "") else roi.name
         points = np.asarray(roi.coordinates(), float)
         counters = [0] * len(points) if roi.counters is None else roi.counters.tolist()
         several = len(set(counters)) > 1
@@ -81,7 +81,7 @@ def _regions(reader: Reader) -> list[tuple[str, Any]]:
     try:
         if reader.path.suffix.lower() == ".roi":
             return [("", ImagejRoi.frombytes(reader.raw))]
-        with zipfile.ZipFile(io.BytesIO(reader.raw)) as archive:
+        with zipfile.ZipFile(reader.path) as archive:
             inside = [one for one in archive.infolist() if one.filename.lower().endswith(".roi")]
             size = sum(one.file_size for one in inside)
             if size > MAX_BYTES:
@@ -106,7 +106,7 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
     regions = {}
     for label in dict.fromkeys(mark.label for mark in one.points):
         xy = np.array([mark.position[::-1] for mark in one.points if mark.label == label], np.float32)
-        region = ImagejRoi.frompoints(xy, name=label or path.stem)
+        region = ImagejRoi.frompoints(xy, name=label or "{1:04.0f}-{0:04.0f}".format(*np.abs(xy[0])))  # as ImageJ's
         region.roitype = ROI_TYPE.POINT  # else it would be a freehand outline
         region.options |= ROI_OPTIONS.SUB_PIXEL_RESOLUTION
         regions[label] = region.tobytes()

@@ -8,11 +8,13 @@ import importlib
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -32,6 +34,8 @@ LABELS = {
     "background": ("background",),
     "ignore": (),
 }
+
+MAX_BYTES = 2**29  # of a file of text; parsed, it takes ten times as much memory
 
 
 class Format(NamedTuple):
@@ -180,6 +184,8 @@ class Reader(Report):
     @cached_property
     def raw(self) -> bytes:
         """The file's bytes."""
+        if self.path.stat().st_size > MAX_BYTES:
+            self.stop("annotation-size", megabytes=self.path.stat().st_size / 1e6)
         raw = self.path.read_bytes()
         if not raw.strip():
             self.stop("annotation-empty")
@@ -222,16 +228,20 @@ class Reader(Report):
     @cached_property
     def header(self) -> list[str]:
         """The first line of a table, in lower case, with its separator: a tab if there is one, else a comma."""
-        line = self.text.partition("\n")[0]
         with contextlib.suppress(csv.Error, StopIteration):
-            header = [name.strip().lower() for name in next(csv.reader([line], delimiter=self.separator))]
+            header = [name.strip().lower() for name in next(csv.reader([self._first], delimiter=self.separator))]
             return header[: max((n for n, name in enumerate(header, 1) if name), default=0)]
         return []
 
     @property
     def separator(self) -> str:
         """What separates the columns of a table."""
-        return "\t" if "\t" in self.text.partition("\n")[0] else ","
+        return "\t" if "\t" in self._first else ","
+
+    @cached_property
+    def _first(self) -> str:
+        """The first line, without its end."""
+        return re.split("[\r\n]", self.text, maxsplit=1)[0]
 
     def rows(self) -> Iterator[tuple[str, dict[str, str]]]:
         """(place, {column: text}) of each line of a table below `header`."""
@@ -375,16 +385,28 @@ def write(path: Path | str, annotations: Iterable[Annotation], format: str | Non
     raise_errors(report.problems)
     if form.single and not folder and len(whole) > 1:
         raise DataError(f"{path}: this format has one image a file, but there are {len(whole)}. Name a folder.")
+    if path.is_dir() and not folder:
+        raise DataError(f"{path} is a folder, and this format has all images in one file. Name a file.")
+    try:
+        return _written(home, target, path.name, whole, form.suffixes[0] if folder else "", report)
+    except (OSError, ValueError) as error:  # ValueError: a name or label that a file name or text cannot have
+        raise DataError(f"{path} cannot be written ({error}).") from error
+
+
+def _written(
+    home: ModuleType, target: Path, name: str, whole: list[Annotation], suffix: str, report: Report
+) -> list[Problem]:
+    """Write one file into the folder `target`, or one with this suffix for each image; all of them or none."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{path.stem}-") as building:
-        if folder:
-            for one in whole:
-                name = getattr(home, "file_name", "{}{}".format)(Path(one.image).stem, form.suffixes[0])
-                if (Path(building) / name).exists():
-                    raise DataError(f"{path}: {name} would be written for two images. Rename one of them.")
-                home.write(Path(building) / name, [one], report)
-        else:
-            home.write(Path(building) / path.name, whole, report)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".cellcount-") as building:
+        files = {Path(building) / name: whole}
+        if suffix:
+            naming = getattr(home, "file_name", "{}{}".format)
+            files = {Path(building) / naming(Path(one.image).stem, suffix): [one] for one in whole}
+            if len(files) < len(whole):
+                raise DataError(f"{target}: two images would have the same file. Rename one of them.")
+        for file, content in files.items():
+            home.write(file, content, report)
         raise_errors(report.problems)
         target.mkdir(exist_ok=True)
         for file in Path(building).iterdir():
