@@ -807,6 +807,8 @@ def test_what_a_format_cannot_hold_is_said(tmp_path):
     assert kinds(write(tmp_path / "x.geojson", [one])) == ["write-scores", "write-boxes"]
     assert write(tmp_path / "x.csv", [one]) == []
     assert reading(tmp_path / "x-boxes.csv")[0].boxes[0].position == (1, 1, 9, 9)
+    assert write(tmp_path / "only.csv", [replace(one, points=[])]) == []
+    assert len(reading(tmp_path / "only.csv")[0].boxes) == 1
 
 
 # ---- convert

@@ -84,7 +84,7 @@ def _add(
 
 
 def write(path: Path, annotations: Iterable[Annotation], report: Report | None = None) -> None:
-    """Write the points of annotations, and their boxes, if there are any, beside it: `boxes.csv` for `points.csv`.
+    """Write the points of annotations, and their boxes beside them: `boxes.csv` for `points.csv`. Boxes alone: `path`.
 
     Nine digits store a float32 exactly.
     """
@@ -94,8 +94,9 @@ def write(path: Path, annotations: Iterable[Annotation], report: Report | None =
         marks[POINTS] += [(one.image, mark) for mark in one.points + none]
         marks[BOXES] += [(one.image, mark) for mark in one.boxes]
     stem = path.stem.removesuffix("points")
-    for names, file in ((POINTS, path), (BOXES, path.with_name(stem + "-" * (stem == path.stem) + "boxes.csv"))):
-        if marks[names] or names is POINTS:
+    other = path.with_name(stem + "-" * (stem == path.stem) + "boxes.csv") if marks[POINTS] else path
+    for names, file in ((BOXES, other), (POINTS, path)):
+        if marks[names] or names is POINTS and not marks[BOXES]:
             rows = ((image, *_cells(mark, len(names))) for image, mark in marks[names])
             write_csv(file, ["image", *names, "label", "score"], rows)
 
