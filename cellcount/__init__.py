@@ -1,13 +1,13 @@
-"""Count cells in phase-contrast images, from sparse and noisy clicks at their centres.
+"""Count cells in phase-contrast images, trained on sparse and noisy clicks at cell centres.
 
 ========== =====================================================================
-METHODS    every method by name, all with the same call
-Prediction what a method answers: points, scores, count, masks, density
-Result     what `count` answers: count, interval, points, warnings
-Sample     an image with what is known of it
-count      count the cells of an image, or of several
+METHODS    all methods by name, with the same call
+Prediction the result of a method: points, scores, count, masks, density
+Result     the result of `count`: count, interval, points, warnings
+Sample     an image with its annotation
+count      count the cells in one image or several
 load       the samples of a data set or folder
-match      match found points with true ones: precision, recall, F1
+match      match predicted with true points: precision, recall, F1
 train      train a method on annotated images, and write its weights
 ========== =====================================================================
 
@@ -22,7 +22,7 @@ from typing import Any
 
 import lazy_loader
 
-# A name's module is imported when it is asked for: nobody waits for what they do not use.
+# A module is imported when one of its names is used.
 _lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from cellcount.devices import is_cpu
-from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing
+from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing, require
 from cellcount.files import replacing, write_csv
 from cellcount.io import tables
 from cellcount.io.images import SUFFIXES, from_array
@@ -106,13 +106,10 @@ class Result:
         pixels = open_image(self.image, self.channel)[0] if self.pixels is None else self.pixels
         shown, factor = (pixels.overview, pixels.factor) if isinstance(pixels, LargeImage) else (pixels, 1)
         path, picture = Path(path), overlay(shown, self.prediction, factor=factor)
-        if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".tif", ".tiff"):
-            raise DataError(f"{path}: overlays are written as .png, .jpg or .tif.")
-        with replacing(path) as temporary:
-            if path.suffix.lower() == ".png":
-                picture.save(temporary, compress_level=1)
-            else:
-                picture.convert("RGB").save(temporary)
+        known = path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+        require(known, f"{path}: overlays are written as .png, .jpg or .tif.", DataError)
+        with replacing(path) as temporary:  # only PNG has palettes, and a compression level
+            (picture if path.suffix.lower() == ".png" else picture.convert("RGB")).save(temporary, compress_level=1)
         return factor
 
     def summary(self) -> dict[str, Any]:
@@ -224,8 +221,7 @@ def count(
     True
     """
     several = isinstance(images, Sequence) and not isinstance(images, str)
-    if several and prompts is not None:
-        raise ParameterError("Prompts are for a single image: give one image, not a list.")
+    require(prompts is None or not several, "Prompts are for a single image: give one image, not a list.")
     if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
         raise DataError(f"{images} is a folder; to count all images in it, give a list: count([{str(images)!r}]).")
     results = Results()
@@ -292,8 +288,7 @@ def find_images(given: Sequence[Image]) -> list[Image]:
             found.append(Path(one))
         else:
             inside = sorted(file for file in Path(one).iterdir() if file.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise DataError(f"{one}: no image in this folder ({', '.join(sorted(SUFFIXES))}).")
+            require(inside, f"{one}: no image in this folder ({', '.join(sorted(SUFFIXES))}).", DataError)
             found += inside
     return found
 
@@ -406,19 +401,15 @@ def train(
     if hasattr(chosen, "Settings"):  # foreground-area has none, and checks the parameters of its foreground
         base.refuse_unknown(method, params, known)
     suffix = getattr(chosen, "SUFFIX", ".safetensors")
-    if out.suffix != suffix:
-        raise ParameterError(f"{out}: weights of {method} are written to a file with the suffix {suffix}.")
+    require(out.suffix == suffix, f"{out}: weights of {method} are written to a file with the suffix {suffix}.")
     try_file(out)
     samples = load(data) if isinstance(data, (str, Path)) else list(data)
     samples = [sample for sample in samples if sample.points is not None and sample.split != "test"]
-    if not samples:
-        raise DataError("There is no annotated image to train on.")
-    if images is not None:
-        names = [sample.name for sample in samples]
-        unknown = sorted(set(images) - set(names))
-        if unknown:
-            raise DataError(f"There is no annotated image {', '.join(unknown)}; there are {', '.join(sorted(names))}.")
-        samples = [sample for sample in samples if sample.name in images]
+    require(samples, "There is no annotated image to train on.", DataError)
+    names = sorted(sample.name for sample in samples)
+    unknown = ", ".join(sorted(set(images or ()) - set(names)))
+    require(not unknown, f"There is no annotated image {unknown}; there are {', '.join(names)}.", DataError)
+    samples = [sample for sample in samples if images is None or sample.name in images]
     with _needing(method):
         chosen.fit(samples, out=out, device=device, progress=progress, **params)  # type: ignore[attr-defined]
         if hasattr(chosen, "export"):

@@ -1,4 +1,4 @@
-"""Where to compute, and how to compute the same twice."""
+"""Devices, threads, and reproducible computation."""
 
 import ctypes
 import functools
@@ -23,7 +23,7 @@ def choose_device(device: "str | torch.device" = "auto") -> "torch.device":
     Raises
     ------
     NotAvailableError
-        If a named device, or torch, is not there.
+        If a named device, or torch, is not available.
     """
     with needing("train", f"device={device!r}"):
         import torch
@@ -36,12 +36,12 @@ def choose_device(device: "str | torch.device" = "auto") -> "torch.device":
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise NotAvailableError(f"device={device!r} is not here ({reason}); use 'auto' or 'cpu'.") from error
+        raise NotAvailableError(f"device={device!r} is not available ({reason}); use 'auto' or 'cpu'.") from error
     return chosen
 
 
 def is_cpu(device: "str | torch.device" = "auto") -> bool:
-    """Whether a device is the CPU; torch is imported only if "auto" may be something else.
+    """Whether a device is the CPU; torch is imported only if "auto" may be another device.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def is_cpu(device: "str | torch.device" = "auto") -> bool:
 
 @functools.cache
 def may_have_accelerator() -> bool:
-    """Whether something that torch may compute on is here besides the CPU, asked of the system and not of torch."""
+    """Whether there may be a device for torch besides the CPU, by asking the system, without importing torch."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     if os.path.exists("/dev/kfd"):  # AMD's
@@ -69,14 +69,14 @@ def may_have_accelerator() -> bool:
 
 
 def cpu_threads() -> int:
-    """How many threads numerical libraries take here: the first number of OMP_NUM_THREADS, or one for each core."""
+    """Number of threads of numerical libraries: the first number in OMP_NUM_THREADS, or one for each core."""
     allowed = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(allowed) if allowed.isdigit() and int(allowed) else os.cpu_count() or 1
 
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """Seed torch, and make it choose algorithms that give the same numbers twice; restored afterwards."""
+    """Seed torch and make it use deterministic algorithms; both are restored afterwards."""
     import torch
 
     before = torch.are_deterministic_algorithms_enabled()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-DISTRIBUTION = "cellcount-points"  # what to ask pip for
+DISTRIBUTION = "cellcount-points"  # its name on PyPI
 
 
 class CellcountError(Exception):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, and move it to `path` if the block ends without an error.
+    """Yield a temporary path in the same folder, which is moved to `path` if the block ends without an error.
 
-    The temporary file keeps the suffix of `path`, since many writers choose a format by it.
+    The temporary file has the suffix of `path`, by which many writers choose a format.
     """
     path = Path(os.path.realpath(path))  # a link stays, and the file that it points to is replaced
     if path.exists() and not path.is_file():
@@ -33,7 +33,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def sha256(path: Path | str) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellcount.errors import DataError, needing
+from cellcount.errors import DataError, needing, require
 from cellcount.files import write_csv
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def as_points(points: Any, what: str = "points") -> np.ndarray:
         raise DataError(f"{what}: expected an (N, 2) array of (y, x) pixels ({error}).") from error
     if points.size == 0:
         return np.zeros((0, 2), np.float32)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise DataError(f"{what}: expected an (N, 2) array of (y, x) pixels, got shape {points.shape}.")
+    pairs = points.ndim == 2 and points.shape[1] == 2
+    require(pairs, f"{what}: expected an (N, 2) array of (y, x) pixels, got shape {points.shape}.", DataError)
     if not np.isfinite(points).all():
         bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
         raise DataError(f"{what}: row {bad} is {points[bad].tolist()}; coordinates must be finite numbers.")

@@ -3,6 +3,8 @@
 import copy
 import json
 import random
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from PIL import Image
 
 from cellcount.data import folder, load
 from cellcount.errors import DataError
-from cellcount.io import labelstudio, points
+from cellcount.io import labelstudio
+from cellcount.io.points import READERS, Annotation, Format, Mark, read
 
 SHAPE = (40, 60)
 POINTS = {"a": [(3, 4), (20.25, 30.5), (39, 59)], "b": [(0, 0)], "c": []}
@@ -139,7 +142,7 @@ def test_rotated_box_gives_its_bounds(source):
     # 90 degrees clockwise around the top left corner: to the right becomes down, down becomes to the left
     box = {"x": 50, "y": 50, "width": 10, "height": 20, "rotation": 90, "rectanglelabels": ["Live cell"]}
     (source / "export.json").write_text(json.dumps([task(1, "a.png", [studio("rectanglelabels", box)])]))
-    annotations, problems = points.read(source / "export.json")
+    annotations, problems = read(source / "export.json")
     assert [p.kind for p in problems] == ["ls-box-rotated"]
     np.testing.assert_allclose(annotations[0].boxes[0].position, (19.5, 21.5, 25.5, 29.5))
 
@@ -219,6 +222,17 @@ def test_images_sort_by_number(tmp_path):
     for name in ("10", "2", "1"):
         Image.fromarray(np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)).save(tmp_path / f"{name}.png")
     assert [s.name for s in load(tmp_path)] == ["1", "2", "10"]
+
+
+def test_a_new_format_is_one_module_and_one_row(source, monkeypatch):
+    toy = types.ModuleType("cellcount.io.toy")
+    toy.recognises = lambda reader: reader.text.startswith("TOY")
+    toy.parse = lambda reader: [Annotation(reader.file, "line 1", "a.png", points=[Mark((1.0, 2.0), "")])]
+    monkeypatch.setitem(sys.modules, "cellcount.io.toy", toy)
+    monkeypatch.setitem(READERS, "toy", Format("toy", (".toy",)))
+    (source / "a.toy").write_text("TOY")
+    assert {problem.kind for problem in folder.check(source)} == {"image-unannotated"}
+    assert load(source)[0].points.tolist() == [[1, 2]]
 
 
 def places(content, path=()):

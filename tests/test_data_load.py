@@ -143,7 +143,7 @@ def test_valid_region_without_points_is_the_background():
 def test_auto_is_the_thesis_where_it_is(monkeypatch):
     monkeypatch.setenv("CELLCOUNT_OFFLINE", "1")
     name, reason = data.resolve("auto")
-    assert name == "thesis" and "CELLCOUNT_DATA" in reason
+    assert name == "thesis" and str(registry.local_root()) in reason
 
 
 @needs_thesis

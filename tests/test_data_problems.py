@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 import cellcount.data
 from cellcount.data import folder
 from cellcount.errors import DataError
+from cellcount.io import problems as catalogue
 
 HEIGHT, WIDTH = 48, 64
 
@@ -650,3 +652,13 @@ def test_a_good_folder_has_no_problem(tmp_path):
     box = Box(tmp_path)
     box.csv("good", "good.png,3,4")
     assert folder.check(tmp_path) == []
+
+
+def test_every_kind_of_problem_is_used_and_says_what_to_do():
+    kinds = tomllib.loads(Path(catalogue.__file__).with_suffix(".toml").read_text())
+    root = Path(cellcount.__file__).parent
+    sources = "".join(path.read_text() for room in ("io", "data") for path in (root / room).glob("*.py"))
+    for kind, texts in kinds.items():
+        assert f'"{kind}"' in sources, kind
+        assert texts["what"] and texts["todo"] and set(texts) <= {"what", "todo", "severity"}
+        assert texts.get("severity", "warning") == "warning"

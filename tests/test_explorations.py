@@ -1,6 +1,7 @@
 """The studies without learning: windows that add up, constants from other fields, settings from training fields."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,12 @@ def test_windows_hold_the_cells_and_the_area_of_the_field(field):
     assert len(area.trusted(one)) == 5  # the one where nobody has clicked is left out
     truth = frame[frame.foreground == area.TRUE]
     assert truth.area.sum() == 64 * 48 + 32 * 32  # what is not valid counts as covered by cells without a mask
+
+
+def test_thesis_fields_are_measured_with_the_foregrounds_that_need_no_prompt():
+    for name in ("windows", "flasks"):
+        measured = pd.read_csv(Path(__file__).parents[1] / "results" / f"foreground-{name}.csv")
+        assert area.UNPROMPTED == list(measured.foreground.unique())
 
 
 def test_estimates_come_from_the_constant_of_the_other_field(field):

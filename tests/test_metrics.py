@@ -174,3 +174,10 @@ def test_parts_add_up():
     matching = match(true, predicted, 8)
     parts = metrics.parts_of(true, predicted, matching, (100, 100), parts=4)
     assert [int(part.sum()) for part in parts] == [matching.tp, matching.fp, matching.fn]
+
+
+def test_matching_does_not_import_what_other_metrics_need():
+    code = (
+        "import sys; from cellcount.metrics import match; print(sorted({'scipy.stats', 'pandas'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

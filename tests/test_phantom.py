@@ -161,9 +161,9 @@ def test_shade_off_the_middle_of_a_wide_object_is_paler_than_its_border():
 
 
 def test_optics_refuses_what_is_no_phase_ring():
-    with pytest.raises(ValueError, match="zeta"):
+    with pytest.raises(ParameterError, match="zeta"):
         phase_contrast(np.zeros((8, 8)), zeta=0)
-    with pytest.raises(ValueError, match="1"):
+    with pytest.raises(ParameterError, match="1"):
         phase_contrast(np.zeros((8, 8)), blur=((3, 0.5),))
 
 

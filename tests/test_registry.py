@@ -24,7 +24,7 @@ def places(tmp_path, monkeypatch):
     toy = registry.datasets.Dataset("toy", "", "", "", {"a/b.txt": known})
     monkeypatch.setitem(registry.DATASETS, "toy", toy)
     monkeypatch.setattr(registry.fetch, "_probed", {})
-    monkeypatch.setattr(registry.fetch, "_verified", {})
+    registry.fetch._digest.cache_clear()
     return tmp_path
 
 

@@ -465,7 +465,7 @@ def test_weights_in_the_registrys_place_make_vit_b_run(places, monkeypatch):
     assert session.loaded.digest == digest and len(session.tiles) == 1
     found = session.segment(prompts.cross(np.float32([[40, 300], [200, 90]])))
     assert len(found) == 2
-    assert session.embeddings.features(session.tiles[0].window).shape == (1, 256, 64, 64)
+    assert session.embeddings.features(session.tiles[0][0]).shape == (1, 256, 64, 64)
     again = sam.Session(image, model="vit_b", device="cpu", progress=False)
     again.segment(prompts.box(np.float32([[40, 300]])))
     assert again.embeddings.computed == 0, "the embedding comes from the cache"

@@ -74,8 +74,6 @@ def test_faults_are_what_they_say():
     assert len(label_faults.faulty(field, "dead as live", 1.0, 0).points) == n + len(field.dead)
     crowds = label_faults.faulty(field, "missing in crowds", 1.0, 0)
     assert 0.3 * n < len(crowds.points) < 0.7 * n
-    with pytest.raises(ParameterError, match="lazy.*missing"):
-        label_faults.faulty(field, "lazy", 0.5, 0)
 
 
 def test_label_study_has_both_rules_and_a_loss_against_full_clicks(tmp_path, small_fields):
@@ -166,7 +164,7 @@ def test_vgg_protocol(tmp_path, capsys):
     assert "mae" in capsys.readouterr().out
     frame = results.read(out)
     assert sorted(frame.image.unique()) == ["101", "102"] and sorted(frame.seed.unique()) == [0, 1]
-    with pytest.raises(DataError, match="001cell.png"):
+    with pytest.raises(DataError, match="no image"):
         vgg.load(folder=tmp_path)
 
 

@@ -2,6 +2,9 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +14,10 @@ from cellcount.devices import cpu_threads
 from cellcount.types import Sample
 
 METHOD = """
+import time
 from pathlib import Path
 
+VERSION = 1
 calls = []
 
 
@@ -20,7 +25,25 @@ def fit(samples, *, out, device, progress, steps=1):
     calls.append(steps)
     if steps < 0:
         raise RuntimeError("interrupted")
+    if steps == 99:  # slow: until there is a second process, and a little longer
+        with open("trainings", "a") as file:
+            file.write("training ")
+        while not Path("second").exists():
+            time.sleep(0.05)
+        time.sleep(1)
     Path(out).write_text("weights %d" % steps)
+"""
+PROCESS = """
+import sys
+from pathlib import Path
+
+import stardist
+from cellcount.companion.trained import trained
+sys.path.insert(0, sys.argv[1])
+from test_trained import samples
+
+Path(sys.argv[2]).touch()
+print(trained(stardist, samples(), suffix=".zip", steps=99))
 """
 
 
@@ -68,4 +91,46 @@ def test_threads_are_those_that_the_environment_allows(said, taken, monkeypatch)
 def test_an_interrupted_training_leaves_nothing_to_be_taken_for_weights(method, tmp_path):
     with pytest.raises(RuntimeError, match="interrupted"):
         trained(method, samples(), suffix=".zip", steps=-1)
-    assert not list((tmp_path / "cache").rglob("*.*"))
+    assert {path.suffix for path in (tmp_path / "cache").rglob("*.*")} == {".lock"}
+
+
+def test_a_version_of_its_own_for_other_weights(method):
+    first = trained(method, samples(), suffix=".zip")
+    method.VERSION = 2
+    assert trained(method, samples(), suffix=".zip") != first and len(method.calls) == 2
+
+
+def process(folder, marker):
+    """Another process that needs the weights of 99 steps; it writes the file `marker` just before."""
+    command = [sys.executable, "-c", PROCESS, os.path.dirname(__file__), marker]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(path):
+    for _ in range(1200):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} has not appeared within a minute")
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_trains_and_the_other_takes_its_weights(method, tmp_path):
+    first = process(tmp_path, "first")
+    wait_for(tmp_path / "trainings")
+    second = process(tmp_path, "second")
+    paths = [one.communicate(timeout=120)[0] for one in (first, second)]
+    assert paths[0] == paths[1] and paths[0].strip().endswith(".zip")
+    assert (tmp_path / "trainings").read_text() == "training "
+
+
+@pytest.mark.slow
+def test_a_process_that_was_killed_does_not_keep_the_others_waiting(method, tmp_path, monkeypatch):
+    first = process(tmp_path, "first")
+    wait_for(tmp_path / "trainings")
+    first.kill()
+    first.wait()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "second").touch()
+    path = trained(method, samples(), suffix=".zip", steps=99)
+    assert path.read_text() == "weights 99" and method.calls == [99]

@@ -75,9 +75,10 @@ def library(run, points):
 
     from cellcount.methods.sam.embedding import eight_bit
 
-    y0, y1, x0, x1 = run.tiles[0].window
+    window, _ = run.tiles[0]
+    y0, y1, x0, x1 = window
     predictor = SamPredictor(run.loaded.sam)
-    predictor.features = run.embeddings.features(run.tiles[0].window)
+    predictor.features = run.embeddings.features(window)
     pixels = eight_bit(run.image[y0:y1, x0:x1], run.embeddings.exposure)
     predictor.original_size = pixels.shape[:2]
     predictor.input_size = predictor.transform.get_preprocess_shape(

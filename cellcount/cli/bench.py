@@ -34,12 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_device(study)
         add_parameters(study, "a setting of CellNet", "steps 2000")
         if name == "vgg":
-            study.add_argument(
-                "--data", type=Path, help="a folder with 001cell.png, 001dots.png ... (default: fetched)"
-            )
-            study.add_argument(
-                "--train", type=int, default=50, help="training images per draw, of 001-100 (default: 50)"
-            )
+            study.add_argument("--data", type=Path, help="folder with 001cell.png, 001dots.png ... (default: fetched)")
+            study.add_argument("--train", type=int, default=50, help="training images, of 001-100 (default: 50)")
             study.add_argument("--draws", type=int, default=5, help="number of draws (default: 5)")
         if name == "design":
             study.add_argument("--data", default="phantom", help="phantom, thesis or a folder (default: phantom)")

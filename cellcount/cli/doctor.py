@@ -27,17 +27,18 @@ def run(arguments: argparse.Namespace) -> None:
     from cellcount.data import missing, resolve
 
     folders = [("CELLCOUNT_DATA", registry.local_root() or "not set"), ("cache", registry.cache_root())]
-    name, reason = resolve("auto")
-    lacking = [tool for tool in ("xelatex", "latexmk") if not shutil.which(tool)]
-    build = [("make book", f"computes on {name}: {reason}")]
-    build += [("", sentence) for dataset in registry.DATASETS for sentence in missing(dataset)]
-    build.append(("make pdf", f"cannot run without {' and '.join(lacking)}" if lacking else "can run"))
-    for title, rows in (("Machine", _machine()), ("Packages", _packages()), ("Folders", folders)):
+    packages = [(name, _installed(name, extra)) for name, extra in PACKAGES.items()]
+    for title, rows in (("Machine", _machine()), ("Packages", packages), ("Folders", folders)):
         print(title)
         print_table((), rows, wrap=True)
         print()
     print("Methods")
     methods.run(arguments)
+    name, reason = resolve("auto")
+    lacking = " and ".join(tool for tool in ("xelatex", "latexmk") if not shutil.which(tool))
+    build = [("make book", f"computes on {name}: {reason}")]
+    build += [("", sentence) for dataset in registry.DATASETS for sentence in missing(dataset)]
+    build.append(("make pdf", f"cannot run without {lacking}" if lacking else "can run"))
     print("\nBuild of the book")
     print_table((), build, wrap=True)
 
@@ -46,12 +47,11 @@ def _machine():
     from cellcount.errors import DISTRIBUTION
 
     rows = [("cellcount", version(DISTRIBUTION)), ("Python", f"{platform.python_version()}, {platform.system()}")]
-    memory = ""
+    rows.append(("processor", f"{os.cpu_count()} cores"))
     if find_spec("psutil"):
         import psutil
 
-        memory = f", {psutil.virtual_memory().total / 1e9:.0f} GB of memory"
-    rows.append(("processor", f"{os.cpu_count()} cores{memory}"))
+        rows.append(("memory", f"{psutil.virtual_memory().total / 1e9:.0f} GB"))
     if find_spec("torch"):
         import torch
 
@@ -60,13 +60,10 @@ def _machine():
     return rows
 
 
-def _packages():
+def _installed(name, extra):
     from cellcount.errors import install
 
-    rows = []
-    for name, extra in PACKAGES.items():
-        try:
-            rows.append((name, version(name)))
-        except PackageNotFoundError:
-            rows.append((name, f"not installed: {install(extra)}"))
-    return rows
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return f"not installed: {install(extra)}"

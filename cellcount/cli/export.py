@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE",
-        help="(default: in the folder of the weights; cellnet.onnx for the bundled weights)",
+        help="file to write (default: in the folder of the weights; cellnet.onnx for the bundled weights)",
     )  # fmt: skip
 
 

@@ -43,4 +43,3 @@ def print_entries(entries: Mapping[str, Mapping[str, object]], columns: Sequence
     for name, entry in entries.items():
         print(name)
         print_table((), [(f"  {key}", value) for key, value in entry.items() if value], wrap=True)
-    return None

@@ -9,6 +9,8 @@ import numpy as np
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
+from cellcount.companion.plots.style import DPI
+
 try:
     from myst_nb import glue
 except ImportError:  # Colab has no myst_nb
@@ -17,7 +19,6 @@ except ImportError:  # Colab has no myst_nb
         """Do nothing where no book is rendered."""
 
 
-DPI = 200  # of the figures: the PDF prints them 15 cm wide
 PHOTOGRAPH = 64 * 64  # px: a larger image is a micrograph, of which a JPEG is a third of the size
 
 

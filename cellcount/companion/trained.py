@@ -1,7 +1,6 @@
-"""Trained weights kept on disk: chapters that need the same ones train them once."""
+"""Trained weights kept on disk, so that chapters which need the same ones train them once."""
 
 import hashlib
-import inspect
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -12,21 +11,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
-import cellcount.data.pseudo_masks
-import cellcount.data.valid
 from cellcount.devices import choose_device, cpu_threads
 from cellcount.files import replacing, sha256
 from cellcount.registry import cache_root
 from cellcount.types import Sample
 
 COLUMNS = ["method", "parameters", "train", "weights_sha256", "device", "threads", "seconds"]
-SHARED = (cellcount.data.pseudo_masks, cellcount.data.valid)  # what training data is made with
-PACKAGES = {
-    "cellpose": ("cellpose", "torch"), "stardist": ("stardist",), "cellnet": ("torch",),
-    "maskrcnn": ("torch", "torchvision"), "yolox": ("torch", "pixeltable-yolox"),
-}  # fmt: skip
-BASES = {"maskrcnn": "detection", "yolox": "detection"}  # the room beside it that a method's training is made of, too
+PACKAGES = {  # whose versions decide what is trained
+    "cellnet": ("torch",),
+    "cellpose": ("cellpose", "torch"),
+    "maskrcnn": ("torch", "torchvision"),
+    "stardist": ("stardist",),
+    "yolox": ("torch", "pixeltable-yolox"),
+}
 
 
 def trained(
@@ -38,17 +37,20 @@ def trained(
     progress: bool = True,
     **params: Any,
 ) -> Path:
-    """Weights of `method.fit(samples, **params)`: kept ones if the same code made them from the same samples.
+    """Weights of `method.fit(samples, **params)`, trained only if no earlier call has trained them.
+
+    They are identified by the method's `VERSION`, its packages' versions, the parameters and the samples. Of processes
+    that need the same weights at the same time one trains, and the others wait for it.
 
     Parameters
     ----------
     method : module
-        With a `fit` that takes `out`, `device` and `progress`.
+        With `VERSION`, and a `fit` that takes `out`, `device` and `progress`.
     samples : list of Sample
     suffix : str
         Of the weights file, as ".safetensors".
     device : str
-        Not part of what tells one training from the next.
+        Weights trained on another device are the same.
     progress : bool
     params
         Fields of the method's settings.
@@ -56,51 +58,41 @@ def trained(
     Returns
     -------
     Path
-        Below the cache folder; the next call with the same arguments returns at once.
+        In the cache folder.
     """
     name = method.__name__.rsplit(".", 1)[-1]
-    described = [_code(method), [version(package) for package in PACKAGES.get(name, ())], params]
+    described = [method.VERSION, [version(package) for package in PACKAGES.get(name, ())], params]
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
     for sample in samples:
         digest.update(sample.name.encode())
         for array in (sample.image, sample.points, sample.valid, sample.labels):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
     path = cache_root() / "trained" / f"{name}-{digest.hexdigest()[:24]}{suffix}"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        started = time.perf_counter()
-        method.fit(samples, out=path, device=device, progress=progress, **params)
-        seconds = time.perf_counter() - started
-        story = {
-            "method": name, "parameters": json.dumps(params, sort_keys=True, default=str),
-            "train": " ".join(sample.name for sample in samples), "weights_sha256": sha256(path),
-            "device": "cpu" if name == "stardist" else choose_device(device).type,
-            "threads": cpu_threads(),
-            "seconds": round(seconds, 1),
-        }  # fmt: skip
-        with replacing(_story(path)) as temporary:
-            temporary.write_text(json.dumps(story))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # the system releases it when its process ends, however that ends
+        if not path.is_file():
+            started = time.perf_counter()
+            method.fit(samples, out=path, device=device, progress=progress, **params)
+            story = {
+                "method": name,
+                "parameters": json.dumps(params, sort_keys=True, default=str),
+                "train": " ".join(sample.name for sample in samples),
+                "weights_sha256": sha256(path),
+                "device": "cpu" if name == "stardist" else choose_device(device).type,
+                "threads": cpu_threads(),
+                "seconds": round(time.perf_counter() - started, 1),
+            }
+            with replacing(path.with_suffix(".json")) as temporary:
+                temporary.write_text(json.dumps(story))
     return path
 
 
 def trainings(paths: Iterable[Path | str]) -> pd.DataFrame:
-    """What it took to train weights that `trained` made: a DataFrame with a line for each that it has noted.
+    """How the weights at these paths, from `trained`, were made: one line for each with a record.
 
-    Columns: method, parameters, train (names of the samples), weights_sha256, device, threads and seconds.
+    Returns
+    -------
+    DataFrame with method, parameters, train (names of the samples), weights_sha256, device, threads and seconds
     """
-    stories = [json.loads(_story(path).read_text()) for path in paths if _story(path).is_file()]
-    return pd.DataFrame(stories, columns=COLUMNS)
-
-
-def _story(path):
-    return Path(path).with_suffix(".json")
-
-
-def _code(method):
-    """SHA-256 of the sources that decide what comes out of a training."""
-    home = Path(inspect.getfile(method))
-    files = sorted(home.parent.glob("*.py")) if home.name == "__init__.py" else [home]
-    base = BASES.get(method.__name__.rsplit(".", 1)[-1])
-    files += sorted((home.parent.parent / base).glob("*.py")) if base else []
-    files += [Path(module.__file__) for module in SHARED]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    records = [Path(path).with_suffix(".json") for path in paths]
+    return pd.DataFrame([json.loads(file.read_text()) for file in records if file.is_file()], columns=COLUMNS)

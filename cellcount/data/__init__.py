@@ -44,7 +44,7 @@ def load(dataset: Path | str = "auto", *, split: str | None = None, **options: A
     name, _ = resolve(dataset)
     with needing("data", f"Loading {name}"):
         if name in DATASETS:
-            loader = _module(name).load
+            loader = importlib.import_module(f"cellcount.data.{DATASETS[name].module}").load
         else:
             loader = importlib.import_module("cellcount.data.folder").load_folder
             options = {"folder": name} | options
@@ -72,9 +72,7 @@ def resolve(dataset: Path | str = "auto") -> tuple[str, str]:
 
     image = registry.find("thesis", "images/1.jpg")
     if image is not None and any(registry.find("thesis", path) for path in thesis.POINTS_OF):
-        local = registry.local_root()
-        place = "CELLCOUNT_DATA" if local is not None and image.is_relative_to(local) else "the cache"
-        return "thesis", f"The thesis data is in {place}."
+        return "thesis", f"The thesis data is in {image.parents[1]}."
     reason = offline("thesis")
     if not reason:
         return "thesis", "The thesis data is not on this machine, but can be fetched now."
@@ -82,12 +80,8 @@ def resolve(dataset: Path | str = "auto") -> tuple[str, str]:
 
 
 def missing(dataset: str) -> list[str]:
-    """Sentences on the files of a data set that are not on this machine; [] if there is none."""
-    return getattr(_module(dataset), "missing", list)() if dataset in DATASETS else []
-
-
-def _module(name: str) -> Any:
-    return importlib.import_module(f"cellcount.data.{DATASETS[name].module}")
+    """A sentence on the files of a data set that are not on this machine, in a list; [] if there is none."""
+    return registry.lacking(dataset) if dataset in DATASETS else []
 
 
 def folds(samples: Sequence[Sample]) -> list[tuple[list[Sample], list[Sample]]]:

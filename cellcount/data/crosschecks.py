@@ -39,7 +39,6 @@ def check_image(stem: str, found: Survey) -> None:
             dropped = {id(a) for a in rivals} - {id(a) for a in kept}
             annotations = [a for a in annotations if id(a) not in dropped]
     found.annotations[stem] = annotations
-    return None
 
 
 def chosen(rivals: list[Annotation], annotators: str | int) -> list[Annotation] | None:
@@ -85,4 +84,3 @@ def _geometry(annotation: Annotation, name: str, size: tuple[int, int], found: S
         if key in first:
             found.add("points-duplicate", file, mark.where, image=name, first=first[key])
         first.setdefault(key, mark.where)
-    return None

@@ -17,7 +17,7 @@ import numpy as np
 from cellcount.data import dataset_toml
 from cellcount.data.survey import Survey, natural, survey
 from cellcount.data.valid import valid_region
-from cellcount.errors import DataError
+from cellcount.errors import DataError, require
 from cellcount.files import sha256
 from cellcount.io import images, tables
 from cellcount.io.points import Annotation, Mark, positions
@@ -78,8 +78,8 @@ def import_folder(source: Path | str, target: Path | str, link: bool = False) ->
     """
     source, target = Path(source), Path(target)
     found = _clean(source)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target} exists and is not an empty folder. Name a new folder, or empty this one.")
+    free = not target.exists() or target.is_dir() and not any(target.iterdir())
+    require(free, f"{target} exists and is not an empty folder. Name a new folder, or empty this one.", DataError)
     target.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:

@@ -121,11 +121,11 @@ def _image(annotation: Annotation, found: Survey) -> str | None:
     for name in (named, bare):
         if name in names:
             return names[name]
-    for name in (named.lower(), bare.lower()):
-        if name in lower:
-            found.add("image-case", annotation.file, annotation.where, found=lower[name], named=annotation.image)
-            return None
+    place = {"file": annotation.file, "where": annotation.where, "named": annotation.image}
+    other = lower.get(named.lower(), lower.get(bare.lower()))
     close = difflib.get_close_matches(bare, list(names), 1)
-    hint = f" Is {close[0]} meant?" if close else ""
-    found.add("image-unknown", annotation.file, annotation.where, named=annotation.image, hint=hint)
+    if other:
+        found.add("image-case", **place, found=other)
+    else:
+        found.add("image-unknown", **place, hint=f" Is {close[0]} meant?" if close else "")
     return None

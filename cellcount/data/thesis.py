@@ -90,24 +90,6 @@ def points_plus(channel: str = "auto") -> Sample:
     return replace(first, name="1+", points=live, valid=valid, meta=first.meta | {"pass": 2})
 
 
-def missing() -> list[str]:
-    """Sentences on the published files that are not on this machine; an empty list if there is none."""
-    absent = {known.path: known for known in registry.missing(NAME)}
-    sentences = []
-    fields = [path for path in absent if path.startswith("images/")]
-    if fields:
-        size = registry.megabytes(sum(absent[path].bytes for path in fields))
-        sentences.append(f"thesis: {len(fields)} of {len(IMAGES)} images are not on this machine ({size}).")
-    if POINTS in absent and registry.find(NAME, POINTS_CUT) is not None:
-        sentences.append("thesis: points of images 1 and 2 are here, those of image 4 are missing (points2.json).")
-    elif POINTS in absent:
-        sentences.append("thesis: the points (points2.json) are not on this machine.")
-    rest = [path for path in absent if path not in fields and path != POINTS]
-    if rest:
-        sentences.append(f"thesis: {', '.join(rest)} {'is' if len(rest) == 1 else 'are'} not on this machine.")
-    return sentences
-
-
 def _image_path(name: str) -> str:
     return f"images/{name}.jpg"
 
@@ -131,7 +113,7 @@ def _wanted(names: Iterable[str] | None, annotated: bool) -> Sequence[str]:
         registry.fetch_all(NAME, [*others, *map(_image_path, wanted)], progress=not annotated)
     if not annotated:
         return here or wanted
-    for sentence in missing():
+    for sentence in registry.lacking(NAME):
         log.info("%s", sentence)
     paths = {name: _or_none(registry.fetch_file, NAME, _image_path(name)) for name in wanted}
     return [name for name, path in paths.items() if path is not None]

@@ -3,7 +3,6 @@
 Usual protocol: train on N of images 001-100, test on 101-200 (Lempitsky & Zisserman 2010).
 """
 
-import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from cellcount.io.images import read_image
 from cellcount.io.points import positions, read
 from cellcount.io.problems import raise_errors
 from cellcount.types import Sample
-
-log = logging.getLogger(__name__)
 
 NAME = "vgg-cells"
 NAMES = tuple(f"{number:03d}" for number in range(1, 201))
@@ -52,40 +49,20 @@ def load(
     """
     unknown = ", ".join(str(name) for name in names or () if name not in NAMES)
     require(not unknown, f"VGG cells has no image {unknown}; its images are 001 to 200.")
-    if folder is not None:
-        return _from_folder(Path(folder), names, channel)
+    pairs = {name: (f"{name}cell.png", f"{name}dots.png") for name in NAMES}
+    place = None if folder is None else Path(folder)
     if names is None:
-        names = [name for name in NAMES if all(registry.find(NAME, file) is not None for file in _pair(name))]
-        if not names:
+        names = [name for name, pair in pairs.items() if all(_here(file, place) for file in pair)]
+        if not names and place is None:
             registry.fetch_all(NAME)
             names = NAMES
-        for sentence in missing():
-            log.info("%s", sentence)
-    files = [[registry.fetch_file(NAME, file) for file in _pair(name)] for name in names]
+    require(names or place is None, f"{folder}: no image; give the folder with the unpacked VGG cells.", DataError)
+    files = [[place / file if place else registry.fetch_file(NAME, file) for file in pairs[name]] for name in names]
     return [_sample(name, pair, channel) for name, pair in zip(names, files, strict=True)]
 
 
-def _pair(name: str) -> tuple[str, str]:
-    return f"{name}cell.png", f"{name}dots.png"
-
-
-def _from_folder(folder: Path, names: Collection[str] | None, channel: str) -> list[Sample]:
-    here = [name for name in NAMES if all((folder / file).exists() for file in _pair(name))]
-    lacking = sorted(set(names or here or NAMES[:1]) - set(here))
-    pair = " and ".join(_pair("".join(lacking[:1])))
-    require(
-        not lacking, f"{folder}: no pair {pair}; give the folder with the unpacked archive of VGG cells.", DataError
-    )
-    return [_sample(name, [folder / file for file in _pair(name)], channel) for name in names or here]
-
-
-def missing() -> list[str]:
-    """Sentences on the published images that are not on this machine; an empty list if there is none."""
-    absent = sorted({known.path[:3] for known in registry.missing(NAME)})
-    if not absent:
-        return []
-    span = f"{absent[0]} to {absent[-1]}" if len(absent) > 1 else absent[0]
-    return [f"vgg-cells: {len(absent)} of {len(NAMES)} images are not on this machine (within {span})."]
+def _here(file: str, place: Path | None) -> bool:
+    return (place / file).exists() if place else registry.find(NAME, file) is not None
 
 
 def _sample(name: str, pair: Sequence[Path], channel: str) -> Sample:

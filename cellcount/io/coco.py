@@ -36,10 +36,9 @@ def parse(reader: Reader) -> list[Annotation]:
         size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         images[image["id"]] = Annotation(reader.file, f"image {image['id']}", name, size)
         complete |= {name} if image.get("complete") is True else set()
-    categories = {c.get("id"): str(c.get("name", "")) for c in content.get("categories") or [] if isinstance(c, dict)}
+    categories = {c.get("id"): str(c.get("name", "")) for c in content.get("categories") or []}
     bare = invisible = 0
     for number, entry in enumerate(content["annotations"], 1):
-        entry = entry if isinstance(entry, dict) else {}
         where = f"annotation {entry.get('id', number)}"
         target = images.get(entry.get("image_id"))
         if target is None:

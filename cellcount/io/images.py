@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcount.errors import DataError, ParameterError
+from cellcount.errors import DataError, one_of, require
 from cellcount.io.decoders import decoding, read_pillow, read_tiff
 from cellcount.io.problems import Problem, Report, errors, raise_errors
 
@@ -50,7 +50,7 @@ def read_image(path: Path | str, channel: str = "auto") -> np.ndarray:
 
 def examined(path: Path | str, channel: str = "auto") -> tuple[np.ndarray, list[str]]:
     """The gray image (H, W) float32 of `read_image`, and a list of warnings (str) about the file; raises as it does."""
-    known_channel(channel)
+    one_of(channel, CHANNELS, "channel")
     return _gray(*decode(path), channel)
 
 
@@ -70,15 +70,12 @@ def from_array(pixels: np.ndarray, channel: str = "auto") -> tuple[np.ndarray, l
     ParameterError
         If the channel is unknown.
     """
-    known_channel(channel)
+    one_of(channel, CHANNELS, "channel")
     colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4)
-    if not (colour or pixels.ndim == 2) or pixels.dtype.kind not in "buif":
-        raise DataError(
-            f"An image is an (H, W) array of gray values or (H, W, 3) of colours, not {pixels.shape}, {pixels.dtype}; "
-            "give one plane of a stack, and real numbers."
-        )
-    if not pixels.size:
-        raise DataError(f"The array has the shape {pixels.shape}: it has no pixel.")
+    possible = (colour or pixels.ndim == 2) and pixels.dtype.kind in "buif"
+    found = f"{pixels.shape}, {pixels.dtype}; give one plane of a stack, and real numbers"
+    require(possible, f"An image is an (H, W) array of gray values or (H, W, 3) of colours, not {found}.", DataError)
+    require(pixels.size, f"The array has the shape {pixels.shape}: it has no pixel.", DataError)
     report = Report("array")
     pixels = pixels[..., :3] if colour else pixels
     _examine(pixels, report)
@@ -91,13 +88,6 @@ def _gray(pixels: np.ndarray | None, problems: Sequence[Problem], channel: str) 
     assert pixels is not None  # `decode` gives None only with an error
     flat = flat_channel(pixels, channel)
     return as_gray(pixels, channel), [str(problem) for problem in problems] + [flat] * bool(flat)
-
-
-def known_channel(channel: str) -> str:
-    """The channel's name. Raises ParameterError with the known ones if it is unknown."""
-    if channel not in CHANNELS:
-        raise ParameterError(f"channel={channel!r} is unknown; use one of {', '.join(CHANNELS)}.")
-    return channel
 
 
 def decode(path: Path | str) -> tuple[np.ndarray | None, list[Problem]]:

@@ -44,7 +44,7 @@ def parse(reader: Reader) -> list[Annotation]:
     twice = 0
     for number, task in enumerate(reader.json, 1):
         if not isinstance(task, dict):
-            reader.add("ls-task", f"record {number}", what="The task")
+            reader.add("ls-task", f"record {number}")
             continue
         where = f"task {task.get('id', number)}"
         if "annotations" not in task and not isinstance(task.get("data"), dict):
@@ -57,9 +57,7 @@ def parse(reader: Reader) -> list[Annotation]:
             continue
         inside: list[Annotation] = []
         for record in task.get(kind) or []:
-            if not isinstance(record, dict):
-                reader.add("ls-task", where, what="One of its annotations")
-            elif record.get("was_cancelled"):
+            if record.get("was_cancelled"):
                 reader.add("ls-cancelled", where)
             else:
                 one = _annotation(record, image, where, reader)
@@ -114,9 +112,6 @@ def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Read
     place = f"{where}, annotation {annotation.get('id', '')}"
     found = Annotation(reader.file, place, image, annotator=str(person))
     for result in annotation.get("result") or []:
-        if not isinstance(result, dict):
-            reader.add("ls-task", where, what="One of its marks")
-            continue
         place = f"{where}, mark {result.get('id', '?')}"
         kind = str(result.get("type", ""))
         if kind in _SHAPES:
@@ -128,8 +123,7 @@ def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Read
 
 def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, reader: Reader) -> None:
     """Add one key point or rectangle to the annotation `found`."""
-    value: Any = result.get("value")
-    value = value if isinstance(value, dict) else {}
+    value: Any = result.get("value") or {}
     size: tuple[Any, Any] = (result.get("original_height"), result.get("original_width"))
     if not all(isinstance(side, int) and side > 0 for side in size):
         return reader.add("ls-no-size", place, size=f"{size[1]} x {size[0]}")
@@ -161,7 +155,6 @@ def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, read
     across = [left + a * width * cosine - b * height * sine for a in (0, 1) for b in (0, 1)]
     down = [top + a * width * sine + b * height * cosine for a in (0, 1) for b in (0, 1)]
     found.boxes.append(Mark((min(down), min(across), max(down), max(across)), label, place))
-    return None
 
 
 def write(path: Path, annotations: Iterable[Annotation], report: Report) -> None:

@@ -1,4 +1,4 @@
-"""TIFF images larger than memory: read once to measure them, then window by window."""
+"""TIFF images larger than memory: read once for their range of values, then window by window."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
+from cellcount.errors import one_of
 from cellcount.io import images
 from cellcount.io.decoders import decoding, opened, orientation, plain, plane
 from cellcount.io.problems import Report, raise_errors
@@ -19,11 +20,11 @@ from cellcount.io.problems import Report, raise_errors
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-LARGE = 2**26  # px; 8,192 x 8,192: from here on an image, its gray values and its maps would fill a gigabyte
+LARGE = 2**26  # px; 8,192 x 8,192: a larger image, its gray values and its maps would fill more than a gigabyte
 MAX_BLOCK = 2**29  # bytes; a compressed block has to be decoded as a whole
-OVERVIEW = 4096  # px, the longer side of the shrunken image
-SAMPLE = 1e6  # px; quantiles of a million pixels are those of all of them
-BAND = 2**24  # px; read at once when the whole file is
+OVERVIEW = 4096  # px, the longer side of the downsampled image
+SAMPLE = 1e6  # px; enough pixels for quantiles
+BAND = 2**24  # px; read at once when the whole file is read
 
 
 def open_image(path: Path | str, channel: str = "auto") -> tuple[np.ndarray | LargeImage, list[str]]:
@@ -39,7 +40,7 @@ def open_image(path: Path | str, channel: str = "auto") -> tuple[np.ndarray | La
     -------
     image : (H, W) float32 in [0, 1], or LargeImage
     warnings : list of str
-        What is odd about it.
+        What is unusual about the image.
 
     Raises
     ------
@@ -51,39 +52,37 @@ def open_image(path: Path | str, channel: str = "auto") -> tuple[np.ndarray | La
 
 
 def _is_large(path: Path) -> bool:
-    if path.suffix.lower() not in images.TIFF or not path.is_file():
-        return False
-    try:
-        with opened(path) as tiff:
-            return tiff.pages.first.imagewidth * tiff.pages.first.imagelength > LARGE
-    except Exception:  # whatever is wrong with it, `read_image` says it better
-        return False
+    large = False
+    if path.suffix.lower() in images.TIFF and path.is_file():
+        with decoding(path), opened(path) as tiff:  # `examined` reports what is wrong with the file
+            large = tiff.pages.first.imagewidth * tiff.pages.first.imagelength > LARGE
+    return large
 
 
 class LargeImage:
-    """One gray image in a TIFF file, of which no more than a few rows of tiles or strips are in memory.
+    """A gray image in a TIFF file, of which only a few rows of tiles or strips are in memory.
 
-    `image[y0:y1, x0:x1]` is (y1 - y0, x1 - x0) float32 in [0, 1], with the values that `read_image` gives. Opening
-    reads the whole file once: that finds what is damaged, the values' range, `sample` and `overview`.
+    `image[y0:y1, x0:x1]` is (y1 - y0, x1 - x0) float32 in [0, 1], with the values of `read_image`. The file is read
+    once when it is opened, to detect damage and for the range of values, `sample` and `overview`.
 
     Attributes
     ----------
     shape : (height, width), px
     sample : (h, w) float32 in [0, 1]
-        Every n-th row and column, one to two million px: stands for the image where quantiles are measured.
+        Every n-th row and column, one to two million px, for quantiles.
     overview : (h', w') float32 in [0, 1]
-        The image shrunken by the whole number `factor` (block means), at most 4096 px long.
+        The image downsampled by the integer `factor` (block means), at most 4096 px long.
 
     Raises
     ------
     DataError
-        If the file cannot be used, or not read in parts, saying what to do.
+        If the file cannot be used, or cannot be read in parts, with what to do.
     ParameterError
         If the channel is unknown.
     """
 
     def __init__(self, path: Path | str, channel: str = "auto", progress: bool = True) -> None:
-        self.path, self._channel = Path(path), images.known_channel(channel)
+        self.path, self._channel = Path(path), one_of(channel, images.CHANNELS, "channel")
         with decoding(self.path) as report:
             self._page, self._read = _open(self.path, report)
             self.shape = self._page.imagelength, self._page.imagewidth
@@ -149,11 +148,11 @@ def _open(path: Path, report: Report) -> tuple[TiffPage, Callable[[int, int, int
 
 
 def _mapped(path: Path, page: TiffPage, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-    """A window of an uncompressed file; its map is let go, else every page ever read would count as our memory."""
+    """A window of an uncompressed file; the memory map is closed, so that its pages do not count as used memory."""
     samples, size = page.samplesperpixel, (page.imagelength, page.imagewidth)
     planar = samples > 1 and page.planarconfig == 2
     shape = (samples, *size) if planar else (*size, samples)
-    assert page.dtype is not None  # `plane` has seen to it
+    assert page.dtype is not None  # checked by `plane`
     stored: np.ndarray = np.memmap(path, page.parent.byteorder + page.dtype.char, "r", page.dataoffsets[0], shape)
     if planar:
         stored = np.moveaxis(stored, 0, -1)
@@ -161,10 +160,10 @@ def _mapped(path: Path, page: TiffPage, y0: int, y1: int, x0: int, x1: int) -> n
 
 
 class _Blocks:
-    """Windows of a compressed or tiled file; the decoded tiles or strips of the rows last asked for are kept."""
+    """Windows of a compressed or tiled file; the decoded tiles or strips in the rows of the last window are kept."""
 
     def __init__(self, path: Path, page: TiffPage) -> None:
-        assert page.dtype is not None  # `plane` has seen to it
+        assert page.dtype is not None  # checked by `plane`
         self.path, self.samples, self.dtype = path, page.samplesperpixel, page.dtype
         self.kept: dict[tuple[int, int, int], np.ndarray] = {}
         self.planes = self.samples if page.planarconfig == 2 else 1
@@ -180,31 +179,26 @@ class _Blocks:
         height, width = self.block
         rows, columns = range(y0 // height, -(-y1 // height)), range(x0 // width, -(-x1 // width))
         self.kept = {place: block for place, block in self.kept.items() if place[1] in rows}
-        window = np.zeros((y1 - y0, x1 - x0, self.samples), self.dtype)
+        top, left = rows.start * height, columns.start * width
+        whole = np.zeros((len(rows) * height, len(columns) * width, self.samples), self.dtype)
         with open(self.path, "rb") as file:
             for place in itertools.product(range(self.planes), rows, columns):
                 if place not in self.kept:
                     self.kept[place] = self._decoded(file, *place)
-                target = window if self.planes == 1 else window[..., place[0], None]
-                _paste(target, self.kept[place], place[1] * height - y0, place[2] * width - x0)
-        return window
+                block, y, x = self.kept[place], place[1] * height - top, place[2] * width - left
+                target = whole if self.planes == 1 else whole[..., place[0], None]
+                target[y : y + block.shape[0], x : x + block.shape[1]] = block
+        return whole[y0 - top : y1 - top, x0 - left : x1 - left]
 
     def _decoded(self, file: BinaryIO, plane: int, row: int, column: int) -> np.ndarray:
         """(h, w, samples) of one tile or strip."""
         index = (plane * self.grid[0] + row) * self.grid[1] + column
         offset, size = self.places[index]
         if not size:
-            return np.zeros((0, 0, 1), self.dtype)  # a sparse file leaves out the blocks that are empty
+            return np.zeros((0, 0, 1), self.dtype)  # sparse files omit empty blocks
         file.seek(offset)
         data = file.read(size)
         block = self.decode(data, index)[0] if len(data) == size else None
         if block is None:
             raise ValueError(f"block {index} is incomplete")
         return block[0]
-
-
-def _paste(target: np.ndarray, block: np.ndarray, top: int, left: int) -> None:
-    """Copy what of `block`, whose first pixel lies at (top, left) of `target`, lies inside."""
-    part = block[max(0, -top) : len(target) - top, max(0, -left) : target.shape[1] - left]
-    top, left = max(0, top), max(0, left)
-    target[top : top + part.shape[0], left : left + part.shape[1]] = part

@@ -1,4 +1,4 @@
-"""Overlays: pictures as large as the image, drawn with Pillow: matplotlib would take longer than the count."""
+"""Overlays of the size of the image, drawn with Pillow, since matplotlib would take longer than the count."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from cellcount.types import Prediction
 if TYPE_CHECKING:
     import PIL.Image
 
-ORANGE = (230, 159, 0)  # Okabe and Ito's stands out from gray for every eye; `style` would import matplotlib
-RING = 255  # its place in the palette, behind the gray values
-SPACING = 24.0  # px; the thesis images' median distance of neighbours
+ORANGE = (230, 159, 0)  # of Okabe and Ito: differs from gray also for colour-blind readers
+RING = 255  # its index in the palette, after the gray values
+SPACING = 24.0  # px; median distance of neighbours in the thesis images
 
 
 def overlay(image: np.ndarray, prediction: Prediction, *, factor: int = 1) -> PIL.Image.Image:
-    """The whole image at its own resolution, with a ring around every predicted cell.
+    """The whole image at full resolution, with a ring around every predicted cell.
 
     Parameters
     ----------
     image : (H, W) float32
         Shown from its 0.1 to its 99.9 percentile.
     prediction : Prediction
+        Of the image before downsampling.
     factor : int
-        How much `image` was shrunken, where the prediction is that of the full image.
+        By which `image` was downsampled.
 
     Returns
     -------
@@ -47,9 +48,9 @@ def overlay(image: np.ndarray, prediction: Prediction, *, factor: int = 1) -> PI
 
 
 def _radius(points: np.ndarray) -> float:
-    """A quarter of the spacing, px: rings of neighbours do not touch."""
+    """About a quarter of the cell spacing, px, so that the rings of neighbours do not touch."""
     spacing = SPACING
-    if len(points) > 2:  # of some points, so that a plain table of distances does: scipy takes longer to import
+    if len(points) > 2:  # a matrix of distances from some of the points: scipy would take longer to import
         some = points[:: max(1, len(points) ** 2 // 200_000)]
         squared = ((some[:, None] - points[None]) ** 2).sum(axis=2)
         spacing = float(np.sqrt(np.median(np.partition(squared, 1, axis=1)[:, 1])))

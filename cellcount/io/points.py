@@ -335,21 +335,20 @@ def read(
     """
     reader = Reader(path, predictions, pixel_size_um)
     found: list[Annotation] = []
-    try:
-        for module, suffixes, *_ in READERS.values():
-            if reader.path.suffix.lower() in suffixes:
-                home = importlib.import_module(f"cellcount.io.{module}")
-                if home.recognises(reader):
-                    break
-        else:
-            reader.unknown()
-        found = home.parse(reader)
-    except Stop:
-        pass
-    except OSError as error:
-        reader.add("file-unreadable", error=error.strerror or error)
-    except (TypeError, AttributeError, LookupError, ValueError, OverflowError) as error:
-        reader.add("json-structure", error=error)  # a field of another type than the format has
+    with contextlib.suppress(Stop):
+        try:
+            for module, suffixes, *_ in READERS.values():
+                if reader.path.suffix.lower() in suffixes:
+                    home = importlib.import_module(f"cellcount.io.{module}")
+                    if home.recognises(reader):
+                        found = home.parse(reader)
+                        break
+            else:
+                reader.unknown()
+        except OSError as error:
+            reader.add("file-unreadable", error=error.strerror or error)
+        except (TypeError, AttributeError, LookupError, ValueError, OverflowError) as error:
+            reader.add("json-structure", error=error)  # a field of another type than the format has
     return found, reader.problems
 
 
@@ -454,8 +453,8 @@ def _complete(one: Annotation, path: Path, form: Format, report: Report) -> Anno
         size = beside.size(image)
     if size is None and form.sized:
         report.add("write-size", image=one.image)
-    scores = sum(mark.score is not None for mark in one.points)
-    for what, count in (("scores", scores), ("boxes", len(one.boxes)), ("empty", not one.points and not one.boxes)):
-        if count and what not in form.keeps:
-            report.add(f"write-{what}", image=one.image, count=count)
+    scores, empty = sum(mark.score is not None for mark in one.points), not (one.points or one.boxes)
+    for kind, count in {"write-scores": scores, "write-boxes": len(one.boxes), "write-empty": empty}.items():
+        if count and kind.removeprefix("write-") not in form.keeps:
+            report.add(kind, image=one.image, count=count)
     return replace(one, size=size)

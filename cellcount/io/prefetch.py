@@ -1,4 +1,4 @@
-"""Reading what comes next while the present is computed."""
+"""Reading the next items while the current one is processed."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +17,12 @@ def prefetched(function: Callable[[T], R], items: Iterable[T], depth: int = 1) -
     function : callable of one item
     items : iterable
     depth : int
-        How many results, beside the one in use, may wait in memory.
+        Number of results that may wait in memory, in addition to the one in use.
 
     Yields
     ------
     callable
-        One for each item, in their order: it waits for the result and returns it, or raises what the function raised.
+        One for each item, in their order: it waits for the result and returns it, or raises the error of the function.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as reader:
         waiting: deque[Future[R]] = deque()
@@ -33,6 +33,6 @@ def prefetched(function: Callable[[T], R], items: Iterable[T], depth: int = 1) -
                     yield waiting.popleft().result
             while waiting:
                 yield waiting.popleft().result
-        finally:  # whoever stops early does not wait for what nobody will use
+        finally:  # a consumer that stops early does not wait for the remaining items
             for future in waiting:
                 future.cancel()

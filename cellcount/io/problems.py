@@ -4,7 +4,6 @@ The sentences of every kind of problem are in `problems.toml`.
 """
 
 import functools
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +46,8 @@ class Problem:
 
 @functools.cache
 def _kinds() -> dict[str, dict[str, str]]:
+    import tomllib  # only when there is a problem
+
     return tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 

@@ -80,7 +80,6 @@ def _add(
         annotation.boxes.append(mark)
     else:
         reader.add("box-inverted", where)
-    return None
 
 
 def write(path: Path, annotations: Iterable[Annotation], report: Report | None = None) -> None:

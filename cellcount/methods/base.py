@@ -1,4 +1,4 @@
-"""The contract that every method keeps, and the checks that all of them share."""
+"""The contract of every method, the checks that all of them share, and the settings of a training."""
 
 import functools
 import inspect
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, Union, get_args, get_origin
 
 import numpy as np
 
@@ -15,16 +15,14 @@ from cellcount.errors import SMALLEST_EXTRA, CellcountError, DataError, Paramete
 from cellcount.methods.prompts import Prompts
 from cellcount.types import Prediction, Sample, as_points
 
-CONTEXT = ("exposure", "contrast", "pixels")  # what `context` tells of a whole image; not named to users
+CONTEXT = ("exposure", "contrast", "pixels")  # results of `context`: parameters that are not shown to users
 PARTS = ("device", "progress", "out")  # arguments of every call, which are no parameters of a method
-HINTS = {
-    "weights": "a file written by `cellcount train`",
-    "prompts": "points, or what `cellcount.methods.prompts` makes",
-}
+HINTS = {"weights": "a file written by `cellcount train`", "prompts": "points, or `cellcount.methods.prompts`"}
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class Status(NamedTuple):
-    """`state` is "ready", "needs weights" or "needs package"; `detail` says which, how large, and where to put it."""
+    """`state` is "ready", "needs weights" or "needs package"; `detail` explains it, and what to do."""
 
     state: str
     detail: str
@@ -61,11 +59,12 @@ def weights_status(find: Callable[[str], str], names: Sequence[str], *packages: 
 
 
 class Method(Protocol):
-    """What every entry of `cellcount.METHODS` offers.
+    """Every entry of `cellcount.METHODS`.
 
-    Those that can be trained have `fit(samples, *, out, device="auto", progress=True, **params) -> Path` and
-    `Settings`, the dataclass of its parameters, as well; some have `predict_batch(images, *, device, **params)`, for
-    several images of one shape, and `export(weights, out)`, for a file that counts without torch.
+    One that can be trained also has `fit(samples, *, out, device="auto", progress=True, **params) -> Path`, its
+    `Settings`, a subclass of `TrainingSettings`, and `VERSION`, an int that is raised when the same call of `fit` gives
+    other weights than before. Some have `predict_batch(images, *, device, **params)`, for several images of one shape,
+    and `export(weights, out)`, for a file that counts without torch.
     """
 
     @property
@@ -73,13 +72,13 @@ class Method(Protocol):
         """`predict(image, *, prompts=None, device="auto", **params) -> Prediction`, made by `predicts`."""
 
     def context(self, image: Any, **params: Any) -> dict[str, Any]:
-        """What a tile must know of its whole image (exposure, diameter), as further arguments of `predict`.
+        """Properties of a whole image (exposure, diameter) that `predict` needs for its tiles, as further arguments.
 
-        image : (H, W) float32 in [0, 1], or a `LargeImage`; params : the arguments that `predict` will be given.
+        image : (H, W) float32 in [0, 1], or a `LargeImage`; params : the other arguments of `predict`.
         """
 
     def status(self) -> Status:
-        """What it lacks to run on this machine."""
+        """Whether it can run on this machine, and what is missing."""
 
 
 class Parameter(NamedTuple):
@@ -102,14 +101,13 @@ def predicts(
     label : str
         The method's name in messages.
     prompts : "none", "optional" or "required"
-    packages : names of the packages that it is made of; they are missed before anything else
+    packages : names of the packages that it needs
 
     Returns
     -------
     decorator
         The decorated function raises a DataError unless the image is (H, W) float32 with at least one pixel, a
-        ParameterError for an argument that the method does not have or that it lacks, and a NotAvailableError if a
-        package is not installed.
+        ParameterError for an unknown or a missing argument, and a NotAvailableError if a package is not installed.
     """
 
     def decorate(predict: Callable[..., Prediction]) -> Callable[..., Prediction]:
@@ -141,16 +139,16 @@ def check_image(image: np.ndarray, label: str) -> None:
     """Raise a DataError unless `image` is (H, W) float32 with at least one pixel."""
     if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype != np.float32 or not image.size:
         found = f"shape {image.shape}, {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise DataError(f"{label} wants an (H, W) float32 image in [0, 1], got {found}.")
+        raise DataError(f"{label} takes an (H, W) float32 image in [0, 1], got {found}.")
 
 
 def check_call(predict: Callable[..., Prediction], given: Mapping[str, Any]) -> None:
-    """Raise a ParameterError if these arguments cannot be those of `predict`, one decorated by `predicts`."""
+    """Raise a ParameterError for arguments that `predict`, decorated by `predicts`, does not take or lacks."""
     label, prompts = predict.label, predict.prompts  # type: ignore[attr-defined]
     known = parameters(predict)
     if given.get("prompts") is not None and prompts == "none":
         raise ParameterError(f"{label} takes no prompts.")
-    own = inspect.signature(predict).parameters  # `progress` is one of SAM's, and of nobody else's
+    own = inspect.signature(predict).parameters  # some have `progress`
     refuse_unknown(label, [name for name in given if name not in own], known)
     for name, (kind, _) in known.items():
         if name in given:
@@ -173,21 +171,19 @@ def check_value(label: str, name: str, value: Any, kind: Any) -> None:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type like `int | None`, `tuple[int, ...]` or `str | Path`; of others nothing is known."""
+    """Whether a value is of a type like `int | None`, `tuple[int, ...]` or `str | Path`; True for unknown types."""
     if get_origin(kind) in (Union, UnionType):
         return any(_fits(value, one) for one in get_args(kind))
     if get_origin(kind) is tuple:
         return isinstance(value, (tuple, list)) and all(_fits(part, get_args(kind)[0]) for part in value)
-    if kind is bool or isinstance(value, (bool, np.bool_)):
-        return kind not in (int, float, str, Path, NoneType) and (
-            kind is not bool or isinstance(value, (bool, np.bool_))
-        )
-    numbers = {int: (int, np.integer), float: (int, float, np.integer, np.floating)}
-    return not isinstance(kind, type) or isinstance(value, numbers.get(kind, kind))
+    if kind in (int, float) and isinstance(value, bool):  # which Python takes for an int
+        return False
+    also = {bool: (bool, np.bool_), int: (int, np.integer), float: (int, float, np.integer, np.floating)}
+    return not isinstance(kind, type) or isinstance(value, also.get(kind, kind))
 
 
 def refuse_unknown(label: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise a ParameterError if one of `names` is not `known`, which lists those that are."""
+    """Raise a ParameterError, which lists the `known` names, if one of `names` is not among them."""
     unknown = sorted(set(names) - set(known))
     if unknown:
         has = ", ".join(name for name in known if name not in CONTEXT) or "none"
@@ -195,7 +191,7 @@ def refuse_unknown(label: str, names: Iterable[str], known: Iterable[str]) -> No
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, Parameter]:
-    """The parameters of a method's `predict` or `fit` by name; those that every call has are left out."""
+    """The parameters of a method's `predict` or `fit` by name, without the arguments that every method has."""
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY and name not in ("prompts", *PARTS):
@@ -223,7 +219,7 @@ def training_parameters(method: Any, name: str) -> dict[str, Parameter]:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Base of a method's `Settings`: a frozen dataclass of everything that decides what `fit` gives, besides samples.
+    """Base of a method's `Settings`: a frozen dataclass of all that determines a training, besides the samples.
 
     A subclass sets `LABEL`, the method's name in messages; `POSITIVE`, the names of fields that must be positive (or
     None, where that is their default); `CHOICES`, the values that some fields can have; and `PRESETS`, fields by the
@@ -280,35 +276,8 @@ def need_points(samples: Sequence[Sample], label: str) -> None:
         raise DataError(f"None of the training images has a point; {label} needs at least one annotated cell.")
 
 
-Kind = TypeVar("Kind")
-
-
-def settings_from(
-    kind: type[Kind], label: str, params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]] | None = None
-) -> Kind:
-    """A settings dataclass from keyword parameters, on top of a preset where there are some (the first by default).
-
-    Raises
-    ------
-    ParameterError
-        If a parameter or the preset is unknown, with those that are known.
-    """
-    params = dict(params)
-    known = [*(["preset"] if presets else []), *(field.name for field in fields(kind))]  # type: ignore[arg-type]
-    refuse_unknown(label, params, known)
-    if presets:
-        preset = params.pop("preset", next(iter(presets)))
-        if preset not in presets:
-            raise ParameterError(f"preset={preset!r} is unknown; choose one of {', '.join(presets)}.")
-        params = {**presets[preset], **params}
-    for field in fields(kind):  # type: ignore[arg-type]
-        if field.name in params:
-            check_value(label, field.name, params[field.name], field.type)
-    return kind(**params)
-
-
 def from_text(label: str, given: Iterable[tuple[str, str]], known: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Parameters from pairs of texts (name, value), as the command line gets them: values of the types of `known`.
+    """Parameters from pairs of texts (name, value) of the command line, converted to the types of `known`.
 
     Raises
     ------
@@ -321,7 +290,7 @@ def from_text(label: str, given: Iterable[tuple[str, str]], known: Mapping[str, 
         kind, default = known[name]
         try:
             params[name] = _value(text, kind)
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             example = (2 if "int" in str(kind) else 2.5) if default in (None, inspect.Parameter.empty) else default
             raise ParameterError(f"-p {name} {text}: expected a value like {example}.") from error
     return params
@@ -339,20 +308,18 @@ def _value(text: str, kind: Any) -> Any:
     if len(kinds) > 1:
         return _value(text, kinds[0])
     if kind is bool:
-        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
-            raise ValueError(text)
-        return text.lower() in ("true", "yes", "1")
+        return BOOLEANS[text.lower()]
     if kind in (int, float, str, Path):
         return kind(text)
     raise ValueError(f"{kind} cannot be given as text")
 
 
 def sampled(image: Any) -> np.ndarray:
-    """(H, W) pixels that stand for a whole image where quantiles are measured: itself, or a `LargeImage`'s sample."""
+    """(H, W) pixels from which the quantiles of a whole image are measured: itself, or the sample of a `LargeImage`."""
     return getattr(image, "sample", image)
 
 
 def middle(image: Any, side: int) -> np.ndarray:
-    """The middle part, (H, W) float32 at full resolution, of an image or `LargeImage`, at most `side` px on a side."""
+    """The central part, (H, W) float32 at full resolution, of an image or `LargeImage`, at most `side` px wide."""
     (y0, y1), (x0, x1) = (((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in image.shape)
     return image[y0:y1, x0:x1]

@@ -1,17 +1,19 @@
-"""Quality of masks: against true masks, where these are known, and against drawn boxes.
+"""Quality of masks: against true masks, where these are known, drawn boxes, and annotated points.
 
 The matching of masks is StarDist's (`stardist.matching`, Schmidt et al. 2018); importing it loads no TensorFlow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from cellcount.errors import DataError, require
-from cellcount.metrics.matching import f1
+from cellcount.metrics.matching import f1, match
+from cellcount.types import Prediction, Sample
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # .5 to .95, as in COCO
 
@@ -138,3 +140,97 @@ def without(labels: np.ndarray, region: np.ndarray) -> np.ndarray:
     size = np.bincount(labels.ravel())
     outside = np.bincount(labels[region], minlength=len(size))
     return np.where((outside * 2 > size)[labels], 0, labels)
+
+
+def overlap(true: ArrayLike, predicted: ArrayLike) -> tuple[int, int]:
+    """Intersection and union of two regions, px: their ratio is the IoU (Jaccard index), also when summed over images.
+
+    Parameters
+    ----------
+    true, predicted : (H, W) bool
+
+    Returns
+    -------
+    intersection, union : int
+
+    Raises
+    ------
+    ParameterError
+        If the shapes differ.
+    """
+    true, predicted = np.asarray(true, bool), np.asarray(predicted, bool)
+    require(true.shape == predicted.shape, f"regions of {true.shape} and {predicted.shape} px cannot be compared.")
+    return int((true & predicted).sum()), int((true | predicted).sum())
+
+
+def iou(true: ArrayLike, predicted: ArrayLike) -> float:
+    """Intersection over union of two regions, (H, W) bool each; 1 if both are empty."""
+    intersection, union = overlap(true, predicted)
+    return intersection / union if union else 1.0
+
+
+def covered(sample: Sample) -> np.ndarray:
+    """The area covered by the cells of a Sample with masks, (H, W) bool.
+
+    Cells whose nucleus is outside the image have no mask, but cover area: simulated fields are not `valid` there.
+
+    Raises
+    ------
+    DataError
+        If the sample has no masks: only simulated fields have masks.
+    """
+    if sample.labels is None:
+        raise DataError(f"{sample.name}: without masks the covered area is unknown; use simulated fields.")
+    return (sample.labels > 0) | ~sample.valid
+
+
+class Outcomes(NamedTuple):
+    """Indices by class, (n,) int each: of masks (mask i has the label i + 1) or, for `missed`, of annotated points.
+
+    `found` masks contain one annotated point and are matched. `merged` masks contain two or more. `holes` contain none
+    and are mostly on background; `unexplained` masks contain none and are on something else. `missed` points are
+    neither matched nor inside a mask.
+    """
+
+    found: np.ndarray
+    merged: np.ndarray
+    holes: np.ndarray
+    unexplained: np.ndarray
+    missed: np.ndarray
+
+
+def mask_outcomes(sample: Sample, prediction: Prediction, background: np.ndarray, tolerance: float) -> Outcomes:
+    """Classify masks and annotated points.
+
+    Parameters
+    ----------
+    sample : Sample with points
+    prediction : Prediction with labels
+    background : (H, W) bool
+        Where no cell is.
+    tolerance : float, px
+
+    Returns
+    -------
+    Outcomes
+
+    Raises
+    ------
+    DataError
+        If there is no annotation, or the prediction has no masks.
+    """
+    if sample.points is None or prediction.labels is None:
+        raise DataError(f"{sample.name}: annotated points and predicted masks are needed to classify them.")
+    count = len(prediction.points)
+    at = np.rint(sample.points).astype(int).clip(0, np.array(sample.image.shape) - 1)
+    under = prediction.labels[tuple(at.T)]
+    held = np.bincount(under, minlength=count + 1)[1:]
+    matching = match(sample.points, prediction.points, tolerance)
+    matched = np.zeros(count, bool)
+    matched[matching.pairs[:, 1]] = True
+    area = np.bincount(prediction.labels.ravel(), minlength=count + 1)[1:]
+    empty = np.bincount(prediction.labels[background], minlength=count + 1)[1:] * 2 > area
+    false = (held == 0) & ~matched & (area > 0)
+    missed = np.setdiff1d(np.flatnonzero(under == 0), matching.pairs[:, 0])
+    kinds = ((held == 1) & matched, held > 1, false & empty, false & ~empty)
+    return Outcomes._make([*map(np.flatnonzero, kinds), missed])

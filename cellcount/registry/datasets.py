@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cellcount.errors import ParameterError
-from cellcount.registry.fetch import cache_root, demand, digest, download, local_root, log, refusal, verify
+from cellcount.errors import require
+from cellcount.registry.fetch import cache_root, demand, digest, download, local_root, log, megabytes, refusal, verify
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Dataset:
     Attributes
     ----------
     module : str
-        Its module in `cellcount.data`, with `load(**options) -> list of Sample`, and `missing() -> list of str` if
-        files are fetched for it. A `load` with the parameter `split` makes only that part.
+        Its module in `cellcount.data`, with `load(**options) -> list of Sample`. A `load` with the parameter `split`
+        makes only that part.
     description, licence, citation : str
     files : dict of path to KnownFile
         The files that are fetched for it.
@@ -71,16 +71,14 @@ DATASETS = {
 
 def known_dataset(name: str) -> Dataset:
     """The `Dataset` of this name. Raises ParameterError with the known names."""
-    if name not in DATASETS:
-        raise ParameterError(f"There is no data set {name!r}; known are {', '.join(DATASETS)}.")
+    require(name in DATASETS, f"There is no data set {name!r}; known are {', '.join(DATASETS)}.")
     return DATASETS[name]
 
 
 def known_file(name: str, path: str) -> KnownFile:
     """The `KnownFile` at `path` of data set `name`. Raises ParameterError if it is not in the registry."""
     files = known_dataset(name).files
-    if path not in files:
-        raise ParameterError(f"The data set {name} has no file {path!r} in the registry.")
+    require(path in files, f"The data set {name} has no file {path!r} in the registry.")
     return files[path]
 
 
@@ -139,6 +137,15 @@ def missing(name: str) -> list[KnownFile]:
     roots = [root for root in (local_root(), cache_root()) if root is not None]
     files = known_dataset(name).files.values()
     return [k for k in files if k.url and not any((root / name / k.path).is_file() for root in roots)]
+
+
+def lacking(name: str) -> list[str]:
+    """A sentence on the files of a data set that are not on this machine, in a list; an empty list if there is none."""
+    paths = [known.path for known in missing(name)]
+    count = f"{len(paths)} of {sum(known.url is not None for known in known_dataset(name).files.values())}"
+    size = megabytes(sum(known.bytes for known in missing(name)))
+    shown = ", ".join(paths) if len(paths) < 4 else f"{paths[0]} to {paths[-1]}"
+    return [f"{name}: {count} files are not on this machine ({size}): {shown}."] if paths else []
 
 
 def offline(name: str) -> str:

@@ -5,6 +5,7 @@ or the user's cache folder), then at its address. No file is used before its SHA
 If CELLCOUNT_OFFLINE is set to anything, no request is sent.
 """
 
+import functools
 import logging
 import os
 import threading
@@ -21,8 +22,6 @@ log = logging.getLogger(__name__)
 PROBE_SECONDS = 4.0  # a connect timeout does not cover a resolver that hangs, so the whole probe is cut off here
 
 _probed: dict[str, str] = {}  # host -> "" or why it does not answer; one probe per process
-
-_verified: dict[tuple[Path, str], tuple[int, int, str]] = {}  # path, algorithm -> size, mtime in ns, hash
 
 
 def pooch_() -> Any:
@@ -131,9 +130,9 @@ def verify(path: Path, expected: str, size: int, url: str | None) -> None:
 def digest(path: Path, algorithm: str = "sha256") -> str:
     """Hexadecimal hash of a file, computed once per process while its size and time do not change."""
     stat = path.stat()
-    key = (path.resolve(), algorithm)
-    known = _verified.get(key)
-    if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
-        found = sha256(path) if algorithm == "sha256" else pooch_().file_hash(path, alg=algorithm)
-        known = _verified[key] = (stat.st_size, stat.st_mtime_ns, found)
-    return known[2]
+    return _digest(path.resolve(), algorithm, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def _digest(path: Path, algorithm: str, *_: int) -> str:
+    return sha256(path) if algorithm == "sha256" else pooch_().file_hash(path, alg=algorithm)

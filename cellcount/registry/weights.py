@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellcount.errors import DataError, NotAvailableError, ParameterError
+from cellcount.errors import DataError, NotAvailableError, require
 from cellcount.registry.fetch import cache_root, demand, digest, download, local_root, megabytes, verify
 
 
@@ -54,8 +54,7 @@ WEIGHTS = {
 
 def known_weights(name: str) -> Weights:
     """The `Weights` entry of this name. Raises ParameterError with the known names."""
-    if name not in WEIGHTS:
-        raise ParameterError(f"There are no weights {name!r}; known are {', '.join(WEIGHTS)}.")
+    require(name in WEIGHTS, f"There are no weights {name!r}; known are {', '.join(WEIGHTS)}.")
     return WEIGHTS[name]
 
 

@@ -1,10 +1,6 @@
 """Tidy result rows with their provenance, and summaries of them."""
 
-from cellcount.results.provenance import commit, peak_memory_mb, provenance, timed
-from cellcount.results.rows import COLUMNS, MASK_COLUMNS, mask_rows, read, rows, table, write
-from cellcount.results.summary import mask_summary, summary
+import lazy_loader
 
-__all__ = [
-    "COLUMNS", "MASK_COLUMNS", "commit", "mask_rows", "mask_summary", "peak_memory_mb", "provenance", "read", "rows",
-    "summary", "table", "timed", "write",
-]  # fmt: skip
+# A module is imported when one of its names is used: `timed` and `commit` do not need pandas.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

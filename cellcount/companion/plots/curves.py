@@ -18,13 +18,13 @@ PARTS = {  # of a detector's loss
 
 
 @style.styled
-def tolerance_curve(rows: pd.DataFrame, *, tolerance: float | None = None) -> Figure:
+def tolerance_curve(rows: pd.DataFrame, *, tolerance: float) -> Figure:
     """F1 pooled over images, over the tolerance; one line for each method and reading.
 
     Parameters
     ----------
     rows : DataFrame of `cellcount.results.rows`, at several tolerances
-    tolerance : float, px, optional
+    tolerance : float, px
         Marked with a vertical line.
 
     Returns
@@ -39,8 +39,7 @@ def tolerance_curve(rows: pd.DataFrame, *, tolerance: float | None = None) -> Fi
     sns.lineplot(scores, x="tolerance_px", y="f1", hue="method", style="reading", palette=colours, ax=axes)
     axes.set(xlabel="tolerance (px)", ylabel="F1, pooled", xlim=(0, None), ylim=(0, 1.02))
     axes.legend(loc="lower right", ncols=2)
-    if tolerance:
-        _mark_x(axes, tolerance, f"{tolerance:.1f} px")
+    _mark_x(axes, tolerance, f"{tolerance:.1f} px")
     return figure
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 import numpy as np
-from matplotlib.collections import PatchCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from cellcount.companion.plots import style
 from cellcount.methods.detection.boxes import clip, filled, squares
@@ -37,14 +36,13 @@ def tiled_boxes(
     -------
     Figure
     """
-    figure, axes = style.micrograph(sample, window=window, room=-0.7)
-    patches = [Rectangle((x0, y0), side, side) for y0, x0, *_ in squares(prediction.points, side)]
-    boxes = PatchCollection(patches, facecolor="none", cmap="viridis", clim=(0, 1), linewidth=0.9)
-    boxes.set_array(prediction.scores)
-    axes.add_collection(boxes)
+    figure, axes = style.micrograph(sample, window=window)
+    corners = squares(prediction.points, side)[:, [[1, 0], [1, 2], [3, 2], [3, 0]]]  # x, y
+    look = {"facecolor": "none", "cmap": "viridis", "clim": (0, 1), "linewidth": 0.9}
+    boxes = axes.add_collection(PolyCollection(corners, array=prediction.scores, **look))
     cuts = [(y0 - 0.5, x0 - 0.5, y1 - 0.5, x1 - 0.5) for y0, y1, x0, x1 in cuts]
     style.boxes(axes, cuts, color="white", linewidth=1.2)
-    figure.colorbar(boxes, ax=axes, shrink=0.7, label="confidence")
+    figure.colorbar(boxes, location="bottom", shrink=0.5, aspect=40, label="confidence")
     return figure
 
 

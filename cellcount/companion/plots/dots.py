@@ -130,15 +130,13 @@ def coverage(table: pd.DataFrame) -> Figure:
 
 
 @style.styled
-def interval_ladder(true: ArrayLike, counts: ArrayLike, rule: IntervalRule, *, most: int = 60) -> Figure:
-    """Intervals of single fields beside their true counts, in the order of the true count.
+def interval_ladder(true: ArrayLike, counts: ArrayLike, rule: IntervalRule) -> Figure:
+    """Intervals of single fields beside their true counts, in the order of the true count; of up to 60 fields.
 
     Parameters
     ----------
     true, counts : (K,) float, cells per field
     rule : IntervalRule
-    most : int
-        At most so many fields, evenly chosen.
 
     Returns
     -------
@@ -146,7 +144,7 @@ def interval_ladder(true: ArrayLike, counts: ArrayLike, rule: IntervalRule, *, m
     """
     true, counts = np.asarray(true, float), np.asarray(counts, float)
     order = np.argsort(true, kind="stable")
-    order = order[np.linspace(0, len(order) - 1, min(most, len(order))).astype(int)]
+    order = order[np.linspace(0, len(order) - 1, min(60, len(order))).astype(int)]
     true, x = true[order], np.arange(len(order))
     low, high = np.transpose([rule.interval(count) for count in counts[order]])
     hit = (true >= low) & (true <= high)
@@ -187,25 +185,24 @@ def draws(frame: pd.DataFrame, published: Sequence[tuple[str, int, float]]) -> F
 
 
 @style.styled
-def counts(true: ArrayLike, predicted: ArrayLike | Mapping[str, ArrayLike]) -> Figure:
+def counts(true: ArrayLike, predicted: Mapping[str, ArrayLike]) -> Figure:
     """Counted against annotated cells, with the line of equality and a band of 10 % around it.
 
     Parameters
     ----------
     true : (K,) float, cells per image
-    predicted : (K,) float, or dict of method to (K,) float
+    predicted : dict of method to (K,) float
 
     Returns
     -------
     Figure
     """
-    methods = predicted if isinstance(predicted, Mapping) else {"predicted": predicted}
     labels = {"xlabel": "annotated cells", "ylabel": "counted cells", "aspect": "equal"}
     figure, axes = style.plot(4.6, 3.6, style.MARKED, **labels)
-    top = 1.08 * max(1.0, np.max(true, initial=1.0), *(np.max(values, initial=1.0) for values in methods.values()))
+    top = 1.08 * max(1.0, np.max(true, initial=1.0), *(np.max(values, initial=1.0) for values in predicted.values()))
     axes.fill_between([0, top], [0, 0.9 * top], [0, 1.1 * top], color=style.LIGHT, linewidth=0, label="within 10 %")
     axes.axline((0, 0), slope=1, color=style.GRAY, linewidth=0.9, label="equal")
-    for name, values in methods.items():
+    for name, values in predicted.items():
         axes.plot(true, values, linestyle="none", markersize=6, label=name)
     axes.set(xlim=(0, top), ylim=(0, top))
     for axis in (axes.xaxis, axes.yaxis):

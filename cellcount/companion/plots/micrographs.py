@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from cellcount.companion.plots import style
 from cellcount.metrics import match, near
@@ -173,9 +173,7 @@ def worst(sample: Sample, prediction: Prediction, tolerance: float, *, number: i
     """
     _, false, missed = _judged(sample, prediction, tolerance)
     false = false[np.argsort(-prediction.scores[false], kind="stable")]
-    distance = np.full(len(missed), np.inf)
-    if len(prediction.points):
-        distance = cKDTree(prediction.points).query(sample.points[missed])[0]
+    distance = cdist(sample.points[missed], prediction.points).min(axis=1, initial=np.inf)
     farthest = np.argsort(-distance, kind="stable")
     rows = {
         "false": [(prediction.points[i], f"score {prediction.scores[i]:.2f}") for i in false],

@@ -12,6 +12,7 @@ from skimage.measure import find_contours
 
 from cellcount.companion.plots import style
 from cellcount.methods.masks import Masks
+from cellcount.methods.pixels import nearest
 from cellcount.metrics import Outcomes
 from cellcount.types import Prediction, Sample
 
@@ -20,12 +21,8 @@ OUTCOMES = {
     "found": (style.SKY, "found"), "merged": (style.ORANGE, "merged"), "holes": (style.VERMILLION, "in a hole"),
     "unexplained": (style.PURPLE, "no click"),
 }  # fmt: skip
-NEIGHBOURS = (
-    style.YELLOW,
-    style.SKY,
-    style.ORANGE,
-    style.GREEN,
-)  # colours of neighbouring masks, light enough for a dark cell
+# Colours of neighbouring masks, light enough for a dark cell.
+NEIGHBOURS = (style.YELLOW, style.SKY, style.ORANGE, style.GREEN)
 LEVEL = 0.8  # of a mask's contour: 0.3 px inside its border, so that masks that touch have separate outlines
 
 
@@ -166,8 +163,7 @@ def mask_gallery(
     """
     points, labels = prediction.points, prediction.labels
     area = np.bincount(labels.ravel(), minlength=len(points) + 1)[1:]
-    at = np.rint(sample.points).astype(int).clip(0, np.array(labels.shape) - 1)
-    held = np.bincount(labels[tuple(at.T)], minlength=len(points) + 1)[1:]
+    held = np.bincount(labels[nearest(sample.points, labels.shape)], minlength=len(points) + 1)[1:]
     rank = {"found": prediction.scores, "merged": held, "holes": area, "unexplained": area}
     rows = {
         name: points[sorted(getattr(outcomes, kind), key=lambda i: -rank[kind][i])]
@@ -177,7 +173,7 @@ def mask_gallery(
     away = cdist(missed, points).min(axis=1, initial=np.inf)
     rows["missed"] = missed[np.argsort(-away, kind="stable")]
     shown = {name: [(centre, None) for centre in centres] for name, centres in rows.items() if len(centres)}
-    figure, places = style.crops(sample, shown, number, side, title=0.1)
+    figure, places = style.crops(sample, shown, number, side)
     for axes in places:
         style.mark(axes, sample.points, "predicted", size=4, width=0.9)
     _judged(places, sample, prediction, outcomes)

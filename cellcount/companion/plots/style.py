@@ -39,7 +39,6 @@ RC = {
     "figure.dpi": DPI,
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
-    "savefig.facecolor": "auto",
     "axes.facecolor": "white",
     "axes.axisbelow": True,
     "axes.edgecolor": GRAY,
@@ -66,7 +65,6 @@ RC = {
     "xtick.labelcolor": BLACK,
     "ytick.labelcolor": BLACK,
     "image.cmap": "gray",
-    "image.interpolation": "antialiased",
 }
 
 # Marks on a micrograph: kinds differ in colour and in shape.
@@ -87,13 +85,13 @@ def new_figure(width: float = WIDTH, height: float = 3.0) -> Figure:
     return Figure(figsize=(width, height))
 
 
-def plot(width: float = WIDTH, height: float = 3.0, cycle: Cycler | None = None, **labels: Any) -> tuple[Figure, Axes]:
+def plot(width: float = WIDTH, height: float = 3.0, cycle: Cycler | None = None, **options: Any) -> tuple[Figure, Axes]:
     """A Figure of `width` x `height` inch with one Axes, whose lines take their looks from `cycle`.
 
-    `labels` are properties of the Axes, such as xlabel and ylim.
+    `options` are properties of the Axes, such as xlabel and ylim.
     """
     figure = new_figure(width, height)
-    axes = figure.add_subplot(**labels)
+    axes = figure.add_subplot(**options)
     axes.set_prop_cycle(cycle)
     return figure, axes
 
@@ -127,9 +125,8 @@ def micrograph(
     window: Window | None = None,
     title: str | None = None,
     width: float = WIDTH,
-    room: float = 0.5,
 ) -> tuple[Figure, Axes]:
-    """A figure of one field of view with its scale bar.
+    """A figure of one field of view with its scale bar, with room for a legend.
 
     Parameters
     ----------
@@ -137,23 +134,16 @@ def micrograph(
     window : (y, x, height, width) px, optional
         The part to show.
     title : str, optional
-    width, room : float, inch
-        Width of the figure, and its height beyond that of the image.
+    width : float, inch
     """
-    _, _, rows, columns = window or (0, 0, *sample.image.shape)
-    figure = new_figure(width, width * rows / columns + room)
-    axes = figure.add_subplot()
+    rows, columns = window[2:] if window else sample.image.shape
+    figure, axes = plot(width, width * rows / columns + 0.5)
     view(axes, sample, window=window, title=title)
     return figure, axes
 
 
 def crops(
-    sample: Sample,
-    rows: Mapping[str, Sequence[tuple[np.ndarray, str | None]]],
-    number: int,
-    side: int,
-    *,
-    title: float = 0.25,
+    sample: Sample, rows: Mapping[str, Sequence[tuple[np.ndarray, str | None]]], number: int, side: int
 ) -> tuple[Figure, list[Axes]]:
     """Square parts of a field, one row a kind.
 
@@ -164,16 +154,15 @@ def crops(
     number : int
         At most so many of each kind.
     side : int, px
-    title : float, inch
-        Height of the titles.
     """
-    figure = new_figure(WIDTH, len(rows) * (WIDTH / number + title) + 0.3)
+    titled = any(title for examples in rows.values() for _, title in examples)
+    figure = new_figure(WIDTH, len(rows) * (WIDTH / number + 0.1 + 0.15 * titled) + 0.3)
     made = []
     for row, (kind, examples) in enumerate(rows.items()):
-        for column, (centre, text) in enumerate(examples[:number]):
+        for column, (centre, title) in enumerate(examples[:number]):
             axes = figure.add_subplot(len(rows), number, row * number + column + 1, facecolor=BEYOND)
             y, x = np.rint(centre).astype(int) - side // 2
-            show(axes, sample.image, title=text, window=(int(y), int(x), side, side))
+            show(axes, sample.image, title=title, window=(int(y), int(x), side, side))
             axes.set_ylabel("" if column else kind)
             made.append(axes)
     return figure, made
@@ -230,11 +219,8 @@ def mark(
     label : str, optional
         For the legend. The artist's gid is `kind`.
     """
-    look = MARKS[kind]
-    axes.plot(
-        points[:, 1], points[:, 0], linestyle="none", marker=look["marker"], color=look["color"], fillstyle="none",
-        markersize=size, markeredgewidth=width, label=label, gid=kind, path_effects=halo(width),
-    )  # fmt: skip
+    look = MARKS[kind] | {"linestyle": "none", "fillstyle": "none", "path_effects": halo(width), "gid": kind}
+    axes.plot(points[:, 1], points[:, 0], markersize=size, markeredgewidth=width, label=label, **look)
 
 
 def show(
@@ -293,7 +279,6 @@ def scale_bar(axes: Axes, pixel_size_um: float | None = None) -> None:
     y = bottom + 0.05 * (top - bottom)
     look = {"color": "white", "linewidth": 2.5, "solid_capstyle": "butt", "path_effects": halo(2.5), "zorder": 4}
     axes.plot([x, x + length / unit], [y, y], **look)
-    text = f"{length:g} {'µm' if pixel_size_um else 'px'}"
-    axes.annotate(
-        text, (x, y), (0, 3), textcoords="offset points", color="white", fontsize=8, va="bottom", path_effects=halo(1.0)
-    )
+    text = {"color": "white", "fontsize": 8, "va": "bottom", "path_effects": halo(1.0)}
+    unit_name = "µm" if pixel_size_um else "px"
+    axes.annotate(f"{length:g} {unit_name}", (x, y), (0, 3), textcoords="offset points", **text)

@@ -17,6 +17,7 @@ from cellcount.types import Sample
 SIDE = 128  # px of a window, which holds about 20 cells where they are dense
 FIELDS = ("1", "2")  # thesis images whose annotation is on every machine
 TRUE = "true foreground"
+UNPROMPTED = [name for name, kind in FOREGROUNDS.items() if not kind.prompted]
 
 
 def measure(
@@ -52,14 +53,9 @@ def measure(
             mask = covered(sample) if name == TRUE else foreground(sample.image, name, **params)
             cells, area = windows(sample.points, mask, side)
             place = np.arange(len(cells))
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "image": sample.name, "foreground": name, "row": place // columns, "column": place % columns,
-                        "cells": cells.astype(int), "area": area.astype(int), "valid": (valid / side**2).round(3),
-                    }
-                )
-            )  # fmt: skip
+            found = {"image": sample.name, "foreground": name, "row": place // columns, "column": place % columns}
+            found |= {"cells": cells.astype(int), "area": area.astype(int), "valid": (valid / side**2).round(3)}
+            frames.append(pd.DataFrame(found))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -126,4 +122,4 @@ def mean_error(fitted: pd.DataFrame, scored: pd.DataFrame) -> float:
 
 def measure_thesis() -> pd.DataFrame:
     """`measure` of the thesis' images `FIELDS`, which are fetched if necessary."""
-    return measure(data.load("thesis", names=FIELDS), FOREGROUNDS)
+    return measure(data.load("thesis", names=FIELDS), UNPROMPTED)

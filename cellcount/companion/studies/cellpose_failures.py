@@ -73,9 +73,9 @@ def silent_start(
     from cellpose.train import train_seg
 
     net = new_model(widths, 30.0, choose_device("cpu")).net
-    before = {name: tensor.clone() for name, tensor in net.named_parameters()}
+    before = {name: tensor.detach().clone() for name, tensor in net.named_parameters()}
     clock, records = _Clock(), BufferingHandler(capacity=10**9)
-    hook = net.register_forward_pre_hook(lambda *_: clock.note("step"))
+    net.register_forward_pre_hook(lambda *_: clock.note("step"))
     logger = logging.getLogger("cellpose")
     level = logger.level
     logger.addHandler(records)
@@ -86,14 +86,10 @@ def silent_start(
             options = {"normalize": OFF, "n_epochs": epochs, "batch_size": 1, "bsize": 64, "min_train_masks": 0}
             train_seg(net, train_data=images, train_labels=masks, save_path=folder, **options)
     finally:
-        hook.remove()
         logger.removeHandler(records)
         logger.setLevel(level)
-    learned = max(
-        float((tensor.detach() - before[name].detach()).abs().max())
-        for name, tensor in net.named_parameters()
-        if tensor.requires_grad
-    )
+    trained = {name: tensor.detach() for name, tensor in net.named_parameters() if tensor.requires_grad}
+    learned = max(float((tensor - before[name]).abs().max()) for name, tensor in trained.items())
     first_sign, first_step = (clock.seconds.get(event, np.nan) for event in ("sign", "step"))
     return Silence(first_sign, first_step, clock.getvalue(), len(records.buffer), learned)
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellcount.companion.studies.area import UNPROMPTED
 from cellcount.data import thesis
-from cellcount.methods.foreground.kinds import FOREGROUNDS, foreground
+from cellcount.methods.foreground import foreground
 from cellcount.methods.pixels import block_mean, enlarged, nearest
 from cellcount.types import Sample
 
@@ -72,4 +73,4 @@ def _share_inside(mask, sample, points):
 
 def measure_thesis() -> pd.DataFrame:
     """`survey` of all fields of the thesis, which are fetched if necessary."""
-    return pd.DataFrame(survey(thesis.iterate(thesis.IMAGES), FOREGROUNDS))
+    return pd.DataFrame(survey(thesis.iterate(thesis.IMAGES), UNPROMPTED))

@@ -57,9 +57,7 @@ def run_jobs(
 def _read(path):
     frame = results.read(path)
     if "job" not in frame:
-        raise DataError(
-            f"{path}: not the result file of a study: it has no column job. Choose another file with --out."
-        )
+        raise DataError(f"{path}: no column job, so not the result file of a study. Choose another file with --out.")
     return frame
 
 

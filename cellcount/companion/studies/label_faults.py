@@ -11,7 +11,6 @@ from cellcount import results
 from cellcount.companion.studies.jobs import cellnet_weights, run_jobs, spread
 from cellcount.data import phantom
 from cellcount.data.valid import valid_region
-from cellcount.errors import ParameterError
 from cellcount.methods import cellnet
 from cellcount.types import Sample
 
@@ -53,14 +52,7 @@ def faulty(sample: Sample, fault: str, level: float, seed: int) -> Sample:
     Returns
     -------
     Sample
-
-    Raises
-    ------
-    ParameterError
-        If the fault is unknown.
     """
-    if fault not in FAULTS:
-        raise ParameterError(f"fault={fault!r} is unknown; choose one of {', '.join(FAULTS)}.")
     return phantom.annotate(sample, seed, **PERFECT | FAULTS[fault](level))
 
 

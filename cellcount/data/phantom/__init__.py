@@ -1,7 +1,7 @@
-"""Simulated phase-contrast fields with exact centres and masks: made from optics, seeded, nothing to download.
+"""Simulated phase-contrast fields of view with exact centres and masks, from a model of the optics and a seed.
 
-`layout` places and shapes the cells, `specimen` gives them optical thickness, `optics` photographs them,
-`annotator` clicks on them as a person would, `statistics` compares the result with real images.
+`layout` places and shapes the cells, `specimen` gives them optical thickness, `optics` models microscope and camera,
+`annotator` clicks on the cells as a person would, `statistics` describes fields to compare them with real images.
 """
 
 from collections.abc import Sequence
@@ -10,70 +10,62 @@ import numpy as np
 
 from cellcount.data.phantom.annotator import annotate
 from cellcount.data.phantom.cache import cached
-from cellcount.data.phantom.layout import lay_out
+from cellcount.data.phantom.layout import lay_out, renumbered
 from cellcount.data.phantom.optics import phase_contrast, photograph
 from cellcount.data.phantom.specimen import add_debris, cell_phase, out_of_focus
 from cellcount.data.phantom.statistics import describe, intensity_histogram, radial_power_spectrum
-from cellcount.errors import ParameterError, needing
+from cellcount.errors import needing, one_of, require
 from cellcount.types import Sample
 
 __all__ = ["annotate", "describe", "intensity_histogram", "load", "radial_power_spectrum", "simulate"]
 
-MARGIN = 64  # px simulated around the field: cells reach in, and the halo of what lies outside does
-PIXEL_SIZE_UM = 0.5  # by definition of the phantom: its cells are then 16 to 19 um across, nuclei 9 um
+MARGIN = 64  # px simulated around the field, for cells and halos that extend into it
+PIXEL_SIZE_UM = 0.5  # defined, not measured: cells then have a diameter of 16 to 19 um, nuclei of 9 um
 
-# Confluence of the fields of the default set; 1 is a closed sheet, duller and more granular than a colony.
-FIELDS = {
-    "train": (0.5, 0.65, 0.78, 1.0),
-    "validation": (0.58, 0.72),
-    "test": (0.48, 0.62, 0.76, 1.0),
-}
+# Confluence of the fields of the default set; 1 is a confluent layer.
+FIELDS = {"train": (0.5, 0.65, 0.78, 1.0), "validation": (0.58, 0.72), "test": (0.48, 0.62, 0.76, 1.0)}
 SEEDS = {"train": 1000, "validation": 2000, "test": 3000}
+# In a confluent layer cells are flat, crowded and granular, and pile up.
+CONFLUENT = {"spacing": 20.0, "thickness": 0.42, "granularity": 1.25, "cracks": 2.0, "haze": 0.1}
 
 
 def load(
     split: str | None = None, *, fields: int | None = None, size: tuple[int, int] = (640, 640), seed: int = 0
 ) -> list[Sample]:
-    """The default set of simulated fields: 4 to train, 2 to validate, 4 to test; the last of train and test confluent.
+    """The default set of simulated fields: 4 for training, 2 for validation, 4 for testing.
+
+    The last field for training and the last for testing are confluent layers.
 
     Parameters
     ----------
     split : {"train", "validation", "test"}, optional
         All three unless given.
     fields : int, optional
-        At most so many fields of each split.
+        At most this number of fields of each split.
     size : (height, width), px
     seed : int
-        Another seed gives another set; the fields of a set and of its splits never share one.
+        Another seed gives another set; the fields of a set and of its splits all have different ones.
 
     Returns
     -------
     list of Sample
-        Named "phantom-train-0" and so on. The same arguments give the same bytes; fields made once are kept in the
-        cache folder.
+        Named "phantom-train-0" and so on. The same arguments give the same values; fields are stored in the cache
+        folder.
 
     Raises
     ------
     ParameterError
         If the split is unknown or `fields` is not positive.
     """
-    if split is not None and split not in FIELDS:
-        raise ParameterError(f"phantom: unknown split {split!r}; there are {', '.join(FIELDS)}.")
-    if fields is not None and fields < 1:
-        raise ParameterError(f"phantom: fields is {fields}; ask for at least one, or leave it out for all.")
-    return [
-        cached(
-            simulate, (seed, SEEDS[name] + index), size, name=f"phantom-{name}-{index}", split=name, **_look(confluence)
-        )
-        for name in ([split] if split else FIELDS)
-        for index, confluence in enumerate(FIELDS[name][:fields])
-    ]
-
-
-def _look(confluence: float) -> dict[str, float]:
-    """Parameters of a field: in a closed sheet the cells are flat, crowded, granular, and pile up."""
-    sheet = {"spacing": 20.0, "thickness": 0.42, "granularity": 1.25, "cracks": 2.0, "haze": 0.1}
-    return {"confluence": confluence, **(sheet if confluence == 1 else {})}
+    one_of(split, (None, *FIELDS), "phantom: split")
+    require(fields is None or fields > 0, f"phantom: fields is {fields}; give at least 1, or leave it out for all.")
+    samples = []
+    for name in [split] if split else FIELDS:
+        for index, confluence in enumerate(FIELDS[name][:fields]):
+            params = {"confluence": confluence} | (CONFLUENT if confluence == 1 else {})
+            own = (seed, SEEDS[name] + index)
+            samples.append(cached(simulate, own, size, name=f"phantom-{name}-{index}", split=name, **params))
+    return samples
 
 
 @needing("data", "Simulating a field")
@@ -99,10 +91,10 @@ def simulate(
     Parameters
     ----------
     seed : int or sequence of int
-        The same seed and parameters give the same bytes.
+        The same seed and parameters give the same values.
     size : (height, width), px
     confluence : float in (0, 1]
-        Fraction of the ground covered by cells; 1 is a closed sheet.
+        Fraction of the area covered by cells; 1 is a confluent layer.
     spacing : float, px
         Mean exclusion distance of two nuclei; the median distance of nearest neighbours is about 1.15 times that.
     rounded : float in [0, 1]
@@ -110,13 +102,13 @@ def simulate(
     dead : float
         Mean number of dead cells per megapixel.
     thickness : float, rad
-        Median optical path of a spread cell.
+        Median phase of a spread cell.
     granularity : float
         Factor on the texture of the cytoplasm.
     cracks : float
-        Factor on the furrows between groups of cells, which the image shows as bright cracks.
+        Factor on the furrows between groups of cells, which are bright cracks in the image.
     haze : float
-        Light from cells above the focal plane, relative to the empty field: median over a closed sheet.
+        Light from cells above the focal plane, relative to the empty field: median over a confluent layer.
     quality : int in [1, 100]
         JPEG quality.
     noise : float
@@ -129,7 +121,7 @@ def simulate(
     Sample
         `points` (N, 2): nuclei of the live cells inside the field; `labels`: cell i has the label i + 1;
         `dead`: dead cells. `meta["rounded"]` (N,) bool: which of the points are rounded cells.
-        `valid` is False on cells that reach in while their nucleus lies outside.
+        `valid` is False on cells whose nucleus is outside the field.
 
     Raises
     ------
@@ -137,12 +129,10 @@ def simulate(
         If the field is smaller than 64 px or a fraction is out of its range.
     """
     height, width = (int(n) for n in size)
-    if min(height, width) < 64:
-        raise ParameterError(f"phantom: a field of {height} x {width} px is too small; give at least 64 x 64.")
-    if not 0 < confluence <= 1:
-        raise ParameterError(f"phantom: confluence is {confluence}; it must be above 0 and at most 1.")
-    if not 0 <= rounded <= 1:
-        raise ParameterError(f"phantom: rounded is {rounded}; it must be from 0 to 1.")
+    large = min(height, width) >= 64
+    require(large, f"phantom: a field of {height} x {width} px is too small; give at least 64 x 64.")
+    require(0 < confluence <= 1, f"phantom: confluence is {confluence}; it must be above 0 and at most 1.")
+    require(0 <= rounded <= 1, f"phantom: rounded is {rounded}; it must be from 0 to 1.")
     rng = np.random.default_rng(seed)
     shape = (height + 2 * MARGIN, width + 2 * MARGIN)
     layout = lay_out(rng, shape, confluence=confluence, spacing=spacing, rounded_fraction=rounded)
@@ -153,8 +143,7 @@ def simulate(
     pixels = photograph(rng, light[inner], quality=quality, noise=noise)
 
     inside = _within(layout.centres, height, width)
-    renumber = np.concatenate([[0], np.where(inside, np.cumsum(inside), 0)]).astype(np.int32)
-    labels = renumber[layout.labels[inner]]
+    labels = renumbered(layout.labels[inner], inside)
     return Sample(
         name=name or f"phantom-{seed}",
         image=pixels.astype(np.float32) / 255,

@@ -1,4 +1,4 @@
-"""Simulated fields kept on disk: every chapter asks for the same ones, and each takes seconds to make."""
+"""Simulated fields cached on disk: all chapters use the same ones, and each takes seconds to compute."""
 
 import functools
 import hashlib
@@ -6,7 +6,6 @@ import json
 import logging
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from cellcount.types import Sample
 
 log = logging.getLogger(__name__)
 ARRAYS = ("points", "valid", "labels", "dead")
-MADE_WITH = ("numpy", "scipy", "scikit-image", "pillow")  # other releases may give other bytes
+MADE_WITH = ("numpy", "scipy", "scikit-image", "pillow")  # other releases may give other values
 
 
 def cached(simulate: Callable[..., Sample], seed: int | Sequence[int], size: tuple[int, int], **params: Any) -> Sample:
-    """`simulate(seed, size, **params)`, from the cache folder if it was made before by the same code.
+    """`simulate(seed, size, **params)`, from the cache folder if the same code has computed it before.
 
     Parameters
     ----------
@@ -33,47 +32,43 @@ def cached(simulate: Callable[..., Sample], seed: int | Sequence[int], size: tup
     Returns
     -------
     Sample
-        The same bytes as without a cache. Where the folder cannot be written, nothing is kept.
+        The same values as without a cache. Nothing is stored if the folder cannot be written.
     """
     key = hashlib.sha256(json.dumps([_code(), seed, size, params], default=list).encode()).hexdigest()[:24]
     path = cache_root() / "phantom" / f"{key}.npz"
     try:
-        return _read(path)
+        return _read(path, seed)
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        log.warning("%s cannot be read (%s); it is made anew.", path, error)
+        log.warning("%s cannot be read (%s); it is computed again.", path, error)
     sample = simulate(seed, size, **params)
     try:
         _write(sample, path)
     except OSError as error:
-        log.warning("The cache folder cannot be written (%s): simulated fields are made anew each time.", error)
+        log.warning("The cache folder cannot be written (%s): simulated fields are computed each time.", error)
     return sample
 
 
 @functools.cache
 def _code() -> list[str]:
-    """What decides the bytes besides the arguments: the simulation's source, and the libraries under it."""
+    """What determines the values besides the arguments: the simulation's source code, and its libraries."""
     source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     return [hashlib.sha256(source).hexdigest(), *(f"{name} {version(name)}" for name in MADE_WITH)]
 
 
 def _write(sample: Sample, path: Path) -> None:
-    about = {
-        "name": sample.name, "split": sample.split, "pixel_size_um": sample.pixel_size_um,
-        "meta": {key: value for key, value in sample.meta.items() if key != "rounded"},
-    }  # fmt: skip
-    arrays = {name: getattr(sample, name) for name in ARRAYS}
-    gray = np.rint(sample.image * 255).astype(np.uint8)  # a JPEG's pixels: nothing is lost
+    meta = {key: value for key, value in sample.meta.items() if key != "rounded"}
+    arrays = {name: getattr(sample, name) for name in ARRAYS} | {"rounded": sample.meta["rounded"]}
+    gray = np.rint(sample.image * 255).astype(np.uint8)  # the pixels of a JPEG: nothing is lost
+    about = json.dumps([sample.name, sample.split, sample.pixel_size_um, meta])
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, gray=gray, rounded=sample.meta["rounded"], about=json.dumps(about), **arrays)
+        np.savez_compressed(temporary, gray=gray, about=about, **arrays)
 
 
-def _read(path: Path) -> Sample:
+def _read(path: Path, seed: int | Sequence[int]) -> Sample:
     with np.load(path, allow_pickle=False) as stored:
-        about = json.loads(str(stored["about"]))
-        image = stored["gray"].astype(np.float32) / 255
-        sample = Sample(about["name"], image, **{name: stored[name] for name in ARRAYS})
-        meta = about["meta"] | {"rounded": stored["rounded"]}
-    meta["seed"] = tuple(meta["seed"]) if isinstance(meta["seed"], list) else meta["seed"]
-    return replace(sample, split=about["split"], pixel_size_um=about["pixel_size_um"], meta=meta)
+        name, split, pixel_size_um, meta = json.loads(str(stored["about"]))
+        image, arrays = stored["gray"].astype(np.float32) / 255, {name: stored[name] for name in ARRAYS}
+        meta |= {"seed": seed, "rounded": stored["rounded"]}
+    return Sample(name, image, pixel_size_um=pixel_size_um, split=split, meta=meta, **arrays)

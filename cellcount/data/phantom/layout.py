@@ -1,19 +1,23 @@
-"""Where the cells of a phantom lie and which pixels each of them owns: geometry only, no light.
+"""Positions and shapes of the cells of a phantom: geometry only, no light.
 
-Adherent cells hang between focal adhesions, so that a free edge is an arc that bends inwards between two
-pointed tips, and neighbours share their borders. A cell is therefore drawn as a star with concave sides,
-a colony is the alpha shape of its cells' tips, and it is divided by a watershed of the cells' elliptic distances.
+Adherent cells are attached at focal adhesions, so that a free edge is an arc that bends inwards between two pointed
+tips, and neighbours share their borders. A cell is therefore drawn as a star with concave sides, a colony is the alpha
+shape of its cells' tips, and it is divided by a watershed of the cells' elliptic distances.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from scipy import fft
 from scipy import ndimage as ndi
 from scipy.spatial import Delaunay
 
-TRIALS = 1.6  # per spacing^2: far from filling up, since real cells lie less regularly than a full packing
-SPAN = 17.0  # px; two neighbours close a gap that a circle of this radius does not fit into
+Array = np.ndarray
+Shape = tuple[int, ...]
+
+TRIALS = 1.6  # per spacing^2: much less than for a full packing, which would be more regular than real cells
+SPAN = 17.0  # px; two neighbours close a gap if a circle of this radius does not fit into it
 REACH = 80  # px; no cell extends farther from its nucleus
 
 
@@ -30,19 +34,38 @@ class Layout:
     angle : (N,) float64, rad
         Direction of the long axis, measured from the x axis towards y.
     rounded : (N,) bool
-        Cells that have let go of the ground: spheres, among them both halves of a dividing cell.
+        Detached, spherical cells, among them both halves of a dividing cell.
     labels : (H, W) int32
-        Cell i owns the pixels labelled i + 1; 0 is background.
+        The pixels of cell i have the label i + 1; 0 is background.
     """
 
-    centres: np.ndarray
-    axes: np.ndarray
-    angle: np.ndarray
-    rounded: np.ndarray
-    labels: np.ndarray
+    centres: Array
+    axes: Array
+    angle: Array
+    rounded: Array
+    labels: Array
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
+def renumbered(labels: Array, kept: Array) -> Array:
+    """Labels (H, W) int32 of the `kept` (N,) bool cells alone, numbered from 1 again."""
+    return np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)[labels]
+
+
+def around(shape: Shape, centre: Array, reach: int) -> tuple[tuple[slice, slice], Array, Array]:
+    """Slices of `reach` px around a centre, clipped to the canvas, and the open grids y, x px from the centre."""
+    low = np.clip(np.floor(centre).astype(int) - reach, 0, shape)
+    high = np.clip(np.floor(centre).astype(int) + reach + 1, 0, shape)
+    window = (slice(low[0], high[0]), slice(low[1], high[1]))
+    y, x = np.ogrid[window]
+    return window, y - centre[0], x - centre[1]
+
+
+def in_frame(y: Array, x: Array, angle: float) -> tuple[Array, Array]:
+    """Coordinates along and across a direction, px, from those along the axes."""
+    return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+
+
+def smooth_noise(rng: Generator, shape: Shape, sigma: float) -> Array:
     """Gaussian random field (H, W) float64 of mean 0 and standard deviation 1, correlated over `sigma` px."""
     spectrum = fft.rfft2(rng.standard_normal(shape))
     fy, fx = fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None]
@@ -50,9 +73,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float)
     return (field - field.mean()) / field.std()
 
 
-def lay_out(
-    rng: np.random.Generator, shape: tuple[int, ...], *, confluence: float, spacing: float, rounded_fraction: float
-) -> Layout:
+def lay_out(rng: Generator, shape: Shape, *, confluence: float, spacing: float, rounded_fraction: float) -> Layout:
     """Place and shape the cells of one field.
 
     Parameters
@@ -60,7 +81,7 @@ def lay_out(
     rng : numpy.random.Generator
     shape : (H, W) px
     confluence : float in (0, 1]
-        Fraction of the ground that the colonies cover, before the cells' own outline is drawn.
+        Fraction of the area covered by the colonies, before the outlines of their cells are drawn.
     spacing : float, px
         Smallest distance of two nuclei, on average over the cells.
     rounded_fraction : float in [0, 1]
@@ -70,28 +91,27 @@ def lay_out(
     Layout
     """
     texture = smooth_noise(rng, shape, 40) + 0.35 * smooth_noise(rng, shape, 14)
-    ground = texture >= np.quantile(texture, 1 - confluence)
-    centres = _scatter(rng, ground, spacing)
+    colonies = texture >= np.quantile(texture, 1 - confluence)
+    centres = _scatter(rng, colonies, spacing)
     rounded = _choose_rounded(rng, shape, centres, rounded_fraction)
     centres, rounded, radius = _divide(rng, centres, rounded)
     at = tuple(np.rint(centres).clip(0, np.array(shape) - 1).astype(int).T)
-    lonely = ndi.gaussian_filter(ground.astype(float), 20)[at] < 0.65
-    axes, angle = _shapes(rng, shape, at, lonely, rounded, radius)
-    labels = _tessellate(rng, shape, centres, axes, angle, rounded, lonely)
+    isolated = ndi.gaussian_filter(colonies.astype(float), 20)[at] < 0.65
+    axes, angle = _shapes(rng, shape, at, isolated, rounded, radius)
+    labels = _tessellate(rng, shape, centres, axes, angle, rounded, isolated)
     owned = np.bincount(labels.ravel(), minlength=len(centres) + 1)[1:] >= 40  # px; less is a sliver, not a cell
-    renumber = np.concatenate([[0], np.where(owned, np.cumsum(owned), 0)]).astype(np.int32)
-    return Layout(centres[owned], axes[owned], angle[owned], rounded[owned], renumber[labels])
+    return Layout(centres[owned], axes[owned], angle[owned], rounded[owned], renumbered(labels, owned))
 
 
-def _scatter(rng: np.random.Generator, ground: np.ndarray, spacing: float) -> np.ndarray:
-    """Poisson-disk sampling of the ground, each cell with its own exclusion distance; few cells lie outside."""
-    height, width = ground.shape
-    trials = int(TRIALS * ground.size / spacing**2)
+def _scatter(rng: Generator, colonies: Array, spacing: float) -> Array:
+    """Poisson-disk sampling of the colonies' area, with an exclusion distance for each cell; few cells are outside."""
+    height, width = colonies.shape
+    trials = int(TRIALS * colonies.size / spacing**2)
     candidates = rng.uniform((0, 0), (height - 1, width - 1), (trials, 2))
     need = spacing * np.exp(0.22 * rng.standard_normal(trials))
     at = tuple(np.rint(candidates).astype(int).T)
-    # A stray cell on the bare ground, rarely.
-    keep = ground[at] | (rng.random(trials) < 0.004)
+    # Rarely, a single cell outside of the colonies.
+    keep = colonies[at] | (rng.random(trials) < 0.004)
     candidates, need = candidates[keep], need[keep]
     chosen = np.zeros((0, 2))
     wanted = np.zeros(0)
@@ -102,10 +122,8 @@ def _scatter(rng: np.random.Generator, ground: np.ndarray, spacing: float) -> np
     return chosen
 
 
-def _choose_rounded(
-    rng: np.random.Generator, shape: tuple[int, ...], centres: np.ndarray, fraction: float
-) -> np.ndarray:
-    """(N,) bool: rounded cells sit in groups, so they are drawn from the highest places of a smooth field."""
+def _choose_rounded(rng: Generator, shape: Shape, centres: Array, fraction: float) -> Array:
+    """(N,) bool: rounded cells form groups, so they are those with the highest values of a smooth random field."""
     height = smooth_noise(rng, shape, 30)[tuple(np.rint(centres).astype(int).T)]
     height = height + 0.7 * rng.standard_normal(len(centres))
     order = np.argsort(-height)
@@ -114,53 +132,42 @@ def _choose_rounded(
     return rounded
 
 
-def _divide(
-    rng: np.random.Generator, centres: np.ndarray, rounded: np.ndarray, share: float = 0.2
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _divide(rng: Generator, centres: Array, rounded: Array, share: float = 0.2) -> tuple[Array, Array, Array]:
     """Replace a share of the rounded cells by a pair that has just divided; returns centres, rounded, radius px."""
     radius = np.where(rounded, rng.uniform(11.0, 15.5, len(centres)), 0.0)
     pairs = rounded & (rng.random(len(centres)) < share)
     turn = rng.uniform(0, np.pi, pairs.sum())
     apart = np.stack([np.sin(turn), np.cos(turn)], 1) * rng.uniform(8.5, 10, (pairs.sum(), 1))
-    parts = [centres[~pairs], centres[pairs] - apart, centres[pairs] + apart]
-    small = np.full(pairs.sum(), 9.5)
-    return (
-        np.concatenate(parts),
-        np.concatenate([rounded[~pairs], np.ones(2 * pairs.sum(), bool)]),
-        np.concatenate([radius[~pairs], small, small]),
-    )
+    centres = np.concatenate([centres[~pairs], centres[pairs] - apart, centres[pairs] + apart])
+    rounded, small = np.append(rounded[~pairs], np.ones(2 * pairs.sum(), bool)), np.full(2 * pairs.sum(), 9.5)
+    return centres, rounded, np.append(radius[~pairs], small)
 
 
 def _shapes(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    at: tuple[np.ndarray, ...],
-    lonely: np.ndarray,
-    rounded: np.ndarray,
-    radius: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Half axes (N, 2) px and direction (N,) rad: neighbours tend to lie parallel, lonely cells are longer."""
+    rng: Generator, shape: Shape, at: tuple[Array, ...], isolated: Array, rounded: Array, radius: Array
+) -> tuple[Array, Array]:
+    """Half axes (N, 2) px and direction (N,) rad: neighbours tend to be parallel, isolated cells are longer."""
     order = [smooth_noise(rng, shape, 45)[at] for _ in range(2)]
-    angle = 0.5 * np.arctan2(*order) + rng.normal(0, 0.35, len(lonely))  # half: a nematic direction has no head
-    stretch = np.exp(np.abs(rng.normal(0, np.where(lonely, 0.8, 0.75)))).clip(1, 4)
-    size = 16.5 * np.exp(rng.normal(0, 0.14, len(lonely)))
+    angle = 0.5 * np.arctan2(*order) + rng.normal(0, 0.35, len(isolated))  # half: a nematic direction has no head
+    stretch = np.exp(np.abs(rng.normal(0, np.where(isolated, 0.8, 0.75)))).clip(1, 4)
+    size = 16.5 * np.exp(rng.normal(0, 0.14, len(isolated)))
     axes = np.stack([size * np.sqrt(stretch), size / np.sqrt(stretch)], 1)
     axes[rounded] = radius[rounded, None] * np.array([1.06, 0.95])
     return axes, angle
 
 
-def _outline(rng: np.random.Generator, centre: np.ndarray, axes: np.ndarray, angle: float, lonely: bool) -> np.ndarray:
-    """(8 K, 2) (y, x) px: a star with K = 2 to 5 pointed tips on which concave sides hang.
+def _outline(rng: Generator, centre: Array, axes: Array, angle: float, isolated: bool) -> Array:
+    """(8 K, 2) (y, x) px: a star with K = 2 to 5 pointed tips and concave sides between them.
 
-    Every eighth point is a tip, every fourth between two of them a waist.
+    Every eighth point is a tip, every fourth between two of them is the middle of a side.
     """
     stretch = axes[0] / axes[1]
     tips = 2 if stretch > 2.2 else rng.integers(3, 6)
     turn = (np.arange(tips) + rng.normal(0, 0.12, tips)) * 2 * np.pi / tips
-    longest = 1.05 + (1.3 if lonely else 0.8) * rng.beta(1.2, 2.2, tips) + (0.4 if tips == 2 else 0)
+    longest = 1.05 + (1.3 if isolated else 0.8) * rng.beta(1.2, 2.2, tips) + (0.4 if tips == 2 else 0)
     middle = turn + np.diff(np.append(turn, turn[0] + 2 * np.pi)) / 2
 
-    def place(direction: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    def place(direction: Array, factor: Array) -> Array:
         radius = factor / np.hypot(np.cos(direction) / axes[0], np.sin(direction) / axes[1])
         return radius[:, None] * np.stack([np.sin(direction), np.cos(direction)], 1)
 
@@ -175,15 +182,9 @@ def _outline(rng: np.random.Generator, centre: np.ndarray, axes: np.ndarray, ang
 
 
 def _tessellate(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    centres: np.ndarray,
-    axes: np.ndarray,
-    angle: np.ndarray,
-    rounded: np.ndarray,
-    lonely: np.ndarray,
-) -> np.ndarray:
-    """Divide the covered ground among the cells; (H, W) int32."""
+    rng: Generator, shape: Shape, centres: Array, axes: Array, angle: Array, rounded: Array, isolated: Array
+) -> Array:
+    """Divide the covered area among the cells; (H, W) int32."""
     from skimage.draw import polygon2mask
     from skimage.segmentation import watershed
 
@@ -194,20 +195,17 @@ def _tessellate(
     # Warped coordinates make the shared borders wavy.
     warp = [1.8 * smooth_noise(rng, shape, 6) for _ in range(2)]
     for index, (centre, half, turn) in enumerate(zip(centres, axes, angle, strict=True)):
-        low = np.maximum(np.floor(centre).astype(int) - REACH, 0)
-        high = np.minimum(np.floor(centre).astype(int) + REACH + 1, shape)
-        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        y, x = np.ogrid[window]
-        y, x = y - centre[0] + warp[0][window] * ~rounded[index], x - centre[1] + warp[1][window] * ~rounded[index]
-        along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        window, y, x = around(shape, centre, REACH)
+        y, x = (place + shift[window] * ~rounded[index] for place, shift in zip((y, x), warp))
+        along, across = in_frame(y, x, turn)
         own = np.hypot(along / half[0], across / half[1])
         if rounded[index]:
             body = own <= 1
-            own = np.where(body, 0.2 * own, own + 1)  # a sphere owns its disk and nothing else
+            own = np.where(body, 0.2 * own, own + 1)  # a sphere has its disk and nothing else
         else:
-            outline = _outline(rng, centre, half, turn, lonely[index])
+            outline = _outline(rng, centre, half, turn, isolated[index])
             anchors.append(outline[::4])
-            body = polygon2mask(own.shape, outline - low)
+            body = polygon2mask(own.shape, outline - [part.start for part in window])
             own = np.where(body, 0.75 * own, own)
         covered[window] |= body
         np.minimum(distance[window], own, out=distance[window])
@@ -220,11 +218,11 @@ def _tessellate(
     return watershed(distance, markers, mask=covered).astype(np.int32)
 
 
-def _span(covered: np.ndarray, points: np.ndarray, radius: float) -> None:
+def _span(covered: Array, points: Array, radius: float) -> None:
     """Fill, in place, the triangles between `points` (K, 2) px whose circumcircle is smaller than `radius` px.
 
-    This is the alpha shape of the points (Edelsbrunner, Kirkpatrick and Seidel 1983): neighbours close up to a
-    sheet, and a free side runs straight from tip to tip.
+    This is the alpha shape of the points (Edelsbrunner, Kirkpatrick and Seidel 1983): neighbours form a closed layer,
+    and a free side is straight from tip to tip.
     """
     if len(points) < 4:
         return

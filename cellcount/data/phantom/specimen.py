@@ -1,23 +1,24 @@
-"""The cells of a layout as phase objects: how much each pixel delays the light, in radians.
+"""The cells of a layout as phase objects: the phase delay of the light in each pixel, in radians.
 
-phi = 2 pi / wavelength x (refractive index of the cell - of the medium) x thickness. A spread cell, 3 to 5 um
-thick and of an index 0.01 to 0.02 above the medium's, delays green light by 0.3 to 1 rad; a rounded one, 12 to
-18 um thick and denser, by about a whole wave.
+phi = 2 pi / wavelength x (refractive index of the cell - of the medium) x thickness. A spread cell, 3 to 5 um thick and
+with an index 0.01 to 0.02 above the medium's, delays green light by 0.3 to 1 rad; a rounded one, 12 to 18 um thick and
+denser, by about a whole wave.
 """
 
 import numpy as np
+from numpy.random import Generator
 from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
 
-from cellcount.data.phantom.layout import Layout, smooth_noise
+from cellcount.data.phantom.layout import Array, Layout, around, in_frame, smooth_noise
 
-GROUP = 4  # cells that stick together; wide bright cracks run between such groups
-CLEAR = 14.0  # px, a dead cell's radius and a nucleolus' more
+GROUP = 4  # cells in a group; wide bright cracks separate such groups
+CLEAR = 14.0  # px, slightly more than the radius of a dead cell
 
 
 def cell_phase(
-    rng: np.random.Generator, layout: Layout, *, thickness: float = 0.62, granularity: float = 1.0, cracks: float = 1.0
-) -> np.ndarray:
+    rng: Generator, layout: Layout, *, thickness: float = 0.62, granularity: float = 1.0, cracks: float = 1.0
+) -> Array:
     """Phase of all live cells.
 
     Parameters
@@ -43,14 +44,12 @@ def cell_phase(
     return phase
 
 
-def _per_cell(layout: Layout, values: np.ndarray) -> np.ndarray:
-    """(H, W): the value of the cell that owns a pixel, 0 on the background."""
+def _per_cell(layout: Layout, values: Array) -> Array:
+    """(H, W): the value of each pixel's cell, 0 on the background."""
     return np.concatenate([[0.0], values])[layout.labels]
 
 
-def _spread(
-    rng: np.random.Generator, layout: Layout, thickness: float, granularity: float, cracks: float
-) -> np.ndarray:
+def _spread(rng: Generator, layout: Layout, thickness: float, granularity: float, cracks: float) -> Array:
     """Bodies of the spread cells: a plateau with a steep free edge, lower at the shared borders."""
     from skimage.segmentation import find_boundaries
 
@@ -58,27 +57,27 @@ def _spread(
     flat = np.append(True, layout.rounded)[labels]
     inner = ndi.distance_transform_edt(~find_boundaries(labels, mode="inner")) + 0.5
     outer = ndi.distance_transform_edt(labels > 0)
-    # Cells of a small area are taller: the same volume on less ground.
+    # Cells with a small area are taller: they have the same volume.
     area = np.bincount(labels.ravel(), minlength=number + 1)[1:]
     taller = np.sqrt(1100 / np.maximum(area, 250))
     plateau = _per_cell(layout, thickness * taller**0.4 * np.exp(rng.normal(0, 0.15, number)))
-    # A dome over a steep foot: the foot makes the bright halo, the slow rise behind it keeps the body gray.
+    # A dome with a steep edge: the edge makes the bright halo, the slow rise behind it keeps the body gray.
     dome = 0.2 + 0.8 * (1 - np.exp(-outer / 6.0))
-    # Most shared borders hardly show. Where groups of cells meet, they lose touch: a deep, wide furrow.
+    # Most shared borders are hardly visible. Between groups of cells there is a deep, wide furrow.
     border = np.clip(0.14 + 0.2 * smooth_noise(rng, shape, 12), 0, 1) * np.exp(-inner / 2.2)
     loose = smooth_noise(rng, shape, 16)
     reach = 2.6 + 0.8 * np.clip(loose, -1, 2)
     furrow = np.clip(cracks * (0.2 + 0.45 * loose), 0, 0.85) * np.exp(-((_between_groups(rng, layout) / reach) ** 2))
     phase = plateau * dome * (1 - border) * (1 - furrow) * (outer > 0)
     grain = 0.6 * smooth_noise(rng, shape, 1.7) + 0.7 * smooth_noise(rng, shape, 3.4)
-    piled = np.exp(0.3 * smooth_noise(rng, shape, 25)).clip(0, 2)  # cells climb on each other in patches
+    piled = np.exp(0.3 * smooth_noise(rng, shape, 25)).clip(0, 2)  # cells overlap in patches
     lumpy = piled * _per_cell(layout, np.exp(rng.normal(-0.1, 0.3, number)))
     # Vacuoles are deeper than granules are high.
     phase += granularity * 0.085 * lumpy * (grain - 0.08 * np.minimum(grain**2 - 1, 4)) * np.tanh(inner / 3)
     return np.where(flat, 0.0, np.maximum(phase, 0.0))
 
 
-def _between_groups(rng: np.random.Generator, layout: Layout) -> np.ndarray:
+def _between_groups(rng: Generator, layout: Layout) -> Array:
     """(H, W) px: distance from the nearest border between two groups of about `GROUP` cells."""
     from skimage.segmentation import find_boundaries
 
@@ -90,26 +89,10 @@ def _between_groups(rng: np.random.Generator, layout: Layout) -> np.ndarray:
     return ndi.distance_transform_edt(~find_boundaries(group, mode="inner"))
 
 
-def _around(
-    shape: tuple[int, ...], centre: np.ndarray, reach: int
-) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """Slices of `reach` px around a centre, clipped to the canvas, and the open grids y, x px from the centre."""
-    low = np.clip(np.floor(centre).astype(int) - reach, 0, shape)
-    high = np.clip(np.floor(centre).astype(int) + reach + 1, 0, shape)
-    y, x = np.ogrid[low[0] : high[0], low[1] : high[1]]
-    return (slice(low[0], high[0]), slice(low[1], high[1])), y - centre[0], x - centre[1]
-
-
-def _window(layout: Layout, index: int, reach: int = 20) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """Slices around a cell's centre, with the coordinates (along, across) px in the cell's own frame."""
-    turn = layout.angle[index]
-    window, y, x = _around(layout.labels.shape, layout.centres[index], reach)
-    return window, x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-
-
-def _nucleus(rng: np.random.Generator, phase: np.ndarray, layout: Layout, index: int) -> None:
-    """A paler disk with a fine rim and one to four dense nucleoli, kept inside of its cell."""
-    window, along, across = _window(layout, index)
+def _nucleus(rng: Generator, phase: Array, layout: Layout, index: int) -> None:
+    """A paler disk with a fine rim and one to four dense nucleoli, inside its cell."""
+    window, y, x = around(layout.labels.shape, layout.centres[index], 20)
+    along, across = in_frame(y, x, layout.angle[index])
     own = layout.labels[window] == index + 1
     ratio = np.clip(np.sqrt(layout.axes[index, 0] / layout.axes[index, 1]), 1, 1.35)
     size = min(rng.normal(8.6, 0.8), layout.axes[index, 1] * 0.85)
@@ -126,9 +109,10 @@ def _nucleus(rng: np.random.Generator, phase: np.ndarray, layout: Layout, index:
         patch += own * rng.uniform(0.16, 0.34) * np.exp(-((np.maximum(spot, 0) / rng.uniform(1.9, 3.4)) ** 4))
 
 
-def _sphere(rng: np.random.Generator, phase: np.ndarray, layout: Layout, index: int) -> None:
-    """A rounded live cell: a ball, sometimes with the bar of a metaphase plate."""
-    window, along, across = _window(layout, index)
+def _sphere(rng: Generator, phase: Array, layout: Layout, index: int) -> None:
+    """A rounded live cell: a sphere, sometimes with the bar of a metaphase plate."""
+    window, y, x = around(layout.labels.shape, layout.centres[index], 20)
+    along, across = in_frame(y, x, layout.angle[index])
     half = layout.axes[index]
     depth = (1 - np.hypot(along / half[0], across / half[1])) * half.mean()
     ball, cover = _ball(rng, depth, lumps=0.1)
@@ -137,11 +121,11 @@ def _sphere(rng: np.random.Generator, phase: np.ndarray, layout: Layout, index: 
     phase[window] = phase[window] * (1 - cover) + ball
 
 
-def _ball(rng: np.random.Generator, depth: np.ndarray, *, lumps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Phase (H, W) rad of a ball, given the depth in px inside of its edge, and how far it covers what lies below.
+def _ball(rng: Generator, depth: Array, *, lumps: float) -> tuple[Array, Array]:
+    """Phase (H, W) rad of a sphere from the depth in px inside its edge, and its coverage of what is below it.
 
-    A ball delays the light by about one wave, and its side is steeper than the objective can resolve. Whole waves
-    make no difference to the image, so one is left out: just short of it is the bright ring, beyond it the dark core.
+    A sphere delays the light by about one wave, and its side is steeper than the objective can resolve. Whole waves
+    make no difference to the image, so one is left out: slightly less is the bright ring, more the dark core.
     """
     depth = depth + 0.8 * smooth_noise(rng, depth.shape, 4.0)
     rise = np.clip((depth - 3.5) / rng.uniform(5.0, 8.0), 0, 1)
@@ -149,55 +133,51 @@ def _ball(rng: np.random.Generator, depth: np.ndarray, *, lumps: float) -> tuple
     uneven = 1 + 0.4 * smooth_noise(rng, depth.shape, 6.0)
     ball = ring * uneven * (1 - rise) + core * rise**2 * (3 - 2 * rise)
     ball += lumps * smooth_noise(rng, depth.shape, 1.8) * rise
-    soft = rng.uniform(1.8, 3.2)  # px: a tall cell lies out of focus, the one more, the other less
+    soft = rng.uniform(1.8, 3.2)  # px: a tall cell is more or less out of focus
     return ndi.gaussian_filter(ball * (depth > 0), soft), ndi.gaussian_filter((depth > 0).astype(float), soft)
 
 
-def add_debris(rng: np.random.Generator, phase: np.ndarray, *, dead: float, nuclei: np.ndarray) -> np.ndarray:
-    """Add dead cells and crumbs to a specimen, in place.
+def add_debris(rng: Generator, phase: Array, *, dead: float, nuclei: Array) -> Array:
+    """Add dead cells and small debris to a specimen, in place.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     phase : (H, W) float64, rad
     dead : float
-        Mean number of dead cells on the canvas. Three small dark crumbs come with each, on average.
+        Mean number of dead cells on the canvas. There are three small dark particles for each, on average.
     nuclei : (N, 2) float, (y, x) px
-        Dead cells lie anywhere but within `CLEAR` px of these: a live cell must stay visible.
+        Dead cells are nowhere within `CLEAR` px of these: live cells must stay visible.
 
     Returns
     -------
     (D, 2) float64, (y, x) px
-        Centres of the dead cells. Nobody would take a crumb for a cell.
+        Centres of the dead cells. The particles are not mistaken for cells.
     """
-    centres = rng.uniform((0, 0), phase.shape, (rng.poisson(5 * dead), 2))  # many are in the way of a live cell
+    centres = rng.uniform((0, 0), phase.shape, (rng.poisson(5 * dead), 2))  # many would cover a live cell
     free = cKDTree(nuclei).query(centres)[0] > CLEAR
     centres = centres[free][: rng.poisson(dead)]
     for centre in centres:
-        window, y, x = _around(phase.shape, centre, 20)
-        ball, cover = _ball(rng, rng.uniform(8, 12) - np.hypot(y, x), lumps=0.35)  # shrunken and crumbling
+        window, y, x = around(phase.shape, centre, 20)
+        ball, cover = _ball(rng, rng.uniform(8, 12) - np.hypot(y, x), lumps=0.35)  # small and uneven
         phase[window] = phase[window] * (1 - cover) + ball
     for centre in rng.uniform((0, 0), phase.shape, (rng.poisson(3 * dead), 2)):
-        _blob(phase, centre, rng.uniform(0.9, 1.8), rng.uniform(0.2, 0.6))
+        sigma, height = rng.uniform(0.9, 1.8), rng.uniform(0.2, 0.6)  # px, rad
+        window, y, x = around(phase.shape, centre, int(np.ceil(4 * sigma)))
+        phase[window] += height * np.exp(-(y**2 + x**2) / (2 * sigma**2))
     return centres
 
 
-def _blob(phase: np.ndarray, centre: np.ndarray, sigma: float, height: float) -> None:
-    """Add one Gaussian of `sigma` px and `height` rad in place."""
-    window, y, x = _around(phase.shape, centre, int(np.ceil(4 * sigma)))
-    phase[window] += height * np.exp(-(y**2 + x**2) / (2 * sigma**2))
+def out_of_focus(rng: Generator, covered: Array, haze: float) -> Array:
+    """Light (H, W) float64, relative to the empty field, of cells on top of others, above the focal plane.
 
-
-def out_of_focus(rng: np.random.Generator, covered: np.ndarray, haze: float) -> np.ndarray:
-    """Light (H, W) float64, relative to the empty field, of cells that lie on others, too far up to be seen sharply.
-
-    `covered` (H, W) bool is where there are cells, `haze` the median of the light over a closed sheet.
+    `covered` (H, W) bool is the area with cells, `haze` the median of the light over a confluent layer.
     """
     piles = np.exp(0.4 * smooth_noise(rng, covered.shape, 22))
     return haze * piles * ndi.gaussian_filter(covered.astype(float), 14)
 
 
-def disc(radius: float, phase: float, side: int) -> np.ndarray:
+def disc(radius: float, phase: float, side: int) -> Array:
     """A round, flat cell: (side, side) float64, rad. `radius` px, `phase` rad; the border pixels are partly covered."""
     y, x = np.indices((side, side)) - side // 2
     return phase * np.clip(radius + 0.5 - np.hypot(y, x), 0, 1)

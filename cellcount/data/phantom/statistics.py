@@ -1,4 +1,6 @@
-"""What a field looks like in numbers, to compare simulated with real ones."""
+"""Descriptive statistics of fields of view, to compare simulated with real ones."""
+
+import itertools
 
 import numpy as np
 from scipy import fft
@@ -31,16 +33,16 @@ def intensity_histogram(image: np.ndarray, bins: int = 64) -> tuple[np.ndarray, 
 
 
 def radial_power_spectrum(image: np.ndarray, tile: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """Power of the intensity's fluctuations over spatial frequency, averaged over directions and tiles.
+    """Power spectrum of the intensity, averaged over directions and tiles.
 
-    Half-overlapping tiles (Welch 1967), each minus its mean and under a Hann window, so that images of different
-    sizes give the same frequencies and a plane border does not leak into all of them.
+    Half-overlapping tiles (Welch 1967), each minus its mean and with a Hann window, so that images of different sizes
+    have the same frequencies, without leakage from their borders.
 
     Parameters
     ----------
     image : (H, W) float, in [0, 1]
     tile : int, px
-        Made smaller where the image is.
+        Smaller for a smaller image.
 
     Returns
     -------
@@ -54,10 +56,9 @@ def radial_power_spectrum(image: np.ndarray, tile: int = 256) -> tuple[np.ndarra
     window = np.outer(np.hanning(tile), np.hanning(tile))
     starts = [sorted({*range(0, n - tile + 1, max(tile // 2, 1)), n - tile}) for n in image.shape]
     total = np.zeros((tile, tile))
-    for y in starts[0]:
-        for x in starts[1]:
-            part = image[y : y + tile, x : x + tile]
-            total += np.abs(fft.fft2((part - part.mean()) * window)) ** 2
+    for y, x in itertools.product(*starts):
+        part = image[y : y + tile, x : x + tile]
+        total += np.abs(fft.fft2((part - part.mean()) * window)) ** 2
     power = total / (len(starts[0]) * len(starts[1]) * (window**2).sum())
     f = fft.fftfreq(tile)
     ring = np.rint(np.hypot(f[:, None], f[None]) * tile).astype(int).ravel()
@@ -79,26 +80,19 @@ def describe(sample: Sample) -> dict[str, float]:
         `cells_per_megapixel`, `spacing_px` (median distance of nearest neighbours), `box_long_px` and
         `box_short_px` (median long and short side of the cells' bounding boxes, from `boxes`, else from `labels`
         not cut by the border), `background_fraction`, `intensity_mean`, `intensity_std` and `intensity_p1` to
-        `intensity_p99`, in gray values of 255. NaN where the sample does not tell.
+        `intensity_p99`, in gray values of 255. NaN if the sample does not have the data.
     """
     gray = sample.image * 255
-    spacing = density = np.nan
-    if sample.points is not None:
-        density = len(sample.points) / (sample.image.size / 1e6)
-        if len(sample.points) > 1:
-            spacing = np.median(cKDTree(sample.points).query(sample.points, k=2)[0][:, 1])
+    count = np.nan if sample.points is None else len(sample.points)
+    spacing = np.nan
+    if sample.points is not None and count > 1:
+        spacing = np.median(cKDTree(sample.points).query(sample.points, k=2)[0][:, 1])
     sides = np.sort(_box_sides(sample), axis=1)
     short, long = np.median(sides, axis=0) if len(sides) else (np.nan, np.nan)
-    found = {
-        "cells_per_megapixel": density,
-        "spacing_px": spacing,
-        "box_long_px": long,
-        "box_short_px": short,
-        "background_fraction": background(sample.image).mean(),
-        "intensity_mean": gray.mean(),
-        "intensity_std": gray.std(),
-        **{f"intensity_p{p}": np.percentile(gray, p) for p in PERCENTILES},
-    }
+    names = ("cells_per_megapixel", "spacing_px", "box_long_px", "box_short_px", "background_fraction")
+    values = (count / (gray.size / 1e6), spacing, long, short, background(sample.image).mean())
+    found = dict(zip(names, values, strict=True)) | {"intensity_mean": gray.mean(), "intensity_std": gray.std()}
+    found |= {f"intensity_p{p}": np.percentile(gray, p) for p in PERCENTILES}
     return {name: float(value) for name, value in found.items()}
 
 
@@ -106,10 +100,6 @@ def _box_sides(sample: Sample) -> np.ndarray:
     """(K, 2) height and width px of the cells' bounding boxes."""
     if sample.boxes is not None:
         return sample.boxes[:, 2:] - sample.boxes[:, :2]
-    if sample.labels is None:
-        return np.zeros((0, 2))
-    whole = []
-    for box in ndi.find_objects(sample.labels):
-        if box is not None and all(0 < s.start and s.stop < n for s, n in zip(box, sample.labels.shape, strict=True)):
-            whole.append([s.stop - s.start for s in box])
-    return np.array(whole, float).reshape(-1, 2)
+    boxes = [] if sample.labels is None else [box for box in ndi.find_objects(sample.labels) if box is not None]
+    whole = [box for box in boxes if all(0 < s.start and s.stop < n for s, n in zip(box, sample.image.shape))]
+    return np.array([[s.stop - s.start for s in box] for box in whole], float).reshape(-1, 2)

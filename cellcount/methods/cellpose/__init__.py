@@ -15,9 +15,10 @@ from cellcount.methods.cellpose.inference import context, estimate_diameter, flo
 from cellcount.methods.cellpose.settings import FORMAT, NAMES, Settings
 from cellcount.methods.cellpose.weights import find
 
+VERSION = 1  # raise it when the same call of `fit` trains other weights (tests/test_training_versions.py)
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"]})
 __all__ += [
-    "NAMES", "Settings", "about", "context", "estimate_diameter", "flow", "predict", "segment", "status",
+    "NAMES", "VERSION", "Settings", "about", "context", "estimate_diameter", "flow", "predict", "segment", "status",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""The network: torchvision's Mask R-CNN, put together so that unannotated places count neither way.
+"""The network: torchvision's Mask R-CNN, changed so that pixels without trusted annotation are left out of the loss.
 
-torchvision's own constructor leaves no room for that, and pastes each mask into a float32 image of the tile's size.
-Names of the parts are as there, so its weights fit.
+torchvision's own constructor does not allow that, and it pastes each mask into a float32 image of the tile's size.
+The parts have the same names, so torchvision's weights fit.
 """
 
 from functools import partial
@@ -28,15 +28,17 @@ COCO_NAME = "maskrcnn-resnet50-coco"  # in the registry
 ANCHORS = ((32,), (64,), (128,), (256,), (512,))  # px, and below their ratios: torchvision's for COCO
 RATIOS = (0.5, 1.0, 2.0)
 LEVELS = ["0", "1", "2", "3"]
+Tensors = list[torch.Tensor]
+Targets = list[dict[str, torch.Tensor]]
 
 
 def build(settings: Settings) -> GeneralizedRCNN:
-    """A Mask R-CNN for images of one channel, with fresh weights.
+    """A Mask R-CNN for images of one channel, with random weights.
 
-    Called with a list of (1, H, W) float tensors, normalised; in training also with a list of targets, each a dict of
+    Called with a list of (1, H, W) float tensors, standardised; in training also with a list of targets, each a dict of
     `boxes` (N, 4) float, (x0, y0, x1, y1) px from the corner, `labels` (N,) int64, `masks` (N, H, W) uint8 and
-    `trusted` (H, W) bool. It gives a dict of losses in training, else a list of dicts of `boxes`, `scores`, `labels`
-    and `masks` (N, 1, 4 * pool, 4 * pool), each mask the inside of its box.
+    `trusted` (H, W) bool. It returns a dict of losses in training, else a list of dicts of `boxes`, `scores`, `labels`
+    and `masks` (N, 1, 4 * pool, 4 * pool), each mask for the area of its box.
 
     Parameters
     ----------
@@ -67,13 +69,16 @@ def build(settings: Settings) -> GeneralizedRCNN:
         mask_head=mask_rcnn.MaskRCNNHeads(settings.channels, (settings.channels,) * settings.mask_layers, 1),
         mask_predictor=mask_rcnn.MaskRCNNPredictor(settings.channels, settings.hidden, CLASSES),
     )  # fmt: skip
-    return GeneralizedRCNN(backbone, rpn, heads, AsTheyAre()).to(memory_format=torch.channels_last)
+    transform = GeneralizedRCNNTransform(min_size=0, max_size=0, image_mean=[0.0], image_std=[1.0])
+    transform.resize = lambda image, target=None: (image, target)  # torchvision would enlarge a tile to 800 px
+    transform.postprocess = lambda result, *_: result  # torchvision would paste each mask into an image of its own
+    return GeneralizedRCNN(backbone, rpn, heads, transform).to(memory_format=torch.channels_last)
 
 
 def _backbone(settings):
-    """A ResNet with a feature pyramid: all of its maps, or only the finest, a pixel of which spans 4 of the input."""
+    """A ResNet with a feature pyramid: all of its maps, or only the finest, at a quarter of the input's resolution."""
     pretrained = settings.start == "coco"
-    # What COCO's network was trained with: batch statistics that stay, added without an epsilon.
+    # The weights for COCO belong to fixed batch statistics without an epsilon.
     norm = partial(FrozenBatchNorm2d, eps=0.0) if pretrained else nn.BatchNorm2d
     body = getattr(resnet, settings.backbone)(weights=None, norm_layer=norm)
     body.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
@@ -89,12 +94,12 @@ def _backbone(settings):
 
 
 class FinestMap(BackboneWithFPN):
-    """The finest map of a feature pyramid, made from three resolutions: what lies coarser than a cell is left out."""
+    """The finest map of a feature pyramid of three resolutions: those coarser than a cell are left out."""
 
     def __init__(self, body: nn.Module, widths: list[int], channels: int) -> None:
         super().__init__(body, {f"layer{i + 1}": LEVELS[i] for i in range(3)}, widths[:3], channels)
         self.fpn.extra_blocks = None
-        for i in (1, 2):  # the coarser maps are only steps on the way down
+        for i in (1, 2):  # the coarser maps are no outputs
             self.fpn.layer_blocks[i] = nn.Identity()
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -102,49 +107,21 @@ class FinestMap(BackboneWithFPN):
         return {"0": super().forward(x)["0"]}
 
 
-class AsTheyAre(GeneralizedRCNNTransform):
-    """Only collects images into a batch: they are normalised already, and keep their size, as masks do."""
-
-    def __init__(self) -> None:
-        super().__init__(min_size=0, max_size=0, image_mean=[0.0], image_std=[1.0])
-
-    def resize(
-        self, image: torch.Tensor, target: dict[str, torch.Tensor] | None = None
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
-        """Image (1, H, W) and target, unchanged: torchvision would magnify a tile to 800 px."""
-        return image, target
-
-    def postprocess(
-        self,
-        result: list[dict[str, torch.Tensor]],
-        image_shapes: list[tuple[int, int]],
-        original_image_sizes: list[tuple[int, int]],
-    ) -> list[dict[str, torch.Tensor]]:
-        """Result, unchanged: torchvision would paste each mask into an image of its own."""
-        return result
-
-
 class TrustingProposals(RegionProposalNetwork):
-    """The first stage; an anchor without a cell, where the annotation is not trusted, teaches nothing."""
+    """The first stage; an anchor without a cell, where the annotation is not trusted, is left out of the loss."""
 
-    def assign_targets_to_anchors(
-        self, anchors: list[torch.Tensor], targets: list[dict[str, torch.Tensor]]
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def assign_targets_to_anchors(self, anchors: Tensors, targets: Targets) -> tuple[Tensors, Tensors]:
         """As in torchvision, with label -1 (left out) for such anchors."""
         labels, boxes = super().assign_targets_to_anchors(anchors, targets)
-        for label, anchor, target in zip(labels, anchors, targets):
-            label[(label == 0) & ~_trusted(anchor, target["trusted"])] = -1
-        return labels, boxes
+        return _without_untrusted(labels, anchors, targets), boxes
 
 
 class TrustingHeads(RoIHeads):
-    """The second stage, likewise; `positive_share` is that of cells among the boxes sampled in the last step."""
+    """The second stage, likewise; `positive_share` is the share of cells among the boxes sampled in the last step."""
 
     positive_share = float("nan")
 
-    def select_training_samples(
-        self, proposals: list[torch.Tensor], targets: list[dict[str, torch.Tensor]]
-    ) -> tuple[list[torch.Tensor], ...]:
+    def select_training_samples(self, proposals: Tensors, targets: Targets) -> tuple[Tensors, ...]:
         """As in torchvision."""
         self._targets = targets
         chosen = super().select_training_samples(proposals, targets)
@@ -152,26 +129,26 @@ class TrustingHeads(RoIHeads):
         return chosen
 
     def assign_targets_to_proposals(
-        self, proposals: list[torch.Tensor], gt_boxes: list[torch.Tensor], gt_labels: list[torch.Tensor]
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        self, proposals: Tensors, gt_boxes: Tensors, gt_labels: Tensors
+    ) -> tuple[Tensors, Tensors]:
         """As in torchvision, with label -1 (left out) where the annotation is not trusted."""
         matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
-        for label, boxes, target in zip(labels, proposals, self._targets):
-            label[(label == 0) & ~_trusted(boxes, target["trusted"])] = -1
-        return matched, labels
+        return matched, _without_untrusted(labels, proposals, self._targets)
 
 
-def _trusted(boxes, trusted):
-    """(N,) bool: whether the centre of each box (N, 4), (x0, y0, x1, y1) from the corner, lies on trusted (H, W)."""
-    x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2).long().T
-    height, width = trusted.shape
-    return trusted[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+def _without_untrusted(labels, boxes, targets):
+    """Labels, in place, with -1 for background boxes (N, 4), (x0, y0, x1, y1) px, whose centre is not trusted."""
+    for label, box, target in zip(labels, boxes, targets):
+        x, y = ((box[:, :2] + box[:, 2:]) / 2).long().T
+        height, width = target["trusted"].shape
+        label[(label == 0) & ~target["trusted"][y.clamp(0, height - 1), x.clamp(0, width - 1)]] = -1
+    return labels
 
 
 def allow(network: GeneralizedRCNN, *, proposals: int, detections: int, threshold: float, nms: float) -> None:
-    """Set how much comes out: proposals of the first stage, detections of the second, least score, largest overlap.
+    """Set the number of proposals of the first stage and of detections of the second, least score, largest overlap.
 
-    These limits live in the two stages, where the constructor put them: torchvision reads no attribute of the network.
+    These limits are attributes of the two stages: torchvision reads none of the network.
     """
     for limits in (network.rpn._pre_nms_top_n, network.rpn._post_nms_top_n):
         limits["testing"] = proposals
@@ -181,9 +158,9 @@ def allow(network: GeneralizedRCNN, *, proposals: int, detections: int, threshol
 
 
 def load_coco(network: GeneralizedRCNN, path: Path | str) -> None:
-    """Fill a network with the weights trained on COCO, but for the two layers that name COCO's classes.
+    """Fill a network with the weights pretrained on COCO, but for the two layers that predict COCO's classes.
 
-    The first layer sums its weights over the three colours, which is the same as showing it one gray image three times.
+    The weights of the first layer are summed over the colours: the same as one gray image in all three channels.
 
     Parameters
     ----------
@@ -194,5 +171,4 @@ def load_coco(network: GeneralizedRCNN, path: Path | str) -> None:
     state["backbone.body.conv1.weight"] = state["backbone.body.conv1.weight"].sum(dim=1, keepdim=True)
     own = network.state_dict()
     fresh = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")
-    state = {name: tensor for name, tensor in state.items() if not name.startswith(fresh)}
-    network.load_state_dict(state | {name: own[name] for name in own if name.startswith(fresh)})
+    network.load_state_dict(own | {name: tensor for name, tensor in state.items() if not name.startswith(fresh)})

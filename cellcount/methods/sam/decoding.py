@@ -107,14 +107,14 @@ def as_sam(points: np.ndarray, signs: np.ndarray, boxes: np.ndarray | None, devi
 
     Parameters
     ----------
-    points : (n, k, 2) float, (y, x) px of the network's input
-    signs : (n, k) int
-    boxes : (n, 4) float, (y0, x0, y1, x1) px, or None
+    points : (N, K, 2) float, (y, x) px of the network's input
+    signs : (N, K) int
+    boxes : (N, 4) float, (y0, x0, y1, x1) px, or None
 
     Returns
     -------
-    points : ((n, k, 2) float32 tensor of (x, y), (n, k) tensor of labels: 1 positive, 0 negative, -1 none), or None
-    boxes : (n, 4) float32 tensor of (x0, y0, x1, y1), or None
+    points : ((N, K, 2) float32 tensor of (x, y), (N, K) tensor of labels: 1 positive, 0 negative, -1 none), or None
+    boxes : (N, 4) float32 tensor of (x0, y0, x1, y1), or None
     """
     given = corners = None
     if signs.shape[1]:
@@ -129,19 +129,19 @@ def as_sam(points: np.ndarray, signs: np.ndarray, boxes: np.ndarray | None, devi
 def predict_masks(
     sam: "Sam", features: torch.Tensor, points: np.ndarray, signs: np.ndarray, boxes: np.ndarray | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All masks of n prompts: the single one, and the three for an ambiguous prompt.
+    """All masks of N prompts: the single one, and the three for an ambiguous prompt.
 
     Parameters
     ----------
     sam, features
         As of `decode`.
     points, signs, boxes
-        As of `as_sam`.
+        As of `as_sam`: (N, K, 2), (N, K) and (N, 4).
 
     Returns
     -------
-    logits : (n, 4, h, w) tensor
-    iou : (n, 4) tensor
+    logits : (N, 4, h, w) tensor
+    iou : (N, 4) tensor
         Predicted.
     """
     given, corners = as_sam(points, signs, boxes, features.device)

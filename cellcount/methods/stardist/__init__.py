@@ -17,8 +17,9 @@ from cellcount.methods.stardist.process import PROCESS
 from cellcount.methods.stardist.settings import BLACK_WHITE, FORMAT, Settings
 from cellcount.types import Prediction, Sample
 
-__all__ = ["NAMES", "Settings", "about", "fit", "context", "predict", "status"]
+__all__ = ["NAMES", "VERSION", "Settings", "about", "fit", "context", "predict", "status"]
 
+VERSION = 1  # raise it when the same call of `fit` trains other weights (tests/test_training_versions.py)
 SUFFIX = ".zip"  # of weights files
 NAMES = ("2D_versatile_fluo", "2D_versatile_he")
 BRIGHT = ("2D_versatile_fluo",)  # trained on bright nuclei on dark background: phase contrast is inverted for them

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import cellcount
-from cellcount import errors
-from cellcount.errors import NotAvailableError
+from cellcount.errors import CellcountError, NotAvailableError
 
 WORKER = "cellcount.methods.stardist.worker"
 
@@ -54,14 +54,13 @@ class Process:
                     if kind == "result":
                         return value
                     if kind == "error":
-                        name, text = value
-                        raise getattr(errors, name, NotAvailableError)(text)
+                        raise value
                     if on_progress:
                         on_progress(value)
             except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
                 raise NotAvailableError(self._obituary()) from error
             except BaseException as error:
-                if not isinstance(error, errors.CellcountError):  # interrupted within a message
+                if not isinstance(error, CellcountError):  # interrupted within a message
                     self._stop()
                 raise
 
@@ -131,10 +130,8 @@ def answer(functions: Mapping[str, Callable[..., Any]]) -> None:
             params["report"] = lambda value: send("progress", value)
         try:
             send("result", function(**params))
-        except errors.CellcountError as error:
-            send("error", (type(error).__name__, str(error)))
+        except CellcountError as error:
+            send("error", error)
         except Exception as error:
-            import traceback
-
             traceback.print_exc()
-            send("error", ("NotAvailableError", f"StarDist failed: {type(error).__name__}: {error}"))
+            send("error", NotAvailableError(f"StarDist failed: {type(error).__name__}: {error}"))
