@@ -23,7 +23,8 @@ from cellcount.data import folder, load
 from cellcount.data.convert import convert
 from cellcount.errors import CellcountError, DataError, ParameterError
 from cellcount.io import labelstudio
-from cellcount.io.points import READERS, WRITERS, Annotation, Mark, read, write
+from cellcount.io.points import READERS, WRITERS, Annotation, Mark, read
+from cellcount.io.writing import write
 
 SIZE = (1536, 2048)
 LABELS = ("live", "dead", "background", "Live Cell", "Dead cell/debris", "mitotic, large", 'größer: 2 <b> & "x"')
@@ -103,6 +104,13 @@ def test_round_trip_of_1700_points(tmp_path, name, which):
 
 def test_the_readers_read_what_the_writers_write():
     assert set(WRITERS) == set(READERS)
+
+
+def test_the_help_of_convert_names_every_format(capsys):
+    with pytest.raises(SystemExit):
+        main(["data", "convert", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert [name for name in WRITERS if name not in text] == []
 
 
 @pytest.mark.parametrize("name", [name for name, form in WRITERS.items() if not form.single])
@@ -687,13 +695,13 @@ REFUSED = {
     "CSV without an image": ("a.csv", "y,x\n1,2\n", "csv-no-image"),
     "CSV with a column twice": ("a.csv", "image,y,x,x\na.png,1,2,3\n", "csv-twice"),
     "CSV with a column unread": ("a.csv", "image,y,x,area\na.png,1,2,3\n", "csv-unread"),
-    "CSV with a worded score": ("a.csv", "image,y,x,score\na.png,1,2,high\n", "csv-number"),
+    "CSV with a worded score": ("a.csv", "image,y,x,score\na.png,1,2,high\n", "mark-number"),
     "CSV with a long row": ("a.csv", "image,y,x\na.png,1,2,3\n", "csv-row"),
     "COCO without images": ("a.json", '{"images": [], "annotations": []}', "no-images-annotated"),
     "COCO of boxes": ("a.json", json.dumps(coco({"bbox": [1, 1, 5, 5]})), "coco-no-keypoints"),
     "huge number": ("a.json", "[" + "9" * 5000 + "]", "json-broken"),
     "deep JSON": ("a.json", "[" * 200_000, "json-broken"),
-    "crop at a word": ("a.json", json.dumps([crop("a", 0, (1, 2, ""))]), "ls-number"),
+    "crop at a word": ("a.json", json.dumps([crop("a", 0, (1, 2, ""))]), "mark-number"),
     "another suffix": ("a.docx", b"PK", "annotation-format"),
     "image that is no dot image": ("a.png", b"PNG", "content-unknown"),
     "missing file": ("missing.csv", None, "file-unreadable"),

@@ -1,4 +1,4 @@
-"""`cellcount data`: check, import, fetch and list data sets."""
+"""`cellcount data`: check, import, convert, fetch and list data sets."""
 
 import argparse
 import sys

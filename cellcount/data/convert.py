@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cellcount.errors import DataError
+from cellcount.data.survey import annotation_files, files_of
+from cellcount.errors import DataError, require
 from cellcount.io import beside, dots
-from cellcount.io.images import SUFFIXES
-from cellcount.io.points import READERS, Annotation, read, write
+from cellcount.io.points import Annotation, read
 from cellcount.io.problems import Problem, problem, raise_errors
+from cellcount.io.writing import write
 
 
 def convert(source: Path | str, target: Path | str, format: str | None = None, **options: Any) -> list[Problem]:
@@ -35,36 +36,20 @@ def convert(source: Path | str, target: Path | str, format: str | None = None, *
         If the format is unknown, or `target` does not tell it.
     """
     source, target = Path(source), Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target} exists. Name another file or folder, or remove it.")
+    free = not target.exists() or target.is_dir() and not any(target.iterdir())
+    require(free, f"{target} exists. Name another file or folder, or remove it.", DataError)
+    files = annotation_files(files_of(source)) if source.is_dir() else [source]
+    require(files, f"{source}: there is no annotation file in the folder.", DataError)
     found: list[Annotation] = []
     problems: list[Problem] = []
-    files = _files(source)
     for path in files:
         annotations, new = read(path, **options)
         problems += new
         found += [_placed(one, path, problems) for one in annotations]
     problems += _rivals(found)
     raise_errors(problems)
-    if not found:
-        raise DataError(f"{source}: no annotation was found. " + " ".join(map(str, problems)))
+    require(found, f"{source}: no annotation was found. " + " ".join(map(str, problems)), DataError)
     return problems + write(target, found, format)
-
-
-def _files(source: Path) -> list[Path]:
-    """The file itself, or the annotation files of a folder in the order of their names."""
-    if not source.is_dir():
-        return [source]
-    suffixes = {suffix for form in READERS.values() for suffix in form.suffixes}
-    found = [
-        path
-        for path in sorted(source.iterdir())
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-        if path.suffix.lower() not in SUFFIXES or dots.base(path)
-    ]
-    if not found:
-        raise DataError(f"{source}: there is no annotation file in the folder ({', '.join(sorted(suffixes))}).")
-    return found
 
 
 def _placed(one: Annotation, path: Path, problems: list[Problem]) -> Annotation:

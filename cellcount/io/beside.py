@@ -1,5 +1,6 @@
 """The images beside an annotation file: in its folder, in images/ there, or one folder up from annotations/."""
 
+import os
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from cellcount.io.images import SUFFIXES, TIFF
 
 # What tools add to the name of the image: `count` and others "-points", Fiji's Cell Counter "CellCounter_".
 _ADDED = re.compile(r"^(?:CellCounter_)?(.+?)(?:[-_ ]points)?$", re.IGNORECASE)
-_UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # see `labelstudio.UPLOAD_PREFIX`
+UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # Label Studio stores an uploaded 1.jpg as b07bc20f-1.jpg
 
 
 def image(path: Path, name: str) -> Path | None:
@@ -16,15 +17,12 @@ def image(path: Path, name: str) -> Path | None:
     named = Path(name.replace("\\", "/")).name
     root = path.parent
     places = [root, root / "images", *([root.parent, root.parent / "images"] if root.name == "annotations" else [])]
-    for wanted in dict.fromkeys((named, _UPLOAD.sub("", named))):
-        if not wanted or "\0" in wanted or len(wanted.encode("utf-8", "replace")) > 240:
-            continue
-        names = [wanted] * wanted.lower().endswith(SUFFIXES)
-        names += [wanted + suffix for lower in SUFFIXES for suffix in (lower, lower.upper())]
-        for file in (place / one for place in places for one in names):
-            if file.is_file():
-                return file
-    return None
+    names: list[str] = []
+    for bare in dict.fromkeys(filter(None, (named, UPLOAD_PREFIX.sub("", named)))):
+        names += [bare] * bare.lower().endswith(SUFFIXES)
+        names += [bare + suffix for lower in SUFFIXES for suffix in (lower, lower.upper())]
+    files = (place / one for place in places for one in names)
+    return next((file for file in files if os.path.isfile(file)), None)  # Path.is_file raises on names too long
 
 
 def owner(path: Path) -> str:
@@ -49,7 +47,6 @@ def size(path: Path) -> tuple[int, int] | None:
                 found, turned = (page.imagelength, page.imagewidth), orientation(page)
         else:
             with Image.open(path) as image:
-                found, turned = (image.height, image.width), image.getexif().get(0x0112, 1)  # EXIF orientation
-        if turned in (5, 6, 7, 8):
-            found = found[::-1]
+                found, turned = image.size[::-1], image.getexif().get(0x0112, 1)  # EXIF orientation
+        found = found[::-1] if turned in (5, 6, 7, 8) else found
     return found

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cellcount.io import beside
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import Annotation, Reader
 from cellcount.io.problems import Report
 
 ROOT = "CellCounter_Marker_File"
+_AXES = ("MarkerY", "MarkerX")
 
 
 def recognises(reader: Reader) -> bool:
@@ -24,7 +24,7 @@ def recognises(reader: Reader) -> bool:
 def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation`. The label is the name of the type, as "Type 2"; type 1 alone, without a name, is a cell."""
     named = (reader.xml.findtext("Image_Properties/Image_Filename") or "").strip()
-    found = Annotation(reader.file, "", named or beside.owner(reader.path))
+    found = Annotation(reader.file, "", named or reader.owner)
     slices, types = set(), [kind for kind in reader.xml.iter("Marker_Type") if kind.find("Marker") is not None]
     for kind in types:
         number = (kind.findtext("Type") or "").strip()
@@ -33,14 +33,9 @@ def parse(reader: Reader) -> list[Annotation]:
             label = ""
         for n, marker in enumerate(kind.iter("Marker"), 1):
             where = f"type {number}, marker {n}"
-            values = [marker.findtext(f"Marker{axis}") for axis in "YX"]
-            numbers = reader.numbers(values, "mark-number", where, ("MarkerY", "MarkerX"), text=True)
             slices.add((marker.findtext("MarkerZ") or "").strip())
-            if numbers is not None:
-                found.points.append(Mark(tuple(numbers), label, where))
-    if len(slices) > 1:
-        reader.add("marks-slices", count=len(slices))
-    return reader.marked([found])
+            reader.point(found, {axis: marker.findtext(axis) for axis in _AXES}, label, where)
+    return reader.marked([found], slices=slices)
 
 
 def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None:
@@ -57,19 +52,14 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
         _text(kind, "Name", label or "cell")
         for mark in (mark for mark in one.points if mark.label == label):
             marker = ElementTree.SubElement(kind, "Marker")
-            for axis, value in zip("XY", mark.position[::-1]):
-                _text(marker, f"Marker{axis}", round(value))
+            for axis, value in zip(_AXES[::-1], mark.position[::-1]):
+                _text(marker, axis, round(value))
             _text(marker, "MarkerZ", 1)
             moved += any(value != round(value) for value in mark.position)
     if moved:
         report.add("write-rounded", image=one.image, count=moved)
     ElementTree.indent(root)
     path.write_bytes(ElementTree.tostring(root, "utf-8", xml_declaration=True))
-
-
-def file_name(stem: str, suffix: str) -> str:
-    """The file of an image in a folder of several, as Fiji names it."""
-    return f"CellCounter_{stem}{suffix}"
 
 
 def _text(parent: ElementTree.Element, name: str, value: object) -> None:

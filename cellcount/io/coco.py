@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cellcount.io.points import Annotation, Mark, Reader, as_score
+from cellcount.io.points import CORNER, Annotation, Mark, Reader, as_number
 from cellcount.io.problems import Report
 
 
@@ -61,15 +61,14 @@ def _add(entry: dict[str, Any], label: str, where: str, target: Annotation, read
         reader.add("coco-triples", where)
         return 0
     for x, y, visibility in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-        numbers = reader.numbers([y, x], "coco-number", where, ("y", "x"))
-        if numbers is not None and visibility:
-            target.points.append(Mark(tuple(numbers), label, where, as_score(entry.get("score"))))
+        if visibility:
+            reader.point(target, {"y": y, "x": x}, label, where, score=as_number(entry.get("score")))
     box = entry.get("bbox")
     if isinstance(box, list) and len(box) == 4:
-        numbers = reader.numbers(box, "coco-number", where, ("bbox x", "bbox y", "bbox width", "bbox height"))
+        numbers = reader.numbers(dict(zip(("bbox x", "bbox y", "bbox width", "bbox height"), box)), where)
         if numbers is not None and numbers[2] > 0 and numbers[3] > 0:
             left, top, width, height = numbers
-            corners = (top - 0.5, left - 0.5, top + height - 0.5, left + width - 0.5)
+            corners = (top + CORNER, left + CORNER, top + height + CORNER, left + width + CORNER)
             target.boxes.append(Mark(corners, label, where))
     return sum(not visibility for visibility in flat[2::3])
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import CORNER, Annotation, Reader
 from cellcount.io.problems import Report
 
 _ASIDE = ("tag", "attribute")  # have no position
@@ -38,17 +38,10 @@ def parse(reader: Reader) -> list[Annotation]:
             if not inner and shape.tag not in _ASIDE:
                 others.append(shape.tag)
             for points in inner:
-                if points.get("outside") != "1":
-                    _add(points.get("points", ""), label, where, found[-1], reader)
+                pairs = points.get("points", "").split(";") if points.get("outside") != "1" else []
+                for x, _, y in (pair.partition(",") for pair in pairs):
+                    reader.point(found[-1], {"y": y, "x": x}, label, where, CORNER)
     return reader.marked(found, others)
-
-
-def _add(text: str, label: str, where: str, found: Annotation, reader: Reader) -> None:
-    for pair in text.split(";"):
-        x, _, y = pair.partition(",")
-        numbers = reader.numbers([y, x], "mark-number", where, ("y", "x"), text=True)
-        if numbers is not None:
-            found.points.append(Mark((numbers[0] - 0.5, numbers[1] - 0.5), label, where))
 
 
 def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None:
@@ -61,7 +54,7 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
             root, "image", id=str(number), name=one.image, width=str(width), height=str(height)
         )
         for mark in one.points:
-            y, x = (value + 0.5 for value in mark.position)
+            y, x = (value - CORNER for value in mark.position)
             ElementTree.SubElement(
                 image, "points", label=mark.label or "cell", source="manual", occluded="0", points=f"{x:.6f},{y:.6f}",
                 z_order="0",

@@ -73,7 +73,7 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
     from PIL import Image
 
     [one] = annotations
-    assert one.size is not None  # `cellcount.io.points.write` sees to it
+    assert one.size is not None  # `cellcount.io.writing` sees to it
     live = [mark.position for mark in one.points if role(mark.label) == "live"]
     if len(live) < len(one.points):
         report.add("write-labels", image=one.image, count=len(one.points) - len(live))
@@ -87,11 +87,6 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
     if not live or len(centres(pixels)) != len(live) or (pixels > 0).mean() > DENSEST:
         report.add("write-dots", image=one.image, count=len(live))
     Image.fromarray(pixels).save(path, "PNG")
-
-
-def file_name(stem: str, suffix: str) -> str:
-    """The dot image of an image in a folder of several."""
-    return f"{stem}_dots{suffix}"
 
 
 def _gray(pixels: np.ndarray) -> np.ndarray:

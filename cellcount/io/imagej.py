@@ -8,15 +8,14 @@ selections may have counters, which become labels "counter 1" and so on.
 import logging
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
 
-from cellcount.errors import needing
-from cellcount.io import beside
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import Annotation, Reader
 from cellcount.io.problems import Report, Stop
 
 MAX_BYTES = 2**26  # of the unpacked regions: five million points; more is refused before it is unpacked
@@ -25,30 +24,24 @@ _AUTOMATIC = re.compile(r"^(\d{3,}-){1,3}\d{3,}$|^$|^[0-9a-f-]{36}$")  # names t
 
 def recognises(reader: Reader) -> bool:
     """Whether the file is a region, or an archive with one."""
-    if reader.path.suffix.lower() == ".roi":
+    if reader.suffix == ".roi":
         return True
-    return zipfile.is_zipfile(reader.path) and any(name.lower().endswith(".roi") for name in _names(reader))
-
-
-def _names(reader: Reader) -> list[str]:
-    try:
+    with _guarded(reader):
+        if not zipfile.is_zipfile(reader.path):
+            return False
         with zipfile.ZipFile(reader.path) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        reader.stop("roi-broken", error=error)
+            return any(name.lower().endswith(".roi") for name in archive.namelist())
 
 
 def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation`; its `image` is that of the file's name."""
-    from roifile import ROI_TYPE
-
-    found = Annotation(reader.file, "", beside.owner(reader.path))
+    found = Annotation(reader.file, "", reader.owner)
     others, slices = [], set()
     for name, roi in _regions(reader):
         if roi.roitype != ROI_TYPE.POINT:
             others.append(str(roi.roitype.name).lower())
             continue
-        named_by_file = reader.path.suffix.lower() == ".roi" and roi.name == reader.path.stem  # as ImageJ saves it
+        named_by_file = reader.suffix == ".roi" and roi.name == reader.path.stem  # as ImageJ saves it
         label = "" if named_by_file or _AUTOMATIC.match(roi.name or "") else roi.name
         points = np.asarray(roi.coordinates(), float)
         counters = [0] * len(points) if roi.counters is None else roi.counters.tolist()
@@ -56,12 +49,8 @@ def parse(reader: Reader) -> list[Annotation]:
         stack = [0] * len(points) if roi.counter_positions is None else roi.counter_positions.tolist()
         slices |= {(roi.position, roi.c_position, roi.z_position, roi.t_position, place) for place in stack}
         for (x, y), counter in zip(points.tolist(), counters):
-            if reader.numbers([y, x], "mark-number", name, ("y", "x")) is not None:
-                text = f"{label} counter {counter}".strip() if several else label
-                found.points.append(Mark((y, x), text, name))
-    if len(slices) > 1:
-        reader.add("marks-slices", count=len(slices))
-    return reader.marked([found], others)
+            reader.point(found, {"y": y, "x": x}, f"{label} counter {counter}".strip() if several else label, name)
+    return reader.marked([found], others, slices=slices)
 
 
 class _Refusing(logging.Handler):
@@ -71,37 +60,41 @@ class _Refusing(logging.Handler):
         raise ValueError(record.getMessage())
 
 
-def _regions(reader: Reader) -> list[tuple[str, Any]]:
-    """(name, region) of the file or of each file in the archive, which is never unpacked to the disk."""
-    with needing(None, "Reading the regions of ImageJ"):
-        from roifile import ImagejRoi
-    place, found = "", []
+@contextmanager
+def _guarded(reader: Reader, place: str = "") -> Iterator[None]:
+    """Report any error in the block as a broken file."""
     log, handler = logging.getLogger("roifile"), _Refusing()
     log.addHandler(handler)
     try:
-        if reader.path.suffix.lower() == ".roi":
-            return [("", ImagejRoi.frombytes(reader.raw))]
-        with zipfile.ZipFile(reader.path) as archive:
-            inside = [one for one in archive.infolist() if one.filename.lower().endswith(".roi")]
-            size = sum(one.file_size for one in inside)
-            if size > MAX_BYTES:
-                reader.stop("roi-size", megabytes=size / 1e6)
-            for one in inside:
-                place = one.filename
-                found.append((place, ImagejRoi.frombytes(archive.read(one))))
+        yield
     except Stop:
         raise
     except Exception as error:  # zipfile, its decompressors and roifile raise a dozen kinds of errors on damaged files
         reader.stop("roi-broken", place, error=error)
     finally:
         log.removeHandler(handler)
+
+
+def _regions(reader: Reader) -> list[tuple[str, ImagejRoi]]:
+    """(name, region) of the file or of each file in the archive, which is never unpacked to the disk."""
+    if reader.suffix == ".roi":
+        contents = [("", reader.raw)]
+    else:
+        with _guarded(reader), zipfile.ZipFile(reader.path) as archive:
+            inside = [one for one in archive.infolist() if one.filename.lower().endswith(".roi")]
+            size = sum(one.file_size for one in inside)
+            if size > MAX_BYTES:
+                reader.stop("roi-size", megabytes=size / 1e6)
+            contents = [(one.filename, archive.read(one)) for one in inside]
+    found = []
+    for name, content in contents:
+        with _guarded(reader, name):
+            found.append((name, ImagejRoi.frombytes(content)))
     return found
 
 
 def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None:
     """Write the points of one image, one region for each label; a `.roi` file has one region, so one label."""
-    with needing(None, "Writing the regions of ImageJ"):
-        from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
     [one] = annotations
     regions = {}
     for label in dict.fromkeys(mark.label for mark in one.points):

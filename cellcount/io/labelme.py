@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cellcount.io import beside
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import CORNER, Annotation, Reader
 from cellcount.io.problems import Report
 
 VERSION = "5.4.1"
@@ -29,16 +28,14 @@ def parse(reader: Reader) -> list[Annotation]:
     image = PurePosixPath(named.replace("\\", "/")).name if isinstance(named, str) else ""
     height, width = content.get("imageHeight"), content.get("imageWidth")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    found, others = Annotation(reader.file, "imagePath", image or beside.owner(reader.path), size), []
+    found, others = Annotation(reader.file, "imagePath", image or reader.owner, size), []
     for number, shape in enumerate(content["shapes"], 1):
         where = f"shape {number}"
         if shape.get("shape_type") != "point":
             others.append(shape.get("shape_type") or "polygon")
             continue
         [(x, y)] = shape["points"]
-        numbers = reader.numbers([y, x], "mark-number", where, ("y", "x"))
-        if numbers is not None:
-            found.points.append(Mark((numbers[0] - 0.5, numbers[1] - 0.5), str(shape.get("label") or ""), where))
+        reader.point(found, {"y": y, "x": x}, str(shape.get("label") or ""), where, CORNER)
     return reader.marked([found], others)
 
 
@@ -47,16 +44,13 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
     [one] = annotations
     height, width = one.size or (None, None)
     shapes: list[dict[str, Any]] = [
-        {"label": mark.label or "cell", "points": [[x + 0.5, y + 0.5]], "group_id": None, "description": "",
+        {"label": mark.label or "cell", "points": [[x - CORNER, y - CORNER]], "group_id": None, "description": "",
          "shape_type": "point", "flags": {}, "mask": None}
         for mark in one.points
         for y, x in [mark.position]
     ]  # fmt: skip
     saved: dict[str, Any] = {
-        "version": VERSION,
-        "flags": {},
-        "shapes": shapes,
-        "imagePath": one.image,
-        "imageData": None,
-    }
-    path.write_text(json.dumps(saved | {"imageHeight": height, "imageWidth": width}, indent=1), "utf-8")
+        "version": VERSION, "flags": {}, "shapes": shapes, "imagePath": one.image, "imageData": None,
+        "imageHeight": height, "imageWidth": width,
+    }  # fmt: skip
+    path.write_text(json.dumps(saved, indent=1), "utf-8")

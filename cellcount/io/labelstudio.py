@@ -10,7 +10,6 @@ A task may show a crop of an image: its data then have `source` (the image's nam
 
 import json
 import math
-import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,10 +17,9 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 from cellcount.io.crops import MARGIN, Crop, stitched
 from cellcount.io.images import SUFFIXES
-from cellcount.io.points import Annotation, Mark, Reader, as_score
+from cellcount.io.points import Annotation, Mark, Reader, as_number
 from cellcount.io.problems import Report
 
-UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # Label Studio stores an uploaded 1.jpg as b07bc20f-1.jpg
 _SHAPES = ("polygonlabels", "brushlabels", "ellipselabels", "polygon", "brush", "ellipse", "bitmask", "bitmasklabels")
 _ONLY = " There are only predictions, which `cellcount data convert --predictions` reads."
 
@@ -84,9 +82,8 @@ def _crop(task: dict[str, Any], where: str, reader: Reader) -> Crop | None:
     data = task.get("data")
     if not isinstance(data, dict) or not {"source", "top", "left"} <= set(data):
         return None
-    names = ("top", "left", "margin", "source_height", "source_width")
-    values = [data["top"], data["left"], data.get("margin", MARGIN), data.get(names[3], 0), data.get(names[4], 0)]
-    numbers = reader.numbers(values, "ls-number", where, names)
+    placed = {"top": 0, "left": 0, "margin": MARGIN, "source_height": 0, "source_width": 0}
+    numbers = reader.numbers({name: data.get(name, default) for name, default in placed.items()}, where)
     if numbers is None or not isinstance(data["source"], str):
         return None
     top, left, margin, height, width = numbers
@@ -130,7 +127,7 @@ def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, read
     if result.get("image_rotation"):
         return reader.add("ls-image-rotated", place, degrees=result["image_rotation"])
     names = ("x", "y", "width", "height") if box else ("x", "y")
-    numbers = reader.numbers([value.get(name) for name in names], "ls-number", place, names)
+    numbers = reader.numbers({name: value.get(name) for name in names}, place)
     if numbers is None:
         return None
     x, y = numbers[:2]
@@ -143,7 +140,7 @@ def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, read
     label = str(labels[0])
     left, top = x / 100 * size[1] - 0.5, y / 100 * size[0] - 0.5
     if not box:
-        score, origin = as_score(result.get("score")), str(result.get("origin") or "")
+        score, origin = as_number(result.get("score")), str(result.get("origin") or "")
         found.points.append(Mark((top, left), label, place, score, origin))
         return None
     degrees = value.get("rotation") or 0
@@ -175,7 +172,7 @@ def task(one: Annotation, data: dict[str, Any] | None = None, names: tuple[str, 
     names : (str, str)
         Those of the key points and of the image in the labelling configuration (`from_name`, `to_name`).
     """
-    assert one.size is not None  # `cellcount.io.points.write` sees to it
+    assert one.size is not None  # `cellcount.io.writing` sees to it
     results = [_result(mark, number, one.size, names) for number, mark in enumerate([*one.points, *one.boxes], 1)]
     prediction: dict[str, Any] = {"model_version": one.annotator or "cellcount", "result": results}
     scores = [mark.score for mark in one.points if mark.score is not None]

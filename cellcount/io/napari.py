@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cellcount.files import write_csv
-from cellcount.io import beside
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io import tables
+from cellcount.io.points import Annotation, Reader
 from cellcount.io.problems import Report
 
 AXES = ("axis-0", "axis-1")
@@ -22,21 +22,12 @@ def recognises(reader: Reader) -> bool:
 
 def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation`; its `image` is that of the file's name."""
-    known = ("label", "class", "type")
-    label = next((name for name in known if name in reader.header), "")
     if "axis-1" not in reader.header or "axis-2" in reader.header:
         reader.stop("napari-axes", "line 1", count=sum(name.startswith("axis-") for name in reader.header))
-    found = Annotation(reader.file, "line 1", beside.owner(reader.path))
-    for where, row in reader.rows():
-        score = row.get("score", "")
-        names = (*AXES, "score") if score else AXES
-        numbers = reader.numbers([row[name] for name in names], "mark-number", where, names, text=True)
-        if numbers is not None:
-            y, x, *scores = numbers
-            found.points.append(Mark((y, x), row.get(label, ""), where, scores[0] if scores else None))
-    unread = [name for name in reader.header if name and name not in ("index", "score", label, *AXES)]
-    if unread:
-        reader.add("csv-unread", "line 1", columns=", ".join(unread)[:100])
+    found = Annotation(reader.file, "line 1", reader.owner)
+    for where, row in reader.rows("index", "score", *AXES):
+        yx, score = {axis: row[axis] for axis in AXES}, tables.score(row, where, reader)
+        reader.point(found, yx, row.get(reader.label, ""), where, score=score)
     return reader.marked([found])
 
 
@@ -49,8 +40,3 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
         for n, mark in enumerate(one.points)
     ]
     write_csv(path, ["index", *AXES, *["score"] * scored, "label"], rows)
-
-
-def file_name(stem: str, suffix: str) -> str:
-    """The file of an image in a folder of several."""
-    return f"{stem}-points{suffix}"

@@ -1,31 +1,24 @@
 """Point annotations: what every exchange format is read into, and the table of the formats."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import importlib
 import io
 import json
-import os
+import math
 import re
-import tempfile
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 
-from cellcount.errors import DataError, ParameterError
 from cellcount.io import beside
 from cellcount.io.images import SUFFIXES
-from cellcount.io.problems import Problem, Report, Stop, errors, raise_errors
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
+from cellcount.io.problems import Problem, Report, Stop, errors
 
 # Meaning of a label -> the labels that have it, in lower case. A mark without a label is a live cell.
 LABELS = {
@@ -35,6 +28,9 @@ LABELS = {
     "ignore": (),
 }
 
+JSON = (".json", ".geojson")
+CORNER = -0.5  # px, of the corner of the first pixel; our origin is its centre
+LABEL_COLUMNS = ("label", "class", "type", "classification", "category", "cell_type")  # of tables, in this order
 MAX_BYTES = 2**29  # of a file of text; parsed, it takes ten times as much memory
 
 
@@ -45,14 +41,14 @@ class Format(NamedTuple):
     ----------
     module : of `cellcount.io`, imported when it is needed
     suffixes : of file names; the first is written
-    single : whether a file has one image, whose name follows from the file's; else the file names its images
+    single : in formats with one image a file, the stem of the file of the image {}; else the file names its images
     sized : whether the size of an image must be known to write its annotation
     keeps : which of "scores", "boxes" and "empty" (annotated, without a cell) are written
     """
 
     module: str
     suffixes: tuple[str, ...]
-    single: bool = False
+    single: str = ""
     sized: bool = False
     keeps: tuple[str, ...] = ()
 
@@ -74,21 +70,21 @@ READERS = {
     "CSV": Format("tables", (".csv",)),
     "dot image": Format("dots", SUFFIXES),
 }
-# Formats that are written. The module has `write(path, annotations, report)`, with one `Annotation` for each image.
-# The first format with a suffix is meant by it.
+# Formats that `cellcount.io.writing` writes. The module has `write(path, annotations, report)`, with one `Annotation`
+# for each image.
 WRITERS = {
     "CSV": Format("tables", (".csv",), keeps=("scores", "boxes", "empty")),
     "Label Studio": Format("labelstudio", (".json",), sized=True, keeps=("scores", "boxes", "empty")),
     "COCO": Format("coco", (".json",), keeps=("scores", "empty")),
     "VIA": Format("via", (".json", ".csv")),
-    "labelme": Format("labelme", (".json",), single=True),
-    "QuPath": Format("qupath", (".geojson",), single=True),
-    "QuPath table": Format("qupath_tables", (".tsv",), single=True),
-    "napari": Format("napari", (".csv",), single=True, keeps=("scores",)),
-    "ImageJ": Format("imagej", (".zip", ".roi"), single=True),
+    "labelme": Format("labelme", (".json",), "{}"),
+    "QuPath": Format("qupath", (".geojson",), "{}"),
+    "QuPath table": Format("qupath_tables", (".tsv",), "{}-points"),
+    "napari": Format("napari", (".csv",), "{}-points", keeps=("scores",)),
+    "ImageJ": Format("imagej", (".zip", ".roi"), "{}"),
     "CVAT": Format("cvat", (".xml",), sized=True),
-    "Cell Counter": Format("cell_counter", (".xml",), single=True),
-    "dot image": Format("dots", (".png",), single=True, sized=True),
+    "Cell Counter": Format("cell_counter", (".xml",), "CellCounter_{}"),
+    "dot image": Format("dots", (".png",), "{}_dots", sized=True),
 }
 
 
@@ -176,10 +172,16 @@ class Reader(Report):
         Converts tables in micrometres (QuPath).
     """
 
-    def __init__(self, path: Path | str, predictions: bool = False, pixel_size_um: float | None = None) -> None:
+    def __init__(self, path: Path | str, *, predictions: bool = False, pixel_size_um: float | None = None) -> None:
         self.path = Path(path)
+        self.suffix = self.path.suffix.lower()
         self.predictions, self.pixel_size_um = predictions, pixel_size_um
         super().__init__(self.path.name)
+
+    @cached_property
+    def owner(self) -> str:
+        """The image of a file with one image that does not name it; see `cellcount.io.beside.owner`."""
+        return beside.owner(self.path)
 
     @cached_property
     def raw(self) -> bytes:
@@ -214,10 +216,8 @@ class Reader(Report):
             self.stop("json-broken", error=f"it cannot be parsed ({error})")
 
     @cached_property
-    def xml(self) -> Element:
+    def xml(self) -> ElementTree.Element:
         """The root of the file's XML. A document type, which may define entities, is refused: they can fill memory."""
-        from xml.etree import ElementTree
-
         if "<!DOCTYPE" in self.text or "<!ENTITY" in self.text:
             self.stop("xml-doctype")
         try:
@@ -227,60 +227,88 @@ class Reader(Report):
 
     @cached_property
     def header(self) -> list[str]:
-        """The first line of a table, in lower case, with its separator: a tab if there is one, else a comma."""
-        with contextlib.suppress(csv.Error, StopIteration):
-            header = [name.strip().lower() for name in next(csv.reader([self._first], delimiter=self.separator))]
-            return header[: max((n for n, name in enumerate(header, 1) if name), default=0)]
-        return []
-
-    @property
-    def separator(self) -> str:
-        """What separates the columns of a table."""
-        return "\t" if "\t" in self._first else ","
+        """The first line of a table, in lower case, without empty columns at its end."""
+        header = [name.lower() for name in next(self._lines(), ("", []))[1]]
+        return header[: max((n for n, name in enumerate(header, 1) if name), default=0)]
 
     @cached_property
-    def _first(self) -> str:
-        """The first line, without its end."""
-        return re.split("[\r\n]", self.text, maxsplit=1)[0]
+    def label(self) -> str:
+        """The column of a table that has the labels; "" if there is none."""
+        return next((name for name in LABEL_COLUMNS if name in self.header), "")
 
-    def rows(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """(place, {column: text}) of each line of a table below `header`."""
+    @cached_property
+    def separator(self) -> str:
+        """What separates the columns of a table: a tab if there is one in the first line, else a comma."""
+        return "\t" if "\t" in re.split("[\r\n]", self.text, maxsplit=1)[0] else ","
+
+    def rows(self, *known: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """(place, {column: text}) of each line of a table below `header`.
+
+        known : columns that are read, beside `label`; at the end, others are reported. None: nothing is reported
+        """
+        lines, width = self._lines(), len(self.header)
+        next(lines, None)
+        for where, cells in lines:
+            if len(cells) < width or any(cells[width:]):
+                self.add("csv-row", where, values=len(cells), columns=width)
+            else:
+                yield where, dict(zip(self.header, cells))
+        unread = [name for name in self.header if name not in ("", self.label, *known)]
+        if known and unread:
+            self.add("csv-unread", "line 1", columns=", ".join(unread)[:100])
+
+    def _lines(self) -> Iterator[tuple[str, list[str]]]:
+        """(place, cells) of each line of a table, except blank lines below the first."""
         lines = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator)
-        width, where = len(self.header), "line 1"
         try:
             for number, cells in enumerate(lines):
-                where = f"line {lines.line_num}"
-                if not number or not any(map(str.strip, cells)):
-                    continue
-                if len(cells) < width or any(map(str.strip, cells[width:])):
-                    self.add("csv-row", where, values=len(cells), columns=width)
-                else:
-                    yield where, dict(zip(self.header, map(str.strip, cells)))
+                cells = [cell.strip() for cell in cells]
+                if number == 0 or any(cells):
+                    yield f"line {lines.line_num}", cells
         except csv.Error as error:
-            self.add("csv-broken", where, error=error)
+            self.stop("csv-broken", f"line {max(1, lines.line_num)}", error=error)
 
-    def numbers(
-        self, values: Sequence[object], kind: str, where: str, names: Sequence[str], text: bool = False
-    ) -> list[float] | None:
-        """The values as finite floats, or None after reporting the first that is not one as a problem of this kind.
+    def numbers(self, values: Mapping[str, object], where: str) -> list[float] | None:
+        """The values of a dict {name: value} as finite floats, or None after reporting the first that is not one.
 
-        text : whether the values are text
+        Text that spells a number is accepted except in JSON, which has numbers.
         """
-        for name, value in zip(names, values, strict=True):
-            value = _number(value) if text else value
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(float(value)):
-                self.add(kind, where, name=name, value=json.dumps(value)[:40])
+        found = []
+        for name, value in values.items():
+            number = as_number(value, text=self.suffix not in JSON)
+            if number is None:
+                self.add("mark-number", where, name=name, value=json.dumps(value)[:40])
                 return None
-        return [float(value) for value in values]  # type: ignore[arg-type]
+            found.append(number)
+        return found
+
+    def point(
+        self, found: Annotation, yx: Mapping[str, object], label: str, where: str, shift: float = 0, score: Any = None
+    ) -> None:
+        """Add a point to an annotation, or report that its coordinates are no numbers.
+
+        Parameters
+        ----------
+        found : Annotation
+        yx : {name: value} of y and x in the file
+        label, where, score : see `Mark`
+        shift : px; `CORNER` if coordinates are measured from the top left corner of the image
+        """
+        numbers = self.numbers(yx, where)
+        if numbers is not None:
+            found.points.append(Mark((numbers[0] + shift, numbers[1] + shift), label, where, score))
 
     def marked(
-        self, found: Iterable[Annotation], others: Iterable[object] = (), declared: Container[str] = ()
+        self, found: Iterable[Annotation], others: Iterable = (), *, slices: Sized = (), declared: Container = ()
     ) -> list[Annotation]:
         """The annotations with a mark; the images of the others are reported as not annotated.
 
         others : the types of the shapes that are no points, one each: with any of them the file is refused
         declared : images that the file declares complete, so that no mark means no cell
+        slices : those of the image that the marks are on: with more than one the file is refused
         """
+        if len(slices) > 1:
+            self.add("marks-slices", count=len(slices))
         found, kinds = list(found), sorted(map(str, others))
         if kinds:
             self.add("not-points", count=len(kinds), types=", ".join(dict.fromkeys(kinds))[:60])
@@ -293,39 +321,23 @@ class Reader(Report):
         dropped = set(map(id, bare))
         return [one for one in found if id(one) not in dropped]
 
-    def unknown(self) -> NoReturn:
-        """Stop: the content has none of the formats."""
-        suffix = self.path.suffix.lower()
-        formats = ", ".join(name for name, format in READERS.items() if suffix in format.suffixes)
-        if suffix not in (".json", ".geojson"):
-            self.stop("content-unknown" if formats else "annotation-format", suffix=suffix, formats=formats)
-        content = f"a list of {len(self.json)}" if isinstance(self.json, list) else json.dumps(self.json)[:40]
-        self.stop("json-kind", content=content, formats=formats)
 
-
-def as_score(value: object) -> float | None:
-    """The float of a finite number in JSON; None for anything else."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(float(value))
+def as_number(value: object, text: bool = False) -> float | None:
+    """The float of a finite number, or, with `text`, of the text that spells one; None for anything else."""
+    if text and isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if number else None  # type: ignore[arg-type]
 
 
-def _number(value: object) -> object:
-    """The float that a text spells, or the value itself (for the message)."""
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return value
-
-
-def read(
-    path: Path | str, *, predictions: bool = False, pixel_size_um: float | None = None
-) -> tuple[list[Annotation], list[Problem]]:
+def read(path: Path | str, **options: Any) -> tuple[list[Annotation], list[Problem]]:
     """The annotations in a file of any of the formats `READERS`.
 
     Parameters
     ----------
     path : path
-    predictions, pixel_size_um : see `Reader`
+    **options : see `Reader`
 
     Returns
     -------
@@ -333,128 +345,23 @@ def read(
         Positions in (y, x) px.
     list of Problem
     """
-    reader = Reader(path, predictions, pixel_size_um)
+    reader = Reader(path, **options)
     found: list[Annotation] = []
     with contextlib.suppress(Stop):
         try:
-            for module, suffixes, *_ in READERS.values():
-                if reader.path.suffix.lower() in suffixes:
-                    home = importlib.import_module(f"cellcount.io.{module}")
-                    if home.recognises(reader):
-                        found = home.parse(reader)
-                        break
+            formats = {name: form for name, form in READERS.items() if reader.suffix in form.suffixes}
+            for form in formats.values():
+                home = importlib.import_module(f"cellcount.io.{form.module}")
+                if home.recognises(reader):
+                    found = home.parse(reader)
+                    break
             else:
-                reader.unknown()
+                kind = "content-unknown" if formats else "annotation-format"
+                if reader.suffix in JSON:
+                    reader.stop("json-kind", content=reader.text[:40].strip(), formats=", ".join(formats))
+                reader.stop(kind, suffix=reader.suffix, formats=", ".join(formats))
         except OSError as error:
             reader.add("file-unreadable", error=error.strerror or error)
         except (TypeError, AttributeError, LookupError, ValueError, OverflowError) as error:
             reader.add("json-structure", error=error)  # a field of another type than the format has
     return found, reader.problems
-
-
-def write(path: Path | str, annotations: Iterable[Annotation], format: str | None = None) -> list[Problem]:
-    """Write annotations in any of the formats `WRITERS`.
-
-    Parameters
-    ----------
-    path : path of a file or, in formats with one image a file, of a folder for several: NAME.zip for the image NAME.png
-    annotations : of one image or several; those of the same image are put together
-    format : a name in `WRITERS`; else the suffix of `path` tells it (.csv is the project's own, .json needs a format)
-
-    Returns
-    -------
-    list of Problem
-        Warnings: what the format cannot hold.
-
-    Raises
-    ------
-    ParameterError
-        If the format is unknown, or the suffix does not tell it.
-    DataError
-        If the format cannot hold the annotations.
-    """
-    path = Path(os.path.realpath(path))
-    form = WRITERS[writer(path, format)]
-    home, report = importlib.import_module(f"cellcount.io.{form.module}"), Report(path.name)
-    folder = form.single and (path.is_dir() or not path.suffix)
-    target = path if folder else path.parent
-    whole = [_complete(one, target / path.name, form, report) for one in _together(annotations)]
-    if not whole:
-        raise DataError(f"{path}: there is no annotation to write.")
-    raise_errors(report.problems)
-    if form.single and not folder and len(whole) > 1:
-        raise DataError(f"{path}: this format has one image a file, but there are {len(whole)}. Name a folder.")
-    if path.is_dir() and not folder:
-        raise DataError(f"{path} is a folder, and this format has all images in one file. Name a file.")
-    try:
-        return _written(home, target, path.name, whole, form.suffixes[0] if folder else "", report)
-    except (OSError, ValueError) as error:  # ValueError: a name or label that a file name or text cannot have
-        raise DataError(f"{path} cannot be written ({error}).") from error
-
-
-def _written(
-    home: ModuleType, target: Path, name: str, whole: list[Annotation], suffix: str, report: Report
-) -> list[Problem]:
-    """Write one file into the folder `target`, or one with this suffix for each image; all of them or none."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".cellcount-") as building:
-        files = {Path(building) / name: whole}
-        if suffix:
-            naming = getattr(home, "file_name", "{}{}".format)
-            files = {Path(building) / naming(Path(one.image).stem, suffix): [one] for one in whole}
-            if len(files) < len(whole):
-                raise DataError(f"{target}: two images would have the same file. Rename one of them.")
-        for file, content in files.items():
-            home.write(file, content, report)
-        raise_errors(report.problems)
-        target.mkdir(exist_ok=True)
-        for file in Path(building).iterdir():
-            os.replace(file, target / file.name)
-    return report.problems
-
-
-def writer(path: Path, format: str | None = None) -> str:
-    """The name in `WRITERS` of a format, or of that of the suffix of `path`. Raises ParameterError, see `write`."""
-    if format is not None:
-        known = {_bare(name): name for name in WRITERS}
-        if _bare(format) not in known:
-            raise ParameterError(f"The format {format!r} is unknown; use one of {', '.join(WRITERS)}.")
-        return known[_bare(format)]
-    suffix = path.suffix.lower()
-    fitting = [name for name, form in WRITERS.items() if suffix in form.suffixes]
-    if not fitting:
-        raise ParameterError(f"{path}: no format has this suffix; name one of {', '.join(WRITERS)} with `format`.")
-    if len(fitting) > 1 and fitting[0] != "CSV":
-        raise ParameterError(f"{path}: {', '.join(fitting)} have this suffix; name one of them with `format`.")
-    return fitting[0]
-
-
-def _bare(name: str) -> str:
-    return "".join(filter(str.isalnum, name.lower()))
-
-
-def _together(annotations: Iterable[Annotation]) -> list[Annotation]:
-    """One annotation for each image, with the marks of all of them."""
-    found: dict[str, Annotation] = {}
-    for one in annotations:
-        before = found.get(one.image)
-        if before is not None:
-            points, boxes, size = before.points + one.points, before.boxes + one.boxes, before.size or one.size
-            one = replace(one, points=points, boxes=boxes, size=size)
-        found[one.image] = one
-    return list(found.values())
-
-
-def _complete(one: Annotation, path: Path, form: Format, report: Report) -> Annotation:
-    """The annotation with the size of its image, after reporting what the format cannot hold."""
-    size = one.size
-    image = None if size else beside.image(path, one.image)
-    if image is not None:
-        size = beside.size(image)
-    if size is None and form.sized:
-        report.add("write-size", image=one.image)
-    scores, empty = sum(mark.score is not None for mark in one.points), not (one.points or one.boxes)
-    for kind, count in {"write-scores": scores, "write-boxes": len(one.boxes), "write-empty": empty}.items():
-        if count and kind.removeprefix("write-") not in form.keeps:
-            report.add(kind, image=one.image, count=count)
-    return replace(one, size=size)

@@ -9,8 +9,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from cellcount.io import beside
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import CORNER, Annotation, Reader
 from cellcount.io.problems import Report
 
 
@@ -25,7 +24,7 @@ def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation`; its `image` is that of the file's name. The label is the classification."""
     content = reader.json
     features = content if isinstance(content, list) else content.get("features", [content])
-    found, others, slices = Annotation(reader.file, "", beside.owner(reader.path)), [], set()
+    found, others, slices = Annotation(reader.file, "", reader.owner), [], set()
     for number, feature in enumerate(features, 1):
         where, shape = f"feature {number}", feature["geometry"]
         if shape["type"] not in ("Point", "MultiPoint"):
@@ -35,12 +34,8 @@ def parse(reader: Reader) -> list[Annotation]:
         slices.add((plane.get("z", 0), plane.get("t", 0)))
         places = shape["coordinates"] if shape["type"] == "MultiPoint" else [shape["coordinates"]]
         for x, y, *_ in places:
-            numbers = reader.numbers([y, x], "mark-number", where, ("y", "x"))
-            if numbers is not None:
-                found.points.append(Mark((numbers[0] - 0.5, numbers[1] - 0.5), _label(feature), where))
-    if len(slices) > 1:
-        reader.add("marks-slices", count=len(slices))
-    return reader.marked([found], others)
+            reader.point(found, {"y": y, "x": x}, _label(feature), where, CORNER)
+    return reader.marked([found], others, slices=slices)
 
 
 def _label(feature: dict) -> str:
@@ -55,7 +50,7 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
     [one] = annotations
     features = []
     for label in dict.fromkeys(mark.label for mark in one.points):
-        places = [[mark.position[1] + 0.5, mark.position[0] + 0.5] for mark in one.points if mark.label == label]
+        places = [[value - CORNER for value in mark.position[::-1]] for mark in one.points if mark.label == label]
         properties = {"objectType": "annotation"} | ({"classification": {"name": label}} if label else {})
         features.append({
             "type": "Feature", "id": str(uuid.uuid4()), "geometry": {"type": "MultiPoint", "coordinates": places},

@@ -8,8 +8,7 @@ class, name and colour, with a tab at the end of the header (`PointIO.java`).
 from collections.abc import Sequence
 from pathlib import Path
 
-from cellcount.io import beside
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import CORNER, Annotation, Mark, Reader
 from cellcount.io.problems import Report
 
 _MICRO = ("µm", "μm", "um")  # the micro sign, and the Greek letter
@@ -22,26 +21,23 @@ def recognises(reader: Reader) -> bool:
 
 def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation` for each image. The centroid of a set of several points is no cell, and refused."""
-    names, factor = _columns(reader)
-    label = next((name for name in ("classification", "class") if name in reader.header), "")
+    names, scale = _columns(reader)
     found: dict[str, Annotation] = {}
-    slices = set()
+    slices: dict[str, set[tuple[str, ...]]] = {}
     for where, row in reader.rows():
-        image = row.get("image") or beside.owner(reader.path)
+        image = row.get("image") or reader.owner
         annotation = found.setdefault(image, Annotation(reader.file, where, image))
-        slices.add(tuple((image, row.get(name) or "0") for name in ("z", "t")))
+        slices.setdefault(image, set()).add(tuple(row.get(name) or "0" for name in ("z", "t")))
         if row.get("num points", "") not in ("", "1", "1.0", "NaN"):
             reader.add("qupath-set", where, count=row["num points"])
             continue
-        numbers = reader.numbers([row[name] for name in names], "mark-number", where, names, text=True)
+        numbers = reader.numbers({name: row[name] for name in names}, where)
         if numbers is not None:
-            y, x = (value * factor - 0.5 for value in numbers)
-            annotation.points.append(Mark((y, x), row.get(label, ""), where))
-    if len(slices) > len(found):
-        reader.add("marks-slices", count=len(slices))
+            position = tuple(value * scale + CORNER for value in numbers)
+            annotation.points.append(Mark(position, row.get(reader.label, ""), where))
     if not found and not reader.problems:
         reader.add("csv-no-rows")
-    return reader.marked(found.values())
+    return reader.marked(found.values(), slices=max(slices.values(), key=len, default=()))
 
 
 def _columns(reader: Reader) -> tuple[tuple[str, str], float]:
@@ -64,11 +60,6 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
     [one] = annotations
     lines = ["x\ty\tclass\t"]
     for mark in one.points:
-        y, x = (value + 0.5 for value in mark.position)
+        y, x = (value - CORNER for value in mark.position)
         lines.append(f"{x:.9g}\t{y:.9g}\t{' '.join(mark.label.split())}")
     path.write_text("\n".join(lines) + "\n", "utf-8")
-
-
-def file_name(stem: str, suffix: str) -> str:
-    """The file of an image in a folder of several."""
-    return f"{stem}-points{suffix}"

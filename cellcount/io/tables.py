@@ -9,15 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cellcount.files import write_csv
-from cellcount.io import beside
 from cellcount.io.points import Annotation, Mark, Reader
-from cellcount.io.problems import Report
+from cellcount.io.problems import Report, errors
 
 HEADER = ("image", "y", "x", "label", "score")
 POINTS = ("y", "x")
 BOXES = ("y0", "x0", "y1", "x1")
 _FORMER = ("y_px", "x_px")
-_LABELS = ("label", "class", "type", "classification", "category", "cell_type")
 
 
 def recognises(reader: Reader) -> bool:
@@ -28,20 +26,15 @@ def recognises(reader: Reader) -> bool:
 def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation` for each image of a table of points or boxes."""
     names = _columns(reader.header, reader)
-    label = next((name for name in _LABELS if name in reader.header), "")
-    owner = "" if "image" in reader.header else beside.owner(reader.path)
     found: dict[str, Annotation] = {}
-    for where, row in reader.rows():
-        image = owner or row["image"]
+    for where, row in reader.rows("image", "score", *names):
+        image = row.get("image", reader.owner)
         if not image:
             reader.add("csv-image", where)
         else:
             annotation = found.setdefault(image, Annotation(reader.file, where, image))
-            _add(row, names, row.get(label, ""), where, annotation, reader)
-    unread = [name for name in reader.header if name and name not in ("image", "score", label, *names)]
-    if unread:
-        reader.add("csv-unread", "line 1", columns=", ".join(unread)[:100])
-    if not found and not reader.problems:
+            _add(row, names, where, annotation, reader)
+    if not found and not errors(reader.problems):
         reader.add("csv-no-rows")
     return list(found.values())
 
@@ -63,23 +56,23 @@ def _columns(header: Sequence[str], reader: Reader) -> Sequence[str]:
     return names
 
 
-def _add(
-    row: dict[str, str], names: Sequence[str], label: str, where: str, annotation: Annotation, reader: Reader
-) -> None:
-    """Add the point or box in one line to the annotation of its image."""
-    values = [row[name] for name in names]
-    numbers = reader.numbers(values, "csv-number", where, names, text=True) if any(values) else None
-    if numbers is None:
-        return None
-    text = row.get("score", "")
-    score = reader.numbers([text], "csv-number", where, ["score"], text=True) if text else None
-    mark = Mark(tuple(numbers), label, where, score[0] if score else None)
-    if names is not BOXES:
-        annotation.points.append(mark)
-    elif numbers[0] < numbers[2] and numbers[1] < numbers[3]:
-        annotation.boxes.append(mark)
-    else:
-        reader.add("box-inverted", where)
+def _add(row: dict[str, str], names: Sequence[str], where: str, annotation: Annotation, reader: Reader) -> None:
+    """Add the point or box in one line to the annotation of its image; a line without coordinates says "no cell"."""
+    values, label = {name: row[name] for name in names}, row.get(reader.label, "")
+    if names is not BOXES and any(values.values()):
+        reader.point(annotation, values, label, where, score=score(row, where, reader))
+    elif any(values.values()):
+        numbers = reader.numbers(values, where)
+        if numbers and numbers[0] < numbers[2] and numbers[1] < numbers[3]:
+            annotation.boxes.append(Mark(tuple(numbers), label, where, score(row, where, reader)))
+        elif numbers:
+            reader.add("box-inverted", where)
+
+
+def score(row: dict[str, str], where: str, reader: Reader) -> float | None:
+    """The number in the column `score` of a row; None if there is none."""
+    numbers = reader.numbers({"score": row["score"]}, where) if row.get("score") else None
+    return numbers[0] if numbers else None
 
 
 def write(path: Path, annotations: Iterable[Annotation], report: Report | None = None) -> None:

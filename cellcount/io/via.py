@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cellcount.files import write_csv
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import Annotation, Reader
 from cellcount.io.problems import Report
 
 COLUMNS = (
@@ -23,7 +23,7 @@ _LABELS = ("label", "class", "type", "name", "category", "cell")  # of the regio
 
 def recognises(reader: Reader) -> bool:
     """Whether the file is JSON or CSV of VIA 2."""
-    if reader.path.suffix.lower() == ".csv":
+    if reader.suffix == ".csv":
         return {"filename", "region_shape_attributes"} <= set(reader.header)
     content = reader.json
     if not isinstance(content, dict):
@@ -38,17 +38,15 @@ def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation` for each image with points."""
     found: dict[str, Annotation] = {}
     others, unread = [], set()
-    for where, image, shape, attributes in (_csv if reader.path.suffix.lower() == ".csv" else _json)(reader):
+    for where, image, shape, attributes in (_csv if reader.suffix == ".csv" else _json)(reader):
         annotation = found.setdefault(image, Annotation(reader.file, where, image))
         if shape.get("name") != "point":
             others += [shape["name"]] if shape else []
             continue
-        numbers = reader.numbers([shape.get("cy"), shape.get("cx")], "mark-number", where, ("cy", "cx"))
         lower = {str(key).lower(): value for key, value in attributes.items()}
         key = next((key for key in _LABELS if key in lower), min(lower) if len(lower) == 1 else "")
         unread |= set(lower) - {key}
-        if numbers is not None:
-            annotation.points.append(Mark(tuple(numbers), _label(lower.get(key, "")), where))
+        reader.point(annotation, {axis: shape.get(axis) for axis in ("cy", "cx")}, _label(lower.get(key, "")), where)
     if unread:
         reader.add("csv-unread", columns=", ".join(sorted(unread))[:100])
     return reader.marked(found.values(), others)
