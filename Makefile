@@ -44,8 +44,8 @@ pdf: env  ## the same, and the book as PDF in it (of your own run: make book PDF
 notebooks: env  ## compute the committed notebooks: simulated fields, profile smoke (CHAPTERS="cellnet ..." for some)
 	@$(PYTHON) -m cellcount chapter commit $(CHAPTERS)
 
-text: env  ## bring the text of the committed notebooks up to date with the sources, in seconds
-	@$(PYTHON) -m cellcount chapter text
+text: env  ## bring the text of the committed notebooks up to date with the sources, in seconds (CHAPTERS="cellnet ...")
+	@$(PYTHON) -m cellcount chapter text $(CHAPTERS)
 
 test: env  ## types, unit tests, the committed notebooks against a fresh run, a strict build of the book, the wheel by itself
 	$(PYTHON) -m mypy

@@ -40,6 +40,15 @@ def outputs(cell, *kinds):
     return [output for output in cell.outputs if any(kind.startswith(kinds) for kind in output.get("data", {}))]
 
 
+def test_files_that_the_text_names_exist():
+    for source in PAGES:
+        text = source.read_text()
+        for folder, names in re.findall(r"`((?:cellcount|workflow|book)/[\w./-]*)`(?:\s*\(((?:[^()]|\n)*)\))?", text):
+            files = re.findall(r"`(\w+\.py)`", names) if folder.endswith("/") else []
+            for path in [folder, *(folder + name for name in files)]:
+                assert (ROOT / path).exists(), f"{source.name}: {path}"
+
+
 def test_the_toc_names_every_page_once():
     written = {path.stem for path in (ROOT / "book").glob("[0-9]*.md")}
     assert sorted(source.stem for source in PAGES) == sorted(written)

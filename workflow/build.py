@@ -1,6 +1,6 @@
 """`make book`: show the committed book, compute every chapter that is out of date, and show the book of this run.
 
-    python workflow/build.py [--data DATA] [--profile PROFILE] [--pdf]
+python workflow/build.py [--data DATA] [--profile PROFILE] [--pdf]
 """
 
 import argparse

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cellcount.companion.runner import keep, renew_text, run_chapter
 from cellcount.companion.runner.sources import chapters, dataset, find
+from cellcount.errors import CellcountError, require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def add_run(parser: argparse.ArgumentParser, out: bool = True) -> None:
         "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
         help="set a parameter of the chapter; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--data", default="auto", help="auto, phantom, thesis, vgg-cells, or a folder (default: auto)")
+    parser.add_argument("--data", default="auto", help="auto, a folder, or a name of `cellcount data list`")
     profile = "laptop" if out else "full"
     parser.add_argument("--profile", default=profile, help=f"a file in book/profiles (default: {profile})")
     if out:
@@ -62,8 +63,13 @@ def _commit(arguments):
 
 
 def _text(arguments):
+    failed = []
     for source in [find(name) for name in arguments.chapters] or chapters():
-        renew_text(source)
+        try:
+            renew_text(source)
+        except CellcountError as error:
+            failed.append(str(error))
+    require(not failed, "\n  ".join(["some notebooks were not updated:", *failed]), CellcountError)
 
 
 def _keep(arguments):

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("--predictions", action="store_true", help="read the predictions in a file of Label Studio")
     convert.add_argument("--pixel-size-um", type=float, help="of tables in micrometres")
     fetch = add_verb(verbs, "fetch", _fetch, "download a data set into the cache, each file verified by its SHA-256")
-    fetch.add_argument("name", help="thesis or vgg-cells")
+    fetch.add_argument("name", help="a name of `cellcount data list`")
     listing = add_verb(verbs, "list", _list, "list the data sets, and which files are on this machine")
     listing.add_argument("--verbose", action="store_true", help="add citation, and how to get missing files")
 
@@ -67,7 +67,8 @@ def _fetch(arguments):
     dataset = registry.known_dataset(arguments.name)
     print(f"{arguments.name}: {dataset.description}; licence: {dataset.licence}", file=sys.stderr)
     paths = registry.fetch_all(arguments.name)
-    print(f"{len(paths)} files are on this machine, all with the right SHA-256")
+    state = f"{len(paths)} files are on this machine, all with the right SHA-256"
+    print(state if dataset.files else f"{arguments.name} is simulated: there is nothing to fetch")
 
 
 def _list(arguments):

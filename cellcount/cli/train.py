@@ -8,7 +8,7 @@ from cellcount.cli import add_device, add_parameters, add_short_form
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cellcount train`."""
-    parser.add_argument("data", help="a folder of annotated images, thesis, phantom or vgg-cells")
+    parser.add_argument("data", help="a folder of annotated images, or a name of `cellcount data list`")
     parser.add_argument("--out", type=Path, help="weights file to write (default: METHOD and the method's suffix)")
     parser.add_argument("--method", default="cellnet", help="a method that can be trained (default: cellnet)")
     parser.add_argument("--images", nargs="+", metavar="NAME", help="names of training images (default: all annotated)")

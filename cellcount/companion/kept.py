@@ -8,8 +8,9 @@ from IPython.display import Markdown, display
 
 from cellcount import results
 from cellcount.companion import tables
+from cellcount.registry import DATASETS
 
-KEPT = ("phantom", "thesis", "vgg-cells")  # data sets with longer runs in `results/`
+KEPT = tuple(DATASETS)  # data sets with longer runs in `results/`
 
 
 def file_name(chapter: str, dataset: str, part: str = "") -> str:

@@ -1,35 +1,23 @@
-"""Every method behind one call, found in one table that imports a method only when it is asked for."""
+"""The table of methods: each has the same call, and is imported when it is looked up."""
 
 import importlib
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections import UserDict
+from typing import Any, cast
 
 from cellcount.errors import ParameterError
 from cellcount.methods.base import Method
 
 
-class Methods(Mapping[str, Method]):
-    """Name -> module that keeps the contract of `cellcount.methods.base.Method`."""
-
-    def __init__(self, homes: Mapping[str, str]) -> None:
-        self._homes = dict(homes)
+class Methods(UserDict[str, Any]):
+    """Name -> module that keeps the contract of `cellcount.methods.base.Method`, imported when it is looked up."""
 
     def __getitem__(self, name: str) -> Method:
-        if name not in self._homes:
+        if name not in self:
             raise ParameterError(f"There is no method {name!r}; choose one of {', '.join(self)}.")
-        return cast(Method, importlib.import_module(self._homes[name]))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._homes  # without importing it
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._homes)
+        return cast(Method, importlib.import_module(self.data[name]))
 
     def __repr__(self) -> str:
         return f"METHODS: {', '.join(self)}"
-
-    def __len__(self) -> int:
-        return len(self._homes)
 
 
 METHODS = Methods(

@@ -221,9 +221,9 @@ def training_parameters(method: Any, name: str) -> dict[str, Parameter]:
 class TrainingSettings:
     """Base of a method's `Settings`: a frozen dataclass of all that determines a training, besides the samples.
 
-    A subclass sets `LABEL`, the method's name in messages; `POSITIVE`, the names of fields that must be positive (or
-    None, where that is their default); `CHOICES`, the values that some fields can have; and `PRESETS`, fields by the
-    name of a preset, the first of which is the default.
+    A subclass sets `LABEL`, the method's name in messages; `FREE`, the names of numbers that need not be positive;
+    `CHOICES`, the values that some fields can have; and `PRESETS`, fields by the name of a preset, the first of which
+    is the default. A field can be None only if that is its default.
 
     Raises
     ------
@@ -232,7 +232,7 @@ class TrainingSettings:
     """
 
     LABEL: ClassVar[str] = "training"
-    POSITIVE: ClassVar[Sequence[str]] = ()
+    FREE: ClassVar[Sequence[str]] = ("seed", "weight_decay")
     CHOICES: ClassVar[Mapping[str, Sequence[str]]] = {}
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
@@ -242,7 +242,8 @@ class TrainingSettings:
             if isinstance(value, list):  # from JSON
                 object.__setattr__(self, name, tuple(value))
             check_value(self.LABEL, name, value, field.type)
-            if name in self.POSITIVE and value is not None and not value > 0:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if number and name not in self.FREE and not value > 0:
                 choice = ", or None to have it chosen" if field.default is None else ""
                 raise ParameterError(f"{name}={value!r} must be positive{choice}.")
             if name in self.CHOICES and value not in self.CHOICES[name]:

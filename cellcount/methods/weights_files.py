@@ -73,31 +73,26 @@ def save(
     return write(path, network.state_dict(), about)
 
 
-def read(path: Path | str, format: str, label: str) -> tuple[dict[str, Any], dict[str, "torch.Tensor"]]:
+def read(
+    path: Path | str, format: str, label: str, framework: Literal["pt", "np"] = "pt"
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The description of a weights file, and its tensors by name.
 
     Parameters
     ----------
     path : path
     format : str
-        What the description must have as its "format".
+        The description's "format".
     label : str
         The method's name in messages.
+    framework : "pt" or "np"
+        Tensors of torch, or NumPy arrays.
 
     Raises
     ------
     DataError
         If the file is missing, truncated, or of another format.
     """
-    return _read(path, format, label, "pt")
-
-
-def about(path: Path | str, format: str, label: str) -> dict[str, Any]:
-    """The description of a weights file, without its tensors and without torch; arguments and errors as of `read`."""
-    return _read(path, format, label, "np")[0]
-
-
-def _read(path, format, label, framework: Literal["pt", "np"]):
     from safetensors import SafetensorError, safe_open
 
     path = existing(path)
@@ -105,9 +100,14 @@ def _read(path, format, label, framework: Literal["pt", "np"]):
         with safe_open(path, framework=framework) as file:
             about = json.loads((file.metadata() or {}).get("cellcount", "{}"))
             check_format(about, path, "a safetensors file", format, label)
-            return about, {name: file.get_tensor(name) for name in file.keys()} if framework == "pt" else {}
+            return about, {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise DataError(f"{path}: not a safetensors file, or truncated ({error}); create it again.") from error
+
+
+def about(path: Path | str, format: str, label: str) -> dict[str, Any]:
+    """The description of a weights file, without torch; arguments and errors as of `read`."""
+    return read(path, format, label, "np")[0]
 
 
 def existing(path: Path | str) -> Path:

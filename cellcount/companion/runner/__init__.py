@@ -73,7 +73,8 @@ def run_chapter(
     finished = clean(executed, about)
     if error:
         _write(finished, failed)
-        raise CellcountError(f"{source.name}: {failure(finished) or error}. The notebook up to that cell: {failed}")
+        reason = str(failure(finished) or error).rstrip(".")
+        raise CellcountError(f"{source.name}: {reason}. The notebook up to that cell: {failed}")
     for line in stderr_lines(executed):
         print(f"{source.name}: stderr: {line}", file=sys.stderr)
     _write(finished, out)
@@ -96,11 +97,13 @@ def renew_text(chapter: Path | str) -> Path:
     from cellcount.companion.runner.staleness import with_text_of
 
     source = find(chapter)
-    path = source.with_suffix(".ipynb")
-    notebook = with_text_of(read(source), nbformat.read(path, as_version=4)) if path.is_file() else None
-    if notebook is None:
-        raise CellcountError(f"{path}: computed from other code: run `make notebooks CHAPTERS={source.stem}`.")
-    _write(notebook, path)
+    path, found = source.with_suffix(".ipynb"), None
+    if path.is_file():
+        found = with_text_of(read(source), nbformat.read(path, as_version=4))
+    if found is None:
+        why = "computed from other code" if path.is_file() else "does not exist yet"
+        raise CellcountError(f"{path}: {why}; run `make notebooks CHAPTERS={source.stem}`.")
+    _write(found, path)
     return path
 
 

@@ -66,6 +66,8 @@ def find(chapter: Path | str) -> Path:
     for source in known:
         if str(chapter) in (source.stem, source.stem.partition("-")[2]) and source.exists():
             return source
+    for path in (root() / "book").glob(f"*{chapter}.md"):
+        raise ParameterError(f"{path} is not in _toc.yml: add the line `- file: book/{path.stem}` there.")
     names = ", ".join(source.stem for source in known if source.exists())
     raise ParameterError(f"There is no chapter {str(chapter)!r}. Chapters: {names}.")
 

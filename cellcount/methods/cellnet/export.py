@@ -10,6 +10,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from cellcount.errors import DISTRIBUTION, CellcountError, ParameterError, needing
 from cellcount.files import replacing, sha256
 from cellcount.methods.cellnet.checkpoint import SHIPPED
@@ -104,7 +106,6 @@ def _trace(counter, path):
 
 def _halved(model):
     """The model, in place: weights that half precision represents exactly are stored in it, and cast to float32."""
-    import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
@@ -125,7 +126,6 @@ def _halved(model):
 
 def _compare(counter, path):
     """Raise a ValueError if the file's heatmap of an image of another size differs from that of its `Counter`."""
-    import numpy as np
     import torch
 
     from cellcount.methods.cellnet.onnx_engine import OnnxEngine

@@ -88,8 +88,7 @@ def load_imagenet(network: nn.Module, encoder: str) -> None:
     """
     if encoder not in IMAGENET:
         raise ParameterError(f"imagenet=True: weights are known for {', '.join(IMAGENET)} only, not for {encoder!r}.")
-    known = registry.WEIGHTS[IMAGENET[encoder]]
-    state = torch.load(registry.fetch_weights(known.name), weights_only=True, map_location="cpu")
+    state = torch.load(registry.fetch_weights(IMAGENET[encoder]), weights_only=True, map_location="cpu")
     own = network.encoder.state_dict()
     # The same network in two libraries: other names, the same order.
     renamed = dict(zip(own, state.values()))

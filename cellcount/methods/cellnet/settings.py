@@ -52,10 +52,7 @@ class Settings(TrainingSettings):
     seed: int = 0
 
     LABEL = "CellNet"
-    POSITIVE = (
-        "factor", "detail", "sigma", "peak_distance", "threshold", "density_scale", "learning_rate",
-        "relative_threshold", "crop", "batch", "steps",
-    )  # fmt: skip
+    FREE = (*TrainingSettings.FREE, "count_weight", "rounds", "average")
     CHOICES = {"decoder": ("unet", "unetplusplus"), "target": tuple(TARGETS), "loss": LOSS_NAMES}
 
     def __post_init__(self) -> None:

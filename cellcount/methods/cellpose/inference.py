@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from cellcount.devices import choose_device
 from cellcount.errors import NotAvailableError, ParameterError
 from cellcount.methods.base import check_image, middle, predicts
 from cellcount.methods.cellpose.weights import Loaded, load
@@ -111,16 +110,14 @@ class Flows(NamedTuple):
 
 
 def flow(
-    image: np.ndarray,
-    *,
-    device: str = "auto",
-    weights: str | Path = "cyto3",
-    diameter: float | None = None,
-    exposure: tuple[float, float] | None = None,
+    image: np.ndarray, *, diameter: float | None = None, exposure: tuple[float, float] | None = None, **network: Any
 ) -> Flows:
-    """Run the network only: a `Flows`, from which `segment` makes masks. Arguments as of `predict`; image (H, W)."""
+    """Run the network only: a `Flows`, from which `segment` makes masks.
+
+    image : (H, W) float32; diameter, exposure, and in `network` weights and device : as of `predict`
+    """
     check_image(image, "Cellpose")
-    loaded = load(weights, choose_device(device))
+    loaded = load(**network)
     image = normalised(image, exposure)
     if min(image.shape) < SMALLEST:
         zero = np.zeros((2, *image.shape), np.float32)
@@ -139,19 +136,12 @@ def normalised(image: np.ndarray, exposure: tuple[float, float] | None = None) -
     return stretched(image, exposure or percentiles(image, 1, 99))
 
 
-def estimate_diameter(
-    image: np.ndarray,
-    *,
-    device: str = "auto",
-    weights: str | Path = "cyto3",
-    exposure: tuple[float, float] | None = None,
-) -> float:
+def estimate_diameter(image: np.ndarray, *, exposure: tuple[float, float] | None = None, **network: Any) -> float:
     """The mean diameter (px) of the cells of an image (H, W) float32, by the size model of the weights.
 
-    Raises as `predict` does, and NotAvailableError if the library's size model is not on this machine.
+    Arguments as of `flow`. Raises as `predict` does, and NotAvailableError if the size model is not on this machine.
     """
-    loaded = load(weights, choose_device(device))
-    return _automatic_diameter(normalised(image, exposure), loaded)
+    return _automatic_diameter(normalised(image, exposure), load(**network))
 
 
 def _automatic_diameter(image, loaded):

@@ -33,7 +33,7 @@ class Settings(TrainingSettings):
     seed: int = 0  # of the initial weights; Cellpose itself seeds its crops with the number of the epoch
 
     LABEL = "Cellpose"
-    POSITIVE = ("diam_mean", "tile", "crop", "batch", "epochs", "learning_rate", "size_crop", "size_epochs")
+    FREE = (*TrainingSettings.FREE, "trusted", "flow_threshold")
     CHOICES = {"masks": training_masks.CHOICES, "start": ("", *NAMES)}
 
     def __post_init__(self) -> None:

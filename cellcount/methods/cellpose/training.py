@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -187,14 +188,6 @@ def numpy_seed_kept() -> Iterator[None]:
         np.random.set_state(before)
 
 
-@contextmanager
 def _quiet():
     """Without the library's own progress bar, which lasts milliseconds and leaves an empty line."""
-    import cellpose.train
-
-    drawn = cellpose.train.trange
-    cellpose.train.trange = lambda n, **_: range(n)
-    try:
-        yield
-    finally:
-        cellpose.train.trange = drawn
+    return patch("cellpose.train.trange", lambda n, **_: range(n))

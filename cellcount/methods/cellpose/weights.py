@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cellcount import registry
+from cellcount.devices import choose_device
 from cellcount.errors import DataError
 from cellcount.files import sha256
 from cellcount.methods import weights_files
@@ -49,8 +50,8 @@ def new_model(widths: Sequence[int], diam_mean: float, device: "torch.device") -
     return model
 
 
-def load(weights: Path | str, device: "torch.device") -> Loaded:
-    """A `Loaded` of published weights (by name) or of a file written by `fit`.
+def load(weights: Path | str = "cyto3", device: "str | torch.device" = "auto") -> Loaded:
+    """A `Loaded` of published weights (by name) or of a file written by `fit`; arguments as of `predict`.
 
     Raises
     ------
@@ -59,9 +60,8 @@ def load(weights: Path | str, device: "torch.device") -> Loaded:
     DataError
         If a file is missing, truncated, or of another format.
     """
-    if str(weights) in NAMES:
-        return _load_library(*find(str(weights)), device)
-    return _load_own(weights, device)
+    device = choose_device(device)
+    return _load_library(*find(str(weights)), device) if str(weights) in NAMES else _load_own(weights, device)
 
 
 def find(name: str) -> tuple[Path, Path | None]:

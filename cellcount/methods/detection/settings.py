@@ -51,7 +51,7 @@ class Common(TrainingSettings):
     seed: int = 0
 
     FORMAT = ""  # of the weights file
-    POSITIVE = ("box", "factor", "tile", "least", "batch", "epochs", "learning_rate", "decay_every", "decay")
+    FREE = (*TrainingSettings.FREE, "epoch_steps", "momentum", "warmup_epochs", "average", "threshold")
     CHOICES = {"optimizer": ("sgd", "adamw"), "schedule": ("steps", "onecycle")}
 
     def __post_init__(self) -> None:

@@ -56,10 +56,7 @@ class Settings(shared.Common):
     LABEL = "Mask R-CNN"
     FORMAT = "cellcount-maskrcnn-1"
     PRESETS = {"thesis": {}, "light": LIGHT}
-    POSITIVE = (
-        *shared.Common.POSITIVE, "channels", "pool", "samples", "representation", "hidden", "proposals", "sampled",
-        "positive",
-    )  # fmt: skip
+    FREE = (*shared.Common.FREE, "mask_layers", "trainable_layers")
     CHOICES = shared.Common.CHOICES | {
         "targets": ("boxes", "labels"),
         "backbone": ("resnet18", "resnet34", "resnet50"),

@@ -33,9 +33,7 @@ class Settings(TrainingSettings):
     """Everything that decides the result of a training run, besides the samples."""
 
     LABEL: ClassVar[str] = "SAM's small model"
-    POSITIVE: ClassVar[Sequence[str]] = (
-        "width", "depth", "heads", "window", "prompt_width", "tiles", "prompts", "steps", "learning_rate",
-    )  # fmt: skip
+    FREE: ClassVar[Sequence[str]] = (*TrainingSettings.FREE, "average")
 
     width: int = 192  # channels of the image encoder
     depth: int = 6  # its transformer blocks

@@ -164,8 +164,7 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
 
         PROCESS.call(
             "fit",
-            images=train[0],
-            labels=train[1],
+            train=train,
             validation=validation,
             settings=described["settings"],
             out=str(Path(out).resolve()),

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Process:
     def __init__(self, module: str = WORKER) -> None:
         self._module = module
         self._child: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def call(self, function: str, *, on_progress: Callable[[Any], None] | None = None, **params: Any) -> Any:
         """The result of the worker's `function(**params)`; `on_progress` gets the values that it reports meanwhile.
@@ -61,13 +62,16 @@ class Process:
                 raise NotAvailableError(self._obituary()) from error
             except BaseException as error:
                 if not isinstance(error, CellcountError):  # interrupted within a message
-                    self._stop()
+                    self.stop()
                 raise
 
     def stop(self) -> None:
         """End the process; the next call starts a new one."""
         with self._lock:
-            self._stop()
+            if self._child is not None:
+                self._child.kill()
+                self._child.communicate()
+                self._child = None
 
     def _start(self):
         if self._child is None or self._child.poll() is not None:
@@ -85,23 +89,16 @@ class Process:
         return self._child
 
     def _obituary(self):
-        try:
-            code = self._child.wait(timeout=10)
-        except subprocess.TimeoutExpired:  # it runs, but has sent something that is no message
-            self._child.kill()
-            code = self._child.wait()
+        with suppress(subprocess.TimeoutExpired):  # it may run, and have sent something that is no message
+            self._child.wait(timeout=10)
+        self._child.kill()
+        code = self._child.wait()
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         self._child = None
         ended = f"signal {-code}" if code < 0 else f"code {code}"
         said = f": {lines[-1].strip()}" if lines else ""
         return f"StarDist's process ended with {ended}{said}. Try again; `cellcount doctor` checks the installation."
-
-    def _stop(self):
-        if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
-            self._child = None
 
 
 PROCESS = Process()

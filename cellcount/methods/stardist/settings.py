@@ -28,12 +28,11 @@ class Settings(TrainingSettings):
     seed: int = 0
 
     LABEL = "StarDist"
-    POSITIVE = ("rays", "grid", "filters", "depth", "patch", "batch", "steps", "learning_rate", "tile")
     CHOICES = {"masks": training_masks.CHOICES}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.validation < 1:
+        if self.validation >= 1:
             raise ParameterError(f"validation={self.validation!r} must be between 0 and 1.")
         step = self.grid * 2**self.depth
         if self.patch % step:

@@ -18,8 +18,9 @@ from cellcount.methods.stardist.process import answer
 from cellcount.methods.weights_files import cached
 from cellcount.types import visible
 
-WEIGHTS = "weights_best.h5"
-FILES = ("config.json", "thresholds.json", WEIGHTS)
+Part = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]  # images and labels
+Report = Callable[[float], None]
+FILES = ("config.json", "thresholds.json", "weights_best.h5")
 EPOCH = 50  # steps between two validations
 
 
@@ -67,43 +68,30 @@ def _load(path):
         folder = Path(scratch) / "model"
         try:
             with zipfile.ZipFile(path) as file:
-                lacking = set(FILES) - set(file.namelist())
-                if lacking:
-                    raise DataError(f"{path}: not a StarDist model; the zip file lacks {', '.join(sorted(lacking))}.")
                 for name in FILES:
                     file.extract(name, folder)
-        except zipfile.BadZipFile as error:
-            raise DataError(f"{path}: not a zip file, or truncated ({error}); create it again.") from error
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise DataError(f"{path}: not a StarDist model, or truncated ({error}); create it again.") from error
         model = StarDist2D(None, name="model", basedir=scratch)
         model.basedir = None  # so that it writes nothing
         return model
 
 
 def fit(
-    images: Sequence[np.ndarray],
-    labels: Sequence[np.ndarray],
-    validation: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
-    settings: Mapping[str, Any],
-    out: str,
-    about: dict[str, Any],
-    report: Callable[[float], None],
-) -> dict[str, list[float]]:
+    train: Part, validation: Part, settings: Mapping[str, Any], out: str, about: dict[str, Any], report: Report
+) -> None:
     """Train, choose the thresholds, write the zip file.
 
     Parameters
     ----------
-    images, labels : lists of (H, W) float32 and int32; -1 where the annotation cannot be trusted
-    validation : (images, labels), likewise
+    train, validation : (images, labels), lists of (H, W) float32 and int32
+        Labels are -1 where the annotation cannot be trusted.
     settings : dict of `cellcount.methods.stardist.settings.Settings`
     out : str
     about : dict
-        Goes into the file as about.json, with the losses.
+        Written as about.json, with "losses" and "validation_losses", one for each epoch of 50 steps.
     report : function
         Gets the loss after every step.
-
-    Returns
-    -------
-    dict with "losses" and "validation_losses", one for each epoch of 50 steps
     """
     import keras
     import tensorflow
@@ -130,26 +118,14 @@ def fit(
     with tempfile.TemporaryDirectory() as scratch:
         model = StarDist2D(config, name="model", basedir=scratch)
         model.prepare_for_training()
-        model.callbacks.append(_reporter(report))
-        history = model.train(images, labels, validation_data=validation, augmenter=_augment, seed=settings["seed"])
+        step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: report(float(logs["loss"])))
+        model.callbacks.append(step)
+        history = model.train(*train, validation_data=validation, augmenter=_augment, seed=settings["seed"])
         shown = [np.maximum(label, 0) for label in validation[1]]
         model.optimize_thresholds(validation[0], shown, optimize_kwargs={"verbose": 0})
-        losses = {
-            "losses": [round(float(value), 5) for value in history.history["loss"]],
-            "validation_losses": [round(float(value), 5) for value in history.history["val_loss"]],
-        }
+        names = {"losses": "loss", "validation_losses": "val_loss"}
+        losses = {name: [round(float(v), 5) for v in history.history[theirs]] for name, theirs in names.items()}
         _pack(Path(scratch) / "model", out, json.dumps(about | losses | {"tensorflow": tensorflow.__version__}))
-    return losses
-
-
-def _reporter(report):
-    import keras
-
-    class Reporter(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):  # Keras 3 calls it with these names
-            report(float((logs or {}).get("loss", np.nan)))
-
-    return Reporter()
 
 
 def _augment(image, label):

@@ -32,7 +32,6 @@ class Settings(shared.Common):
     LABEL = "YOLOX"
     FORMAT = "cellcount-yolox-1"
     PRESETS = {"s": {}, "light": LIGHT}
-    POSITIVE = (*shared.Common.POSITIVE, "depth", "width")
 
     def __post_init__(self) -> None:
         super().__post_init__()
