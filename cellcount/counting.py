@@ -17,6 +17,7 @@ import numpy as np
 from cellcount.devices import is_cpu
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing, require
 from cellcount.files import replacing, write_csv
+from cellcount.io import tables
 from cellcount.io.images import SUFFIXES, from_array
 from cellcount.io.large import LARGE, LargeImage, open_image
 from cellcount.io.prefetch import prefetched
@@ -84,8 +85,8 @@ class Result:
         return frame
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the points: columns y_px, x_px and score."""
-        return self.prediction.to_csv(path)
+        """Write the points as `train` reads them: columns image, y and x (px), label (empty) and score."""
+        return Results([self]).to_csv(path)
 
     def save_overlay(self, path: str | Path) -> int:
         """Write the image with a ring around each point, in the format of the suffix of `path`.
@@ -152,9 +153,13 @@ class Results(list[Result]):
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["image", *COLUMNS])
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the points of all images: columns as of `to_frame`."""
-        rows = ((result.image, *line) for result in self for line in result.prediction.to_text())
-        return write_csv(path, ["image", *COLUMNS], rows)
+        """Write the points of all images as `train` reads them; one without a cell has one line, without a point."""
+        rows = (
+            (result.image, y, x, "", score)
+            for result in self
+            for y, x, score in result.prediction.to_text() or [("", "", "")]
+        )
+        return write_csv(path, tables.HEADER, rows)
 
 
 @overload

@@ -6,13 +6,11 @@ Coordinates are (y, x) in pixels, float32, with the origin at the centre of the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cellcount.errors import DataError, needing, require
-from cellcount.files import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,12 +157,8 @@ class Prediction:
             import pandas as pd
         return pd.DataFrame(dict(zip(COLUMNS, (*self.points.T, self.scores), strict=True)))
 
-    def to_csv(self, path: str | Path) -> Path:
-        """Write the points: columns as of `to_frame`, y_px and x_px with two decimals, score with three."""
-        return write_csv(path, COLUMNS, self.to_text())
-
     def to_text(self) -> list[tuple[str, str, str]]:
-        """The points as `to_csv` writes them."""
+        """(y, x, score) of each point as `cellcount count` writes it: two decimals of px, three of the score."""
         lines = zip(self.points.tolist(), self.scores.tolist(), strict=True)
         return [(f"{y:.2f}", f"{x:.2f}", f"{score:.3f}") for (y, x), score in lines]
 

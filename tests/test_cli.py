@@ -43,7 +43,7 @@ def test_count_writes_points_overlay_and_summary(image, tmp_path, capsys):
     with open(out / "field-points.csv") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3
-    assert sorted(round(float(row["y_px"])) for row in rows) == pytest.approx([30, 60, 90], abs=1)
+    assert sorted(round(float(row["y"])) for row in rows) == pytest.approx([30, 60, 90], abs=1)
     with Image.open(out / "field-overlay.png") as overlay:
         assert overlay.size == (150, 120) and overlay.mode == "P"
     entry = json.loads((out / "summary.json").read_text())["images"][0]

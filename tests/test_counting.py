@@ -43,7 +43,7 @@ def test_a_result_is_written_as_the_command_writes_it(path, tmp_path):
     with open(result.to_csv(tmp_path / "points.csv")) as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(result.to_frame()) == result.count
-    assert float(rows[0]["y_px"]) == pytest.approx(result.points[0, 0], abs=0.006)
+    assert float(rows[0]["y"]) == pytest.approx(result.points[0, 0], abs=0.006)
     assert result.save_overlay(tmp_path / "overlay.png") == 1
     with Image.open(tmp_path / "overlay.png") as overlay:
         assert overlay.size == (240, 200) and overlay.mode == "P"
@@ -61,7 +61,7 @@ def test_of_a_list_with_folders_one_bad_image_is_named_and_the_others_are_counte
     results[0].save_overlay(tmp_path / "a.jpg")  # reads the file again
     assert set(results.to_frame().image) == {str(tmp_path / "more" / "good.png")}
     lines = results.to_csv(tmp_path / "all.csv").read_text().splitlines()
-    assert lines[0] == "image,y_px,x_px,score" and len(lines) == 1 + results[0].count
+    assert lines[0] == "image,y,x,label,score" and len(lines) == 1 + results[0].count
 
 
 def test_where_nothing_can_be_counted_the_error_is_raised(tmp_path):
@@ -297,4 +297,4 @@ def test_what_is_written_to_is_not_replaced_where_it_is_no_file(field, tmp_path)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     (tmp_path / "link.csv").symlink_to(tmp_path / "there.csv")
     result.to_csv(tmp_path / "link.csv")
-    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "there.csv").read_text().startswith("y_px")
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "there.csv").read_text().startswith("image,y,x")

@@ -67,13 +67,13 @@ def write_labelstudio(root):
 
 def write_coco(root):
     images = [
-        {"id": n, "file_name": f"{name}.png", "height": SHAPE[0], "width": SHAPE[1]} for n, name in enumerate(POINTS)
+        {"id": n, "file_name": f"{name}.png", "height": SHAPE[0], "width": SHAPE[1], "complete": True}
+        for n, name in enumerate(POINTS)
     ]
     marks = []
     for number, name in enumerate(POINTS):
         for category, points in ((1, POINTS[name]), (2, DEAD.get(name, []))):
             marks += [{"image_id": number, "category_id": category, "keypoints": [x, y, 2]} for y, x in points]
-        marks.append({"image_id": number, "category_id": 1, "keypoints": [9, 9, 0]})  # not labelled
     names = [{"id": 1, "name": "cell"}, {"id": 2, "name": "debris"}]
     (root / "coco.json").write_text(json.dumps({"images": images, "annotations": marks, "categories": names}))
 

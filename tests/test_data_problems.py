@@ -304,13 +304,13 @@ def _(box):
     box.json("percent.json", [studio("percent.png", point(), point(x=101.0))])
 
 
-@case("ls-number", "word.json", '"left"')
+@case("mark-number", "word.json", '"left"', name="text in Label Studio")
 def _(box):
     box.image("word.png")
     box.json("word.json", [studio("word.png", point(x="left"))])
 
 
-@case("ls-number", "nan.json", "NaN", name="NaN in Label Studio")
+@case("mark-number", "nan.json", "NaN", name="NaN in Label Studio")
 def _(box):
     box.image("nanned.png")
     box.json("nan.json", [studio("nanned.png", point(y=float("nan")))])
@@ -420,17 +420,17 @@ def _(box):
     box.csv("nameless", ",3,4", "nameless.png,3,4")
 
 
-@case("csv-number", "letters.csv", "line 3")
+@case("mark-number", "letters.csv", "line 3", name="text in CSV")
 def _(box):
     box.csv("letters", "letters.png,3,4", "letters.png,three,4")
 
 
-@case("csv-number", "infinite.csv", "NaN", name="NaN in CSV")
+@case("mark-number", "infinite.csv", '"nan"', name="NaN in CSV")
 def _(box):
     box.csv("infinite", "infinite.png,nan,4")
 
 
-@case("csv-number", "half.csv", "line 2", name="CSV with one coordinate")
+@case("mark-number", "half.csv", "line 2", name="CSV with one coordinate")
 def _(box):
     box.csv("half", "half.png,3,")
 
@@ -486,7 +486,7 @@ def _(box):
     box.json("pairs.json", coco("cocod.png", {"keypoints": [3, 4]}))
 
 
-@case("coco-number", "text.json", '"x"')
+@case("mark-number", "text.json", '"x"', name="text in COCO")
 def _(box):
     box.image("cocoe.png")
     box.json("text.json", coco("cocoe.png", {"keypoints": ["x", 4, 2]}))

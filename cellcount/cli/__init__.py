@@ -18,7 +18,7 @@ VERBS = {
     "run": ("chapter:add_run", "book", "run a chapter of the book on any data set"),
     "chapter": ("chapter", "book", "run, list and keep chapters of the book"),
     "bench": ("bench", "train", "run a benchmark, a controlled experiment or a measurement"),
-    "data": ("data", "data", "check, import, fetch and list data sets"),
+    "data": ("data", "data", "check, import, convert, fetch and list data sets"),
     "weights": ("weights", "methods", "list and fetch third-party pretrained weights"),
     "methods": ("methods", "methods", "list all methods, and whether each can run on this machine"),
     "doctor": ("doctor", "methods", "report this machine, its packages and folders, and what can run here"),

@@ -1,4 +1,4 @@
-"""`cellcount data`: check, import, fetch and list data sets."""
+"""`cellcount data`: check, import, convert, fetch and list data sets."""
 
 import argparse
 import sys
@@ -17,6 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("folder", type=Path, help="images, and an annotation file in any of the known formats")
     plain.add_argument("target", type=Path, help="a new folder")
     plain.add_argument("--link", action="store_true", help="make symbolic links to the images instead of copies")
+    convert = add_verb(verbs, "convert", _convert, "convert annotations between the formats of other tools")
+    convert.add_argument("source", type=Path, help="a file, or a folder with annotation files")
+    convert.add_argument("target", type=Path, help="a new file, or a folder for formats with one image a file")
+    convert.add_argument(
+        "--format", help="CSV, Label Studio, COCO, VIA, labelme, QuPath, QuPath table, napari, ImageJ, CVAT, "
+        "Cell Counter or dot image; default: that of the target's suffix",
+    )  # fmt: skip
+    convert.add_argument("--predictions", action="store_true", help="read the predictions in a file of Label Studio")
+    convert.add_argument("--pixel-size-um", type=float, help="of tables in micrometres")
     fetch = add_verb(verbs, "fetch", _fetch, "download a data set into the cache, each file verified by its SHA-256")
     fetch.add_argument("name", help="a name of `cellcount data list`")
     listing = add_verb(verbs, "list", _list, "list the data sets, and which files are on this machine")
@@ -41,6 +50,15 @@ def _import(arguments):
     from cellcount.data.folder import import_folder
 
     print(import_folder(arguments.folder, arguments.target, link=arguments.link))
+
+
+def _convert(arguments):
+    from cellcount.data.convert import convert
+
+    options = {"predictions": arguments.predictions, "pixel_size_um": arguments.pixel_size_um}
+    for problem in convert(arguments.source, arguments.target, arguments.format, **options):
+        print(f"{problem.severity}: {problem}", file=sys.stderr)
+    print(arguments.target)
 
 
 def _fetch(arguments):

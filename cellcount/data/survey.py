@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 from cellcount.data import dataset_toml
 from cellcount.data.crosschecks import check_image
 from cellcount.data.dataset_toml import Settings
-from cellcount.io import dots, labelstudio, points
+from cellcount.io import beside, dots, points
 from cellcount.io.images import SUFFIXES, decode, flat_channel
 from cellcount.io.points import READERS, Annotation
 from cellcount.io.problems import Problem, problem
 
 FOREIGN_IMAGES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi", ".gif", ".webp", ".heic", ".jp2", ".dcm", ".npy")
-FOREIGN_ANNOTATIONS = (".xls", ".xlsx", ".ods", ".tsv", ".xml", ".roi", ".ndjson", ".jsonl")
+FOREIGN_ANNOTATIONS = (".xls", ".xlsx", ".ods", ".ndjson", ".jsonl")
 
 
 @dataclass
@@ -44,9 +44,7 @@ class Survey:
 def survey(folder: Path | str) -> Survey:
     """Read everything in a folder, and collect every problem: a `Survey`."""
     folder, found = Path(folder), Survey()
-    places = [folder, folder / "images", folder / "annotations"]
-    inside = [path for place in places if place.is_dir() for path in place.iterdir()]
-    files = sorted((p for p in inside if p.is_file() and not p.name.startswith(".")), key=natural)
+    files = files_of(folder)
     if not files:
         kind = "folder-empty" if folder.is_dir() else "folder-file" if folder.exists() else "folder-missing"
         found.add(kind, folder)
@@ -69,6 +67,19 @@ def survey(folder: Path | str) -> Survey:
     for stem in found.images:
         check_image(stem, found)
     return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a folder and of its subfolders images/ and annotations/, in natural order, without hidden ones."""
+    places = [folder, folder / "images", folder / "annotations"]
+    inside = [path for place in places if place.is_dir() for path in place.iterdir()]
+    return sorted((p for p in inside if p.is_file() and not p.name.startswith(".")), key=natural)
+
+
+def annotation_files(files: Iterable[Path]) -> list[Path]:
+    """Those of the files whose suffix is that of an annotation format; of images, dot images only."""
+    readable = {suffix for format in READERS.values() for suffix in format.suffixes}
+    return [p for p in files if p.suffix.lower() in (readable if dots.base(p) else readable - set(SUFFIXES))]
 
 
 def natural(path: Path | str) -> list[int | str]:
@@ -96,17 +107,14 @@ def _images(folder: Path, files: Sequence[Path], found: Survey) -> None:
 
 def _annotations(files: Sequence[Path], found: Survey) -> list[Annotation]:
     """Every `Annotation` of every annotation file."""
-    readable = {suffix for format in READERS.values() for suffix in format.suffixes}
     result: list[Annotation] = []
-    for path in files:
+    for path in annotation_files(files):
         dotted = dots.base(path)
-        if path.suffix.lower() not in readable or path.suffix.lower() in SUFFIXES and not dotted:
-            continue
         owner = dots.image_of(path, found.images) if dotted else None
         if dotted and not owner:
             found.add("dots-no-image", path.name, image=dotted)
             continue
-        annotations, problems = points.read(path)
+        annotations, problems = points.read(path, pixel_size_um=found.settings.pixel_size_um)
         found.problems += problems
         result += [replace(a, image=found.images[owner].name) for a in annotations] if owner else annotations
     return result
@@ -115,7 +123,7 @@ def _annotations(files: Sequence[Path], found: Survey) -> list[Annotation]:
 def _image(annotation: Annotation, found: Survey) -> str | None:
     """The stem of the image of an annotation, or None after reporting that there is none."""
     named = Path(annotation.image.replace("\\", "/")).name
-    bare = labelstudio.UPLOAD_PREFIX.sub("", named)
+    bare = beside.UPLOAD_PREFIX.sub("", named)
     names = {path.name: stem for stem, path in found.images.items()} | {stem: stem for stem in found.images}
     lower = {name.lower(): name for name in names}
     for name in (named, bare):

@@ -17,7 +17,7 @@ import numpy as np
 from cellcount import registry
 from cellcount.data.valid import valid_region
 from cellcount.errors import NotAvailableError, require
-from cellcount.io import labelstudio
+from cellcount.io import beside
 from cellcount.io.images import read_image
 from cellcount.io.points import Annotation, positions, read
 from cellcount.io.problems import raise_errors
@@ -137,7 +137,7 @@ def _marks(path: str) -> dict[str, Annotation]:
     """{image name: Annotation} of one of the annotation files."""
     annotations, problems = read(registry.fetch_file(NAME, path))
     raise_errors(problems)
-    return {labelstudio.UPLOAD_PREFIX.sub("", a.image).rsplit(".", 1)[0]: a for a in annotations}
+    return {beside.UPLOAD_PREFIX.sub("", a.image).rsplit(".", 1)[0]: a for a in annotations}
 
 
 def _table() -> dict[str, dict[str, str]]:

@@ -1,14 +1,15 @@
 """Dot images: black with a coloured or white dot on every cell, in the same folder as the image (`a_dots.png`)."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from cellcount.io.images import SUFFIXES, decode
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import Annotation, Mark, Reader, role
+from cellcount.io.problems import Report
 
 DENSEST = 0.05  # share of pixels that are not black; with more it is a mask, or dots drawn on the image itself
 _NAME = re.compile(r"^(.+?)[-_ .]?dots$", re.IGNORECASE)
@@ -62,6 +63,30 @@ def parse(reader: Reader) -> list[Annotation]:
     points = [Mark(tuple(point), "", f"dot at y {point[0]:g}, x {point[1]:g}") for point in centres(pixels).tolist()]
     height, width = pixels.shape[:2]
     return [Annotation(reader.file, "", base(reader.path) or "", (height, width), points=points)]
+
+
+def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None:
+    """Write a white pixel for every live cell of one image, whose `size` must be known.
+
+    Marks of other roles, and points that are rounded, are counted in warnings; too many or touching dots are an error.
+    """
+    from PIL import Image
+
+    [one] = annotations
+    assert one.size is not None  # `cellcount.io.writing` sees to it
+    live = [mark.position for mark in one.points if role(mark.label) == "live"]
+    if len(live) < len(one.points):
+        report.add("write-labels", image=one.image, count=len(one.points) - len(live))
+    pixels = np.zeros(one.size, np.uint8)
+    places = np.array(live, float).reshape(-1, 2)
+    index = np.clip(np.rint(places), 0, np.array(one.size) - 1).astype(int)
+    pixels[tuple(index.T)] = 255
+    moved = int((places != index).any(axis=1).sum())
+    if moved:
+        report.add("write-rounded", image=one.image, count=moved)
+    if not live or len(centres(pixels)) != len(live) or (pixels > 0).mean() > DENSEST:
+        report.add("write-dots", image=one.image, count=len(live))
+    Image.fromarray(pixels).save(path, "PNG")
 
 
 def _gray(pixels: np.ndarray) -> np.ndarray:

@@ -1,20 +1,27 @@
-"""Label Studio's JSON export: key points and rectangles in percent of the image.
+"""Label Studio's JSON: key points and rectangles in percent of the image; tasks with predictions are written.
 
 Percentages are measured from the image's left and top edge, our pixels from the centre of the first pixel: p percent of
 a width W are p / 100 * W - 0.5 px. (https://labelstud.io/guide/task_format, "Units of image annotations")
+
+A task may show a crop of an image: its data then have `source` (the image's name), `top` and `left` (px) and perhaps
+`margin` (px, 32 by default: the darkened edge of a crop, which shows cells of its neighbours) and `source_height`,
+`source_width`. The crops of an image become one annotation of it.
 """
 
+import json
 import math
-import re
-from pathlib import PurePosixPath
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
+from cellcount.io.crops import MARGIN, Crop, stitched
 from cellcount.io.images import SUFFIXES
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import Annotation, Mark, Reader, as_number
+from cellcount.io.problems import Report
 
-UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # Label Studio stores an uploaded 1.jpg as b07bc20f-1.jpg
 _SHAPES = ("polygonlabels", "brushlabels", "ellipselabels", "polygon", "brush", "ellipse", "bitmask", "bitmasklabels")
+_ONLY = " There are only predictions, which `cellcount data convert --predictions` reads."
 
 
 def recognises(reader: Reader) -> bool:
@@ -24,36 +31,70 @@ def recognises(reader: Reader) -> bool:
 
 
 def parse(reader: Reader) -> list[Annotation]:
-    """One `Annotation` for each annotation of each task that was not cancelled."""
+    """One `Annotation` for each annotation of each task that was not cancelled, or for each prediction if asked for.
+
+    All crops of an image are one. A second copy of an annotation is dropped with a warning.
+    """
+    kind = "predictions" if reader.predictions else "annotations"
     found: list[Annotation] = []
+    crops: dict[str, list[tuple[Crop, list[Annotation]]]] = {}
+    seen: set[str] = set()
+    twice = 0
     for number, task in enumerate(reader.json, 1):
         if not isinstance(task, dict):
             reader.add("ls-task", f"record {number}")
             continue
         where = f"task {task.get('id', number)}"
-        if "annotations" not in task:
+        if "annotations" not in task and not isinstance(task.get("data"), dict):
             reader.add("ls-min", where)
             return found
-        image = image_name(task)
+        crop = _crop(task, where, reader)
+        image = crop.source if crop else image_name(task)
         if image is None:
             reader.add("ls-no-image", where)
             continue
-        for annotation in task["annotations"] or []:
-            if annotation.get("was_cancelled"):
+        inside: list[Annotation] = []
+        for record in task.get(kind) or []:
+            if record.get("was_cancelled"):
                 reader.add("ls-cancelled", where)
             else:
-                found.append(_annotation(annotation, image, where, reader))
+                one = _annotation(record, image, where, reader)
+                key = json.dumps([image, crop, one.annotator, record.get("result")], sort_keys=True)
+                twice += key in seen
+                inside += [] if key in seen else [one]
+                seen.add(key)
+        if crop:
+            crops.setdefault(image, []).append((crop, inside))
+        else:
+            found += inside
+    for pieces in crops.values():
+        found += stitched(pieces, reader)
+    if twice:
+        reader.add("ls-twice", count=twice)
     if not found and not reader.problems:
-        predicted = " There are only predictions." if any(task.get("predictions") for task in reader.json) else ""
-        reader.add("ls-no-annotations", predicted=predicted)
+        predicted = any(isinstance(task, dict) and task.get("predictions") for task in reader.json)
+        reader.add("ls-no-predictions" if reader.predictions else "ls-no-annotations", predicted=_ONLY * predicted)
     return found
+
+
+def _crop(task: dict[str, Any], where: str, reader: Reader) -> Crop | None:
+    """The crop that a task shows; None if it shows a whole image."""
+    data = task.get("data")
+    if not isinstance(data, dict) or not {"source", "top", "left"} <= set(data):
+        return None
+    placed = {"top": 0, "left": 0, "margin": MARGIN, "source_height": 0, "source_width": 0}
+    numbers = reader.numbers({name: data.get(name, default) for name, default in placed.items()}, where)
+    if numbers is None or not isinstance(data["source"], str):
+        return None
+    top, left, margin, height, width = numbers
+    return Crop(data["source"], (top, left), margin, (height, width) if height and width else None)
 
 
 def image_name(task: dict[str, Any]) -> str | None:
     """The image's file name, from the task's data (an address or path), else from the uploaded file; or None."""
     data = task.get("data")
     for value in [*(data.values() if isinstance(data, dict) else ()), task.get("file_upload")]:
-        if isinstance(value, str):
+        if isinstance(value, str) and not value.startswith("data:"):
             address = urlparse(value)
             place = parse_qs(address.query).get("d", [address.path])[0]  # local storage: /data/local-files/?d=a/1.jpg
             name = PurePosixPath(unquote(place)).name
@@ -63,7 +104,7 @@ def image_name(task: dict[str, Any]) -> str | None:
 
 
 def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Reader) -> Annotation:
-    person = annotation.get("completed_by", "")
+    person = annotation.get("completed_by", annotation.get("model_version") or "")
     person = person.get("email", person.get("id", "")) if isinstance(person, dict) else person
     place = f"{where}, annotation {annotation.get('id', '')}"
     found = Annotation(reader.file, place, image, annotator=str(person))
@@ -86,7 +127,7 @@ def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, read
     if result.get("image_rotation"):
         return reader.add("ls-image-rotated", place, degrees=result["image_rotation"])
     names = ("x", "y", "width", "height") if box else ("x", "y")
-    numbers = reader.numbers([value.get(name) for name in names], "ls-number", place, names)
+    numbers = reader.numbers({name: value.get(name) for name in names}, place)
     if numbers is None:
         return None
     x, y = numbers[:2]
@@ -99,7 +140,8 @@ def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, read
     label = str(labels[0])
     left, top = x / 100 * size[1] - 0.5, y / 100 * size[0] - 0.5
     if not box:
-        found.points.append(Mark((top, left), label, place))
+        score, origin = as_number(result.get("score")), str(result.get("origin") or "")
+        found.points.append(Mark((top, left), label, place, score, origin))
         return None
     degrees = value.get("rotation") or 0
     if degrees:
@@ -110,3 +152,47 @@ def _mark(result: dict[str, Any], box: bool, place: str, found: Annotation, read
     across = [left + a * width * cosine - b * height * sine for a in (0, 1) for b in (0, 1)]
     down = [top + a * width * sine + b * height * cosine for a in (0, 1) for b in (0, 1)]
     found.boxes.append(Mark((min(down), min(across), max(down), max(across)), label, place))
+
+
+def write(path: Path, annotations: Iterable[Annotation], report: Report) -> None:
+    """Write one task for each image, with its marks as a prediction."""
+    tasks = [task(one) for one in annotations]
+    path.write_text(json.dumps(tasks), "utf-8")
+
+
+def task(one: Annotation, data: dict[str, Any] | None = None, names: tuple[str, str] = ("kp-1", "img-1")) -> dict:
+    """The task of an annotation, whose `size` must be known, as Label Studio imports it.
+
+    Parameters
+    ----------
+    one : Annotation
+        Its `annotator` is the model's version.
+    data : dict
+        What the task shows; the image's name by default.
+    names : (str, str)
+        Those of the key points and of the image in the labelling configuration (`from_name`, `to_name`).
+    """
+    assert one.size is not None  # `cellcount.io.writing` sees to it
+    results = [_result(mark, number, one.size, names) for number, mark in enumerate([*one.points, *one.boxes], 1)]
+    prediction: dict[str, Any] = {"model_version": one.annotator or "cellcount", "result": results}
+    scores = [mark.score for mark in one.points if mark.score is not None]
+    if scores:
+        prediction["score"] = sum(scores) / len(scores)
+    return {"data": data or {"image": one.image}, "predictions": [prediction]}
+
+
+def _result(mark: Mark, number: int, size: tuple[int, int], names: tuple[str, str]) -> dict[str, Any]:
+    """A point or box as a region of Label Studio."""
+    height, width = size
+    y, x = mark.position[:2]
+    kind = "keypoint" if len(mark.position) == 2 else "rectangle"
+    value: dict[str, Any] = {"x": (x + 0.5) / width * 100, "y": (y + 0.5) / height * 100, "width": 0.4}
+    if kind == "rectangle":
+        y1, x1 = mark.position[2:]
+        value |= {"width": (x1 - x) / width * 100, "height": (y1 - y) / height * 100, "rotation": 0}
+    labels = {f"{kind}labels": [mark.label]} if mark.label else {}
+    result = {
+        "id": f"c{number}", "from_name": names[0], "to_name": names[1], "type": kind + "labels" * bool(labels),
+        "original_width": width, "original_height": height, "image_rotation": 0, "value": value | labels,
+    }  # fmt: skip
+    return result if mark.score is None else result | {"score": mark.score}

@@ -1,18 +1,24 @@
 """Point annotations: what every exchange format is read into, and the table of the formats."""
 
 import contextlib
+import csv
 import importlib
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 
+from cellcount.io import beside
 from cellcount.io.images import SUFFIXES
-from cellcount.io.problems import Problem, Report, Stop
+from cellcount.io.problems import Problem, Report, Stop, errors
 
 # Meaning of a label -> the labels that have it, in lower case. A mark without a label is a live cell.
 LABELS = {
@@ -22,33 +28,86 @@ LABELS = {
     "ignore": (),
 }
 
+JSON = (".json", ".geojson")
+CORNER = -0.5  # px, of the corner of the first pixel; our origin is its centre
+LABEL_COLUMNS = ("label", "class", "type", "classification", "category", "cell_type")  # of tables, in this order
+MAX_BYTES = 2**29  # of a file of text; parsed, it takes ten times as much memory
+
 
 class Format(NamedTuple):
-    """An exchange format: a module of `cellcount.io`, imported when it is needed, and its file names' suffixes."""
+    """An exchange format.
+
+    Attributes
+    ----------
+    module : of `cellcount.io`, imported when it is needed
+    suffixes : of file names; the first is written
+    single : in formats with one image a file, the stem of the file of the image {}; else the file names its images
+    sized : whether the size of an image must be known to write its annotation
+    keeps : which of "scores", "boxes" and "empty" (annotated, without a cell) are written
+    """
 
     module: str
     suffixes: tuple[str, ...]
+    single: str = ""
+    sized: bool = False
+    keeps: tuple[str, ...] = ()
 
 
-# Formats that are read. The module has `recognises(reader) -> bool`, and `parse(reader) -> list of Annotation`, which
-# converts coordinates to ours, (y, x) px from the centre of the top-left pixel, and reports problems to the `Reader`.
+# Formats that are read, tried in this order. The module has `recognises(reader) -> bool`, and `parse(reader) -> list
+# of Annotation`, which converts coordinates to ours, (y, x) px from the centre of the top-left pixel, and reports
+# problems to the `Reader`. An image without a mark is left out with a warning, unless the file declares it complete.
 READERS = {
     "Label Studio": Format("labelstudio", (".json",)),
     "COCO": Format("coco", (".json",)),
+    "VIA": Format("via", (".json", ".csv")),
+    "labelme": Format("labelme", (".json",)),
+    "QuPath": Format("qupath", (".geojson", ".json")),
+    "QuPath table": Format("qupath_tables", (".tsv", ".csv")),
+    "napari": Format("napari", (".csv",)),
+    "ImageJ": Format("imagej", (".zip", ".roi")),
+    "Cell Counter": Format("cell_counter", (".xml",)),
+    "CVAT": Format("cvat", (".xml",)),
     "CSV": Format("tables", (".csv",)),
     "dot image": Format("dots", SUFFIXES),
 }
-# Formats that are written. The module has `write(path, annotations)`.
-WRITERS = {"CSV": Format("tables", (".csv",))}
+# Formats that `cellcount.io.writing` writes. The module has `write(path, annotations, report)`, with one `Annotation`
+# for each image.
+WRITERS = {
+    "CSV": Format("tables", (".csv",), keeps=("scores", "boxes", "empty")),
+    "Label Studio": Format("labelstudio", (".json",), sized=True, keeps=("scores", "boxes", "empty")),
+    "COCO": Format("coco", (".json",), keeps=("scores", "empty")),
+    "VIA": Format("via", (".json", ".csv")),
+    "labelme": Format("labelme", (".json",), "{}"),
+    "QuPath": Format("qupath", (".geojson",), "{}"),
+    "QuPath table": Format("qupath_tables", (".tsv",), "{}-points"),
+    "napari": Format("napari", (".csv",), "{}-points", keeps=("scores",)),
+    "ImageJ": Format("imagej", (".zip", ".roi"), "{}"),
+    "CVAT": Format("cvat", (".xml",), sized=True),
+    "Cell Counter": Format("cell_counter", (".xml",), "CellCounter_{}"),
+    "dot image": Format("dots", (".png",), "{}_dots", sized=True),
+}
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One annotated point at (y, x) px, or one box (y0, x0, y1, x1) px."""
+    """One annotated point at (y, x) px, or one box (y0, x0, y1, x1) px.
+
+    Attributes
+    ----------
+    position, label
+    where : str
+        For messages: the place in the file.
+    score : float or None
+        That of a predicted cell.
+    origin : "prediction", "prediction-changed", "manual" or ""
+        Whether a person kept, moved or added the mark, where the format says so.
+    """
 
     position: tuple[float, ...]
     label: str
     where: str = ""
+    score: float | None = None
+    origin: str = ""
 
 
 @dataclass
@@ -102,18 +161,42 @@ def positions(
 
 
 class Reader(Report):
-    """One annotation file: its content, and the problems in it. Broken content stops reading."""
+    """One annotation file: its content, and the problems in it. Broken content stops reading.
 
-    def __init__(self, path: Path | str) -> None:
+    Parameters
+    ----------
+    path : path
+    predictions : bool
+        Read what a model predicted, in formats that tell it from what people annotated (Label Studio).
+    pixel_size_um : float or None
+        Converts tables in micrometres (QuPath).
+    """
+
+    def __init__(self, path: Path | str, *, predictions: bool = False, pixel_size_um: float | None = None) -> None:
         self.path = Path(path)
+        self.suffix = self.path.suffix.lower()
+        self.predictions, self.pixel_size_um = predictions, pixel_size_um
         super().__init__(self.path.name)
+
+    @cached_property
+    def owner(self) -> str:
+        """The image of a file with one image that does not name it; see `cellcount.io.beside.owner`."""
+        return beside.owner(self.path)
+
+    @cached_property
+    def raw(self) -> bytes:
+        """The file's bytes."""
+        if self.path.stat().st_size > MAX_BYTES:
+            self.stop("annotation-size", megabytes=self.path.stat().st_size / 1e6)
+        raw = self.path.read_bytes()
+        if not raw.strip():
+            self.stop("annotation-empty")
+        return raw
 
     @cached_property
     def text(self) -> str:
         """The file's text, without the byte order mark that Excel writes."""
-        raw = self.path.read_bytes()
-        if not raw.strip():
-            self.stop("annotation-empty")
+        raw = self.raw
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw[:200]:
             self.stop("encoding-utf16")
         try:
@@ -129,20 +212,132 @@ class Reader(Report):
             return json.loads(self.text)
         except json.JSONDecodeError as error:
             self.stop("json-broken", f"line {error.lineno}, column {error.colno}", error=error.msg)
-        except RecursionError:
-            self.stop("json-broken", error="it is nested too deeply")
+        except (RecursionError, ValueError) as error:  # ValueError: an integer of more than 4300 digits
+            self.stop("json-broken", error=f"it cannot be parsed ({error})")
 
-    def numbers(self, values: Sequence[object], kind: str, where: str, names: Sequence[str]) -> list[float] | None:
-        """The values as finite floats, or None after reporting the first that is not one as a problem of this kind."""
-        for name, value in zip(names, values, strict=True):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-                self.add(kind, where, name=name, value=json.dumps(value)[:40])
+    @cached_property
+    def xml(self) -> ElementTree.Element:
+        """The root of the file's XML. A document type, which may define entities, is refused: they can fill memory."""
+        if "<!DOCTYPE" in self.text or "<!ENTITY" in self.text:
+            self.stop("xml-doctype")
+        try:
+            return ElementTree.fromstring(self.text)
+        except (ElementTree.ParseError, ValueError) as error:
+            self.stop("xml-broken", error=error)
+
+    @cached_property
+    def header(self) -> list[str]:
+        """The first line of a table, in lower case, without empty columns at its end."""
+        header = [name.lower() for name in next(self._lines(), ("", []))[1]]
+        return header[: max((n for n, name in enumerate(header, 1) if name), default=0)]
+
+    @cached_property
+    def label(self) -> str:
+        """The column of a table that has the labels; "" if there is none."""
+        return next((name for name in LABEL_COLUMNS if name in self.header), "")
+
+    @cached_property
+    def separator(self) -> str:
+        """What separates the columns of a table: a tab if there is one in the first line, else a comma."""
+        return "\t" if "\t" in re.split("[\r\n]", self.text, maxsplit=1)[0] else ","
+
+    def rows(self, *known: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """(place, {column: text}) of each line of a table below `header`.
+
+        known : columns that are read, beside `label`; at the end, others are reported. None: nothing is reported
+        """
+        lines, width = self._lines(), len(self.header)
+        next(lines, None)
+        for where, cells in lines:
+            if len(cells) < width or any(cells[width:]):
+                self.add("csv-row", where, values=len(cells), columns=width)
+            else:
+                yield where, dict(zip(self.header, cells))
+        unread = [name for name in self.header if name not in ("", self.label, *known)]
+        if known and unread:
+            self.add("csv-unread", "line 1", columns=", ".join(unread)[:100])
+
+    def _lines(self) -> Iterator[tuple[str, list[str]]]:
+        """(place, cells) of each line of a table, except blank lines below the first."""
+        lines = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator)
+        try:
+            for number, cells in enumerate(lines):
+                cells = [cell.strip() for cell in cells]
+                if number == 0 or any(cells):
+                    yield f"line {lines.line_num}", cells
+        except csv.Error as error:
+            self.stop("csv-broken", f"line {max(1, lines.line_num)}", error=error)
+
+    def numbers(self, values: Mapping[str, object], where: str) -> list[float] | None:
+        """The values of a dict {name: value} as finite floats, or None after reporting the first that is not one.
+
+        Text that spells a number is accepted except in JSON, which has numbers.
+        """
+        found = []
+        for name, value in values.items():
+            number = as_number(value, text=self.suffix not in JSON)
+            if number is None:
+                self.add("mark-number", where, name=name, value=json.dumps(value)[:40])
                 return None
-        return [float(value) for value in values]  # type: ignore[arg-type]
+            found.append(number)
+        return found
+
+    def point(
+        self, found: Annotation, yx: Mapping[str, object], label: str, where: str, shift: float = 0, score: Any = None
+    ) -> None:
+        """Add a point to an annotation, or report that its coordinates are no numbers.
+
+        Parameters
+        ----------
+        found : Annotation
+        yx : {name: value} of y and x in the file
+        label, where, score : see `Mark`
+        shift : px; `CORNER` if coordinates are measured from the top left corner of the image
+        """
+        numbers = self.numbers(yx, where)
+        if numbers is not None:
+            found.points.append(Mark((numbers[0] + shift, numbers[1] + shift), label, where, score))
+
+    def marked(
+        self, found: Iterable[Annotation], others: Iterable = (), *, slices: Sized = (), declared: Container = ()
+    ) -> list[Annotation]:
+        """The annotations with a mark; the images of the others are reported as not annotated.
+
+        others : the types of the shapes that are no points, one each: with any of them the file is refused
+        declared : images that the file declares complete, so that no mark means no cell
+        slices : those of the image that the marks are on: with more than one the file is refused
+        """
+        if len(slices) > 1:
+            self.add("marks-slices", count=len(slices))
+        found, kinds = list(found), sorted(map(str, others))
+        if kinds:
+            self.add("not-points", count=len(kinds), types=", ".join(dict.fromkeys(kinds))[:60])
+        bare = [one for one in found if not (one.points or one.boxes or one.image in declared)]
+        if not found and not self.problems:
+            self.add("no-images-annotated")
+        elif bare and not errors(self.problems):
+            names = ", ".join(one.image for one in bare[:3]) + ", ..." * (len(bare) > 3)
+            self.add("no-marks", count=len(bare), all=len(found), names=names, first=bare[0].image)
+        dropped = set(map(id, bare))
+        return [one for one in found if id(one) not in dropped]
 
 
-def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
+def as_number(value: object, text: bool = False) -> float | None:
+    """The float of a finite number, or, with `text`, of the text that spells one; None for anything else."""
+    if text and isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None  # type: ignore[arg-type]
+
+
+def read(path: Path | str, **options: Any) -> tuple[list[Annotation], list[Problem]]:
     """The annotations in a file of any of the formats `READERS`.
+
+    Parameters
+    ----------
+    path : path
+    **options : see `Reader`
 
     Returns
     -------
@@ -150,18 +345,23 @@ def read(path: Path | str) -> tuple[list[Annotation], list[Problem]]:
         Positions in (y, x) px.
     list of Problem
     """
-    reader = Reader(path)
+    reader = Reader(path, **options)
     found: list[Annotation] = []
     with contextlib.suppress(Stop):
         try:
-            for module, suffixes in READERS.values():
-                if reader.path.suffix.lower() in suffixes:
-                    home = importlib.import_module(f"cellcount.io.{module}")
-                    if home.recognises(reader):
-                        found = home.parse(reader)
-                        break
+            formats = {name: form for name, form in READERS.items() if reader.suffix in form.suffixes}
+            for form in formats.values():
+                home = importlib.import_module(f"cellcount.io.{form.module}")
+                if home.recognises(reader):
+                    found = home.parse(reader)
+                    break
             else:
-                reader.stop("json-kind", content=reader.text[:40].strip(), formats=", ".join(READERS))
+                kind = "content-unknown" if formats else "annotation-format"
+                if reader.suffix in JSON:
+                    reader.stop("json-kind", content=reader.text[:40].strip(), formats=", ".join(formats))
+                reader.stop(kind, suffix=reader.suffix, formats=", ".join(formats))
+        except OSError as error:
+            reader.add("file-unreadable", error=error.strerror or error)
         except (TypeError, AttributeError, LookupError, ValueError, OverflowError) as error:
             reader.add("json-structure", error=error)  # a field of another type than the format has
     return found, reader.problems

@@ -1,0 +1,79 @@
+"""Converting annotation files between the formats of `cellcount.io.points`."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cellcount.data.survey import annotation_files, files_of
+from cellcount.errors import DataError, require
+from cellcount.io import beside, dots
+from cellcount.io.points import Annotation, read
+from cellcount.io.problems import Problem, problem, raise_errors
+from cellcount.io.writing import write
+
+
+def convert(source: Path | str, target: Path | str, format: str | None = None, **options: Any) -> list[Problem]:
+    """Read a file, or all annotation files of a folder, and write them in another format.
+
+    Parameters
+    ----------
+    source : path of a file or folder in any of the formats `cellcount.io.points.READERS`
+    target : path of a file that does not exist yet, or of a folder for formats with one image a file
+    format : a name in `cellcount.io.points.WRITERS`; the suffix of `target` tells it otherwise
+    **options : of `cellcount.io.points.read`
+
+    Returns
+    -------
+    list of Problem
+        Warnings of reading and writing.
+
+    Raises
+    ------
+    DataError
+        If the source has errors, an image was annotated more than once, or the format cannot hold the annotations.
+    ParameterError
+        If the format is unknown, or `target` does not tell it.
+    """
+    source, target = Path(source), Path(target)
+    free = not target.exists() or target.is_dir() and not any(target.iterdir())
+    require(free, f"{target} exists. Name another file or folder, or remove it.", DataError)
+    files = annotation_files(files_of(source)) if source.is_dir() else [source]
+    require(files, f"{source}: there is no annotation file in the folder.", DataError)
+    found: list[Annotation] = []
+    problems: list[Problem] = []
+    for path in files:
+        annotations, new = read(path, **options)
+        problems += new
+        found += [_placed(one, path, problems) for one in annotations]
+    problems += _rivals(found)
+    raise_errors(problems)
+    require(found, f"{source}: no annotation was found. " + " ".join(map(str, problems)), DataError)
+    return problems + write(target, found, format)
+
+
+def _placed(one: Annotation, path: Path, problems: list[Problem]) -> Annotation:
+    """The annotation with the name and size of its image, if that is beside the file."""
+    names = (one.image, f"{one.image}cell", f"{one.image}_cell") if dots.base(path) else (one.image,)
+    image = next((file for name in names if (file := beside.image(path, name))), None)
+    size = beside.size(image) if image else None
+    if image is None or size is None:
+        return one
+    if one.size and tuple(one.size) != size:
+        claimed, actual = (f"{width} x {height}" for height, width in (one.size, size))
+        problems.append(problem("image-size", one.file, one.where, claimed=claimed, image=image.name, actual=actual))
+    return replace(one, image=image.name, size=size)
+
+
+def _rivals(found: Iterable[Annotation]) -> list[Problem]:
+    """A problem for each image with points in more than one annotation."""
+    by_image: dict[str, list[Annotation]] = {}
+    for one in found:
+        if one.points or not one.boxes:
+            by_image.setdefault(one.image, []).append(one)
+    return [
+        problem("convert-twice", rivals[1].file, rivals[1].where, image=image, count=len(rivals),
+                people=", ".join(f"{one.annotator or one.file} {one.where}".strip() for one in rivals[:4]))
+        for image, rivals in by_image.items()
+        if len(rivals) > 1
+    ]  # fmt: skip
