@@ -18,7 +18,8 @@ from cellcount.devices import is_cpu
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing, require
 from cellcount.files import replacing, write_csv
 from cellcount.io import tables
-from cellcount.io.images import SUFFIXES, from_array
+from cellcount.io.folders import files_of, images_of
+from cellcount.io.images import from_array
 from cellcount.io.large import LARGE, LargeImage, open_image
 from cellcount.io.prefetch import prefetched
 from cellcount.methods import METHODS, base
@@ -277,7 +278,7 @@ def _counted(images: Sequence[Image], predict: Callable[..., Prediction], channe
 
 
 def find_images(given: Sequence[Image]) -> list[Image]:
-    """Images, (H, W) arrays or paths; folders are replaced by the images in them. Raises DataError if one has none."""
+    """Images, (H, W) arrays or paths; folders are replaced by the images in them and in their subfolder images/."""
     found: list[Image] = []
     for one in given:
         if hasattr(one, "__array_interface__"):
@@ -287,9 +288,7 @@ def find_images(given: Sequence[Image]) -> list[Image]:
         elif not Path(one).is_dir():
             found.append(Path(one))
         else:
-            inside = sorted(file for file in Path(one).iterdir() if file.suffix.lower() in SUFFIXES)
-            require(inside, f"{one}: no image in this folder ({', '.join(sorted(SUFFIXES))}).", DataError)
-            found += inside
+            found += images_of(files_of(one)) or [Path(one)]  # reading it says that there is no image in it
     return found
 
 

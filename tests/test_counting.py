@@ -1,9 +1,11 @@
 """The Python calls of users: count, train, and what they answer."""
 
 import csv
+import json
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from PIL import Image
 
 import cellcount
 from cellcount import counting
+from cellcount.cli import main
 from cellcount.counting import Failure, Result, Results, counted, train
 from cellcount.data import phantom
+from cellcount.data.survey import survey
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import METHODS, blobs
 
@@ -298,3 +302,27 @@ def test_what_is_written_to_is_not_replaced_where_it_is_no_file(field, tmp_path)
     (tmp_path / "link.csv").symlink_to(tmp_path / "there.csv")
     result.to_csv(tmp_path / "link.csv")
     assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "there.csv").read_text().startswith("image,y,x")
+
+
+def test_a_folder_is_searched_as_every_command_does(tmp_path):
+    """Subfolder images/, without hidden files, dot images and the overlays of an earlier count in the same folder."""
+    image = Image.fromarray((np.random.default_rng(0).random((64, 64)) * 255).astype(np.uint8))
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    for name in ("a10.png", "a9.png", "images/b.png", "._a9.png", "a9_dots.png", "c-overlay.png"):
+        image.save(tmp_path / "mine" / name)
+    command = [
+        "count",
+        str(tmp_path / "mine"),
+        str(tmp_path / "empty"),
+        "--method",
+        "blobs",
+        "--out",
+        str(tmp_path / "mine"),
+    ]
+    for _ in range(2):
+        assert main(command) == DataError.exit_code
+        done = json.loads((tmp_path / "mine" / "summary.json").read_text())
+        assert [Path(one["image"]).name for one in done["images"]] == ["a9.png", "a10.png", "b.png", "c-overlay.png"]
+        assert "no image in this folder" in done["failed"][0]["error"]
+    assert len(survey(tmp_path / "mine").images) == 4

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cellcount.data.survey import annotation_files, files_of
+from cellcount.data.survey import annotation_files
 from cellcount.errors import DataError, require
 from cellcount.io import beside, dots
+from cellcount.io.folders import files_of
 from cellcount.io.points import Annotation, read
 from cellcount.io.problems import Problem, problem, raise_errors
 from cellcount.io.writing import write

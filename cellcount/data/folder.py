@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from cellcount.data import dataset_toml
-from cellcount.data.survey import Survey, natural, survey
+from cellcount.data.survey import Survey, survey
 from cellcount.data.valid import valid_region
 from cellcount.errors import DataError, require
 from cellcount.files import sha256
 from cellcount.io import images, tables
+from cellcount.io.folders import natural
 from cellcount.io.points import Annotation, Mark, positions
 from cellcount.io.problems import Problem, errors, raise_errors
 from cellcount.types import Sample

@@ -1,7 +1,6 @@
 """Survey of a user's folder: its images, annotations and settings, and every problem in them."""
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from cellcount.data import dataset_toml
 from cellcount.data.crosschecks import check_image
 from cellcount.data.dataset_toml import Settings
 from cellcount.io import beside, dots, points
+from cellcount.io.folders import files_of, is_overlay
 from cellcount.io.images import SUFFIXES, decode, flat_channel
 from cellcount.io.points import READERS, Annotation
 from cellcount.io.problems import Problem, problem
@@ -69,22 +69,10 @@ def survey(folder: Path | str) -> Survey:
     return found
 
 
-def files_of(folder: Path) -> list[Path]:
-    """The files of a folder and of its subfolders images/ and annotations/, in natural order, without hidden ones."""
-    places = [folder, folder / "images", folder / "annotations"]
-    inside = [path for place in places if place.is_dir() for path in place.iterdir()]
-    return sorted((p for p in inside if p.is_file() and not p.name.startswith(".")), key=natural)
-
-
 def annotation_files(files: Iterable[Path]) -> list[Path]:
     """Those of the files whose suffix is that of an annotation format; of images, dot images only."""
     readable = {suffix for format in READERS.values() for suffix in format.suffixes}
     return [p for p in files if p.suffix.lower() in (readable if dots.base(p) else readable - set(SUFFIXES))]
-
-
-def natural(path: Path | str) -> list[int | str]:
-    """Sort key of a path by its name, with the numbers in it as numbers: 2 comes before 10."""
-    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", Path(path).name))]
 
 
 def _images(folder: Path, files: Sequence[Path], found: Survey) -> None:
@@ -95,7 +83,7 @@ def _images(folder: Path, files: Sequence[Path], found: Survey) -> None:
             found.add("image-format", path.name, content=f"An image with the suffix {suffix!r}")
         elif suffix in FOREIGN_ANNOTATIONS:
             found.add("annotation-format", path.name, suffix=suffix)
-        elif suffix in SUFFIXES and not dots.base(path):
+        elif suffix in SUFFIXES and not dots.base(path) and not is_overlay(path):
             other = found.images.setdefault(path.stem, path)
             if other is not path:
                 found.add("stem-twice", path.name, other=other.name)

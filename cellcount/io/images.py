@@ -98,6 +98,8 @@ def decode(path: Path | str) -> tuple[np.ndarray | None, list[Problem]]:
     path, pixels = Path(path), None
     with decoding(path) as report:
         suffix = path.suffix.lower()
+        if path.is_dir():
+            report.stop("image-folder", suffixes=", ".join(SUFFIXES))
         if not path.is_file():
             report.stop("image-missing")
         if suffix not in SUFFIXES:
