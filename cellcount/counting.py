@@ -285,7 +285,7 @@ def find_images(given: Sequence[Image]) -> list[Image]:
             found.append(np.asarray(one))
         elif not isinstance(one, (str, os.PathLike)):
             raise DataError(f"An image is a path or an array, not {type(one).__name__}.")
-        elif not Path(one).is_dir():
+        elif not os.path.isdir(one):
             found.append(Path(one))
         else:
             found += images_of(files_of(one)) or [Path(one)]  # reading it says that there is no image in it

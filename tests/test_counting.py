@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -326,3 +327,37 @@ def test_a_folder_is_searched_as_every_command_does(tmp_path):
         assert [Path(one["image"]).name for one in done["images"]] == ["a9.png", "a10.png", "b.png", "c-overlay.png"]
         assert "no image in this folder" in done["failed"][0]["error"]
     assert len(survey(tmp_path / "mine").images) == 4
+
+
+@pytest.mark.parametrize("bad", ["x" * 300 + ".png", "x" * 300, "nul\0.png", "missing/№.png"])
+def test_a_name_that_cannot_be_opened_costs_only_its_own_image(path, tmp_path, bad):
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    if "\0" in bad:  # a shell cannot pass it on
+        with pytest.warns(UserWarning, match="There is no such file"):
+            found = counting.count([path, bad], method="blobs")
+        assert len(found) == len(found.failed) == 1
+        return
+    command = [
+        sys.executable,
+        "-m",
+        "cellcount",
+        "count",
+        str(path),
+        bad,
+        "--method",
+        "blobs",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    done = subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path)
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert len(summary["images"]) == len(summary["failed"]) == 1 and done.returncode == DataError.exit_code
+    assert b"Traceback" not in done.stderr and done.stderr.startswith(b"error: ")
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="root opens locked files, and Windows has other locks"
+)
+def test_a_locked_image_is_one_problem(path):
+    path.chmod(0)
+    assert "Permission denied" in str(counting.count([path], method="blobs").failed[0].error)

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +29,9 @@ EXIT_CODES = "exit codes: 0 done, 1 failed, 2 invalid call, 3 data cannot be use
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code (int) of the command line; `argv` defaults to the process's arguments."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character of a file's name shows its code
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         argv = sys.argv[1:] if argv is None else list(argv)
         arguments = _parser(argv[0] if argv else "").parse_args(argv)
@@ -41,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CellcountError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a full disk, a locked folder: nothing that a traceback would explain
+        print(f"error: {error}", file=sys.stderr)
+        return CellcountError.exit_code
     except KeyboardInterrupt:
         print("interrupted; files written before are complete", file=sys.stderr)
         return 130

@@ -34,9 +34,13 @@ def decoding(path: Path) -> Iterator[Report]:
     except Stop:
         pass
     except Exception as error:  # decoders raise a dozen kinds of errors on damaged files
-        with open(path, "rb") as file:
-            kind = "image-truncated" if file.read(12).startswith(_IMAGE_STARTS) else "image-unreadable"
-        report.add(kind, error=str(error).splitlines()[0] if str(error) else type(error).__name__)
+        cause = error
+        try:
+            with open(path, "rb") as file:
+                kind = "image-truncated" if file.read(12).startswith(_IMAGE_STARTS) else "image-unreadable"
+        except OSError as locked:
+            kind, cause = "file-unreadable", locked
+        report.add(kind, error=str(cause).splitlines()[0] if str(cause) else type(cause).__name__)
 
 
 def read_pillow(path: Path, report: Report) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Reading images: JPEG, PNG, TIFF and BMP; 8 or 16 bit, or float; gray, RGB, RGBA or palette."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,9 +99,9 @@ def decode(path: Path | str) -> tuple[np.ndarray | None, list[Problem]]:
     path, pixels = Path(path), None
     with decoding(path) as report:
         suffix = path.suffix.lower()
-        if path.is_dir():
+        if os.path.isdir(path):  # False for a name that the system refuses, where Path.is_dir raises
             report.stop("image-folder", suffixes=", ".join(SUFFIXES))
-        if not path.is_file():
+        if not os.path.isfile(path):
             report.stop("image-missing")
         if suffix not in SUFFIXES:
             report.stop("image-format", content=f"An image with the suffix {path.suffix!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,7 @@ def open_image(path: Path | str, channel: str = "auto") -> tuple[np.ndarray | La
 
 def _is_large(path: Path) -> bool:
     large = False
-    if path.suffix.lower() in images.TIFF and path.is_file():
+    if path.suffix.lower() in images.TIFF and os.path.isfile(path):
         with decoding(path), opened(path) as tiff:  # `examined` reports what is wrong with the file
             large = tiff.pages.first.imagewidth * tiff.pages.first.imagelength > LARGE
     return large
