@@ -282,3 +282,28 @@ def test_a_base_install_says_what_it_lacks(tmp_path):
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode == (0 if len(call) == 1 else 4)
         assert len(call) == 1 or "pip install 'cellcount-points[" in done.stderr or "clone" in done.stderr
+
+
+def test_results_of_an_earlier_call_stay(image, tmp_path, capsys):
+    """Of other images, also of one with the same name, and of an image that has become unreadable."""
+    out, other = tmp_path / "out", tmp_path / "B"
+    other.mkdir()
+    twin = other / image.name.upper()
+    twin.write_bytes(image.read_bytes())
+
+    def count(*images):
+        code = cli.main(["count", *map(str, images), "--method", "blobs", "--out", str(out)])
+        return code, json.loads((out / "summary.json").read_text())
+
+    _, first = count(image)
+    _, second = count(twin)
+    assert "1 other image, of earlier calls" in capsys.readouterr().out
+    assert second["images"][0] == first["images"][0]
+    assert len({one["points"].casefold() for one in second["images"]}) == 2
+    code, third = count(tmp_path / "missing.png")
+    assert code == 3 and third["images"] == second["images"] and len(third["failed"]) == 1
+    _, again = count(image)
+    assert [one["points"] for one in again["images"]] == [one["points"] for one in second["images"]]
+    (out / "summary.json").write_text("[]")
+    assert cli.main(["count", str(image), "--method", "blobs", "--out", str(out)]) == 3
+    assert "not a summary" in capsys.readouterr().err and (out / "summary.json").read_text() == "[]"
