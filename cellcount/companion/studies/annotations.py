@@ -11,7 +11,7 @@ from cellcount import registry
 from cellcount.data import thesis
 from cellcount.data.valid import background
 from cellcount.errors import DataError, NotAvailableError
-from cellcount.io import labelstudio
+from cellcount.io.beside import UPLOAD_PREFIX
 from cellcount.io.points import positions, read
 from cellcount.io.problems import raise_errors
 from cellcount.types import Sample
@@ -114,7 +114,7 @@ def exports() -> pd.DataFrame:
         annotations, problems = read(registry.fetch_file("thesis", path))
         raise_errors(problems)
         for annotation in annotations:
-            image = labelstudio.UPLOAD_PREFIX.sub("", annotation.image).rsplit(".", 1)[0]
+            image = UPLOAD_PREFIX.sub("", annotation.image).rsplit(".", 1)[0]
             for role in ("live", "dead"):
                 lines.append((label, image, role, len(positions(annotation.points, role))))
     if points2 == thesis.POINTS_CUT:
