@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from scenes import scene
 
-from cellcount import results
+from cellcount import registry, results
 from cellcount.cli import main
+from cellcount.companion.runner.sources import root
 from cellcount.companion.studies import design, label_faults
 from cellcount.companion.studies import vgg_draws as vgg_study
 from cellcount.companion.studies.jobs import run_jobs
@@ -223,3 +224,11 @@ def test_interval_study_counts_fields_that_nobody_trained_on(tmp_path):
     seen = {tuple(f.points[0]) for group in ("calibration", "test") for f in
             interval_coverage.fields("mixed", 2, interval_coverage.seed_of(group=group, seed=0), (96, 96))}  # fmt: skip
     assert len(seen) == 4
+
+
+def test_statistics_of_the_thesis_annotations_are_the_committed_ones(tmp_path):
+    if registry.find("thesis", "images/1.jpg") is None or registry.find("thesis", "images/2.jpg") is None:
+        pytest.skip("the thesis data is not on this machine")
+    out = tmp_path / "annotations.csv"
+    assert main(["bench", "annotations", "--out", str(out)]) == 0
+    assert out.read_bytes() == (root() / "results" / "thesis-annotations.csv").read_bytes()
