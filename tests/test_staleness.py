@@ -8,15 +8,13 @@ import pytest
 from test_runner import CHAPTER, book  # noqa: F401  (a fixture)
 
 from cellcount.companion.runner import renew_text, run_chapter, staleness
-from cellcount.companion.runner.sources import defaults, find, overrides, read
+from cellcount.companion.runner.sources import read
 from cellcount.companion.runner.staleness import code_hash, fingerprint, record_of, run_key, with_text_of
 from cellcount.errors import CellcountError
 
 
 def key_of(out, **parameters):
-    source = find("toy")
-    values = overrides(source, defaults(read(source)), parameters=parameters, data="phantom", profile="smoke")
-    return run_key("toy", values, out)
+    return run_key("toy", out, data="phantom", profile="smoke", parameters=parameters)
 
 
 def test_only_what_a_chapter_is_computed_from_changes_its_key(book):  # noqa: F811

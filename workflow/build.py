@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from render import PDF, render
 
-from cellcount.companion.runner.sources import chapters, dataset, defaults, overrides, read, root, site, slug
+from cellcount.companion.runner.sources import chapters, dataset, root, site, slug
 from cellcount.companion.runner.staleness import record_of, run_key
 from cellcount.errors import CellcountError
 
@@ -77,11 +77,9 @@ def book(data, profile, pdf):
     run = root() / "build" / "runs" / slug(name) / profile
     stale = []
     for source in chapters():
-        known = defaults(read(source), source.stem)
-        values = overrides(source, known, parameters={}, data=name, profile=profile)
         notebook = run / f"{source.stem}.ipynb"
         record = record_of(notebook)
-        if record is None or run_key(source, values, notebook) != record["key"]:
+        if record is None or run_key(source, notebook, data=name, profile=profile) != record["key"]:
             stale.append(notebook)
             notebook.unlink(missing_ok=True)  # Snakemake would keep it where its own records are lost
     seconds = content.get("seconds", {})

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from cellcount.cli import add_parameters, add_verb
 from cellcount.companion.runner import keep, renew_text, run_chapter
 from cellcount.companion.runner.sources import chapters, dataset, find
 from cellcount.errors import CellcountError, require
@@ -12,28 +13,21 @@ from cellcount.errors import CellcountError, require
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs below `cellcount chapter`."""
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    def verb(name, action, summary):
-        added = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        added.set_defaults(action=action)
-        return added
-
-    add_run(verb("run", run, "run a chapter on any data set (short form: cellcount run)"))
-    add_run(verb("keep", _keep, "run a chapter and copy the result tables of the run to results/"), out=False)
-    commit = verb("commit", _commit, "compute the committed notebooks of chapters (simulated fields, profile smoke)")
-    commit.add_argument("chapters", nargs="*", help="(default: all)")
-    text = verb("text", _text, "update the text of committed notebooks from their sources, without computing")
-    text.add_argument("chapters", nargs="*", help="(default: all)")
-    verb("list", lambda _: print(*[page.stem for page in chapters()], sep="\n"), "list the chapters")
+    add_run(add_verb(verbs, "run", run, "run a chapter on any data set (short form: cellcount run)"))
+    kept = "run a chapter and copy the result tables of the run to results/"
+    add_run(add_verb(verbs, "keep", _keep, kept), out=False)
+    for name, action, summary in (
+        ("commit", _commit, "compute the committed notebooks of chapters (simulated fields, profile smoke)"),
+        ("text", _text, "update the text of committed notebooks from their sources, without computing"),
+    ):
+        add_verb(verbs, name, action, summary).add_argument("chapters", nargs="*", help="(default: all)")
+    add_verb(verbs, "list", lambda _: print(*[page.stem for page in chapters()], sep="\n"), "list the chapters")
 
 
 def add_run(parser: argparse.ArgumentParser, out: bool = True) -> None:
     """The arguments of `cellcount run`; `keep` has no `--out`."""
     parser.add_argument("chapter", help="cellnet, 04-cellnet, or a path to the source")
-    parser.add_argument(
-        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="set a parameter of the chapter; may be given several times",
-    )  # fmt: skip
+    add_parameters(parser, "a parameter of the chapter", "seed 1")
     parser.add_argument("--data", default="auto", help="auto, a folder, or a name of `cellcount data list`")
     profile = "laptop" if out else "full"
     parser.add_argument("--profile", default=profile, help=f"a file in book/profiles (default: {profile})")

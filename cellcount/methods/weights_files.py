@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cellcount.errors import DISTRIBUTION, DataError
-from cellcount.files import replacing, sha256
+from cellcount.files import replacing
 from cellcount.types import Sample
 
 if TYPE_CHECKING:
@@ -144,12 +144,6 @@ def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return call
 
     return decorate
-
-
-@cached(16)
-def digest(path: Path) -> str:
-    """Hex SHA-256 of a file, computed once until the file changes."""
-    return sha256(path)
 
 
 def follow(average: "torch.nn.Module", network: "torch.nn.Module", keep: float) -> None:

@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 
 import cellcount
 from cellcount.companion.runner.cleaning import clean
-from cellcount.companion.runner.sources import code_cells, find, read, root
+from cellcount.companion.runner.sources import code_cells, defaults, find, overrides, read, root
 from cellcount.files import replacing, sha256
 
 PACKAGE = Path(cellcount.__file__).parent
@@ -98,18 +98,21 @@ def _inputs(source: NotebookNode, values: Mapping[str, Any], modules: Iterable[s
     return _digest(code_hash(source), dict(values), results_read(source), fingerprint(modules))
 
 
-def run_key(chapter: Path | str, values: Mapping[str, Any], notebook: Path) -> str:
+def run_key(
+    chapter: Path | str, notebook: Path, *, data: str, profile: str, parameters: Mapping[str, Any] | None = None
+) -> str:
     """A key that changes exactly when the run of a chapter in `notebook` is no longer what a new run would give.
 
     Parameters
     ----------
-    chapter : name or path of a chapter
-    values : dict
-        Parameters that differ from the chapter's own.
+    chapter, data, profile, parameters : see `run_chapter`
     notebook : Path
         Of an earlier run; its key is returned again if nothing that it was computed from has changed.
     """
-    source, record = read(find(chapter)), record_of(notebook)
+    path, record = find(chapter), record_of(notebook)
+    source = read(path)
+    given = {"parameters": dict(parameters or {}), "data": data, "profile": profile}
+    values = overrides(path, defaults(source, path.stem), **given)
     if record and record["inputs"] == _inputs(source, values, record["modules"]):
         return record["key"]
     return _inputs(source, values, None)

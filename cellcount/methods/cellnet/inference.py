@@ -15,7 +15,8 @@ from cellcount.methods.base import check_image, predicts, sampled
 from cellcount.methods.cellnet.checkpoint import PHANTOM, SHIPPED, about
 from cellcount.methods.cellnet.targets import volume
 from cellcount.methods.pixels import brightness_and_contrast, enlarged, peaks, to_full
-from cellcount.methods.weights_files import digest, existing
+from cellcount.methods.weights_files import existing
+from cellcount.registry.fetch import digest
 from cellcount.types import Prediction
 
 __all__ = ["PHANTOM", "SHIPPED", "about", "context", "predict", "predict_batch"]
