@@ -563,10 +563,11 @@ def test_crops_become_one_annotation_of_their_image(tmp_path):
     assert kinds(problems) == ["ls-seam"] and "1 pairs" in str(problems[0]) and "y = 100.0" in str(problems[0])
 
 
-def test_crops_need_all_their_annotations(tmp_path):
+def test_crops_of_which_only_some_are_annotated_give_regions(tmp_path):
     done, open_ = crop(0, 0, (100, 500, "manual")), crop(0, 480) | {"annotations": []}
-    [problem] = read(saved(tmp_path / "t.json", done, open_))[1]
-    assert problem.kind == "ls-crops" and problem.severity == "error" and "1 of 2 crops" in str(problem)
+    [one], [problem] = read(saved(tmp_path / "t.json", done, open_))
+    assert one.regions == [(0, 0, 576, 544)] and len(one.points) == 1
+    assert problem.kind == "ls-crops" and problem.severity == "warning" and "Only 1 crops" in str(problem)
     [one] = reading(saved(tmp_path / "t.json", crop(0, 0, (9, 570, ""), key="predictions")), predictions=True)
     assert one.image == "1.jpg" and len(one.points) == 1, "every predicted point is kept"
     twice = crop(0, 0, (100, 500, "manual"))

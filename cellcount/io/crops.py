@@ -1,9 +1,11 @@
-"""Crops of an image that were annotated one by one, as one annotation of the image.
+"""Crops of an image that are annotated one by one, and their annotations as one of the image.
 
 A crop has a margin, darkened in its pixels, which shows cells of its neighbours; inside of it is the core. The cores of
-all crops cover the image once.
+all crops cover the image once. Boxes are (y0, x0, y1, x1) px: rows y0 to y1 and columns x0 to x1, ends excluded.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,51 +15,113 @@ from scipy.spatial import cKDTree
 
 from cellcount.io.points import Annotation, Mark, Reader
 
-MARGIN = 32.0  # px
+MARGIN = 32  # px
+CORES = (512, 384, 256)  # px; a page of Label Studio is slow with more than some 250 points: then smaller crops
+MOST = 250  # points in a core
 SEAM = 5.0  # px; two points of different crops that are nearer are probably one cell
 _PREDICTED = ("prediction", "prediction-changed")
+Box = tuple[int, int, int, int]
+
+
+def grid(shape: Sequence[int], points: np.ndarray) -> list[tuple[Box, Box]]:
+    """The crops of an image: for each the box of its core, and that of the crop with its margin.
+
+    The cores of an image have equal sides, to a pixel: at most 512 px; 384 or 256 px if one held over 250 points.
+
+    Parameters
+    ----------
+    shape : (height, width), px
+    points : (N, 2) float, (y, x) px
+    """
+    for longest in CORES:
+        cuts = [np.linspace(0, side, -(-side // longest) + 1).round().astype(int).tolist() for side in shape]
+        cores = [(y0, x0, y1, x1) for (y0, y1), (x0, x1) in itertools.product(*map(itertools.pairwise, cuts))]
+        if max(inside(points, core).sum() for core in cores) <= MOST:
+            break
+    height, width = shape
+    return [
+        (core, (max(0, core[0] - MARGIN), max(0, core[1] - MARGIN),
+                min(height, core[2] + MARGIN), min(width, core[3] + MARGIN)))
+        for core in cores
+    ]  # fmt: skip
+
+
+def inside(points: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """(N,) bool: which of the points (N, 2) (y, x) px lie in the pixels of a box."""
+    return ((points >= np.array(box[:2]) - 0.5) & (points < np.array(box[2:]) - 0.5)).all(axis=1)
 
 
 class Crop(NamedTuple):
-    """Where a crop lies in its image: its first row and column, the width of its margin, and the image's size, px."""
+    """Where a crop lies in its image.
+
+    source : the image's name
+    start : its first row and column, px
+    margin : width of its margin, px
+    whole : (height, width) of the image, px, or None
+    size : (height, width) of the crop, px, or None
+    """
 
     source: str
     start: tuple[float, ...]
     margin: float
-    whole: tuple[float, float] | None
+    whole: tuple[float, ...] | None
+    size: tuple[float, ...] | None
+
+    def core(self, whole: Sequence[float]) -> Box:
+        """Its core in an image of the size `whole`: there is a margin only where the image goes on."""
+        assert self.size is not None
+        ends = [start + side for start, side in zip(self.start, self.size, strict=True)]
+        low = [start + self.margin * (start > 0) for start in self.start]
+        high = [end - self.margin * (end < side) for end, side in zip(ends, whole, strict=True)]
+        y0, x0, y1, x1 = (round(value) for value in (*low, *high))
+        return y0, x0, y1, x1
 
 
 def stitched(pieces: Sequence[tuple[Crop, list[Annotation]]], reader: Reader) -> list[Annotation]:
     """The annotations of all crops of one image as one, or as one for each person if a crop was annotated twice.
 
     A predicted point stays wherever a person dragged it. A point that a person added counts inside of its own crop's
-    core: in the margin, the neighbour shows the same cell.
+    core: in the margin, the neighbour shows the same cell. The cores of the annotated crops are the `regions` of the
+    annotation, unless they are the whole image.
     """
     source = pieces[0][0].source
-    done = [(crop, one) for crop, inside in pieces for one in inside]
-    bare = sum(not inside for _, inside in pieces)
-    if bare and done:
-        reader.add("ls-crops", count=bare, all=len(pieces), image=source)
-    sizes = [(*crop.start, *(one.size or (0, 0))) for crop, one in done]
-    whole = next((crop.whole for crop, _ in pieces if crop.whole), None) or tuple(
-        max((row[axis] + row[axis + 2] for row in sizes), default=0) for axis in (0, 1)
-    )
-    several = any(len(inside) > 1 for _, inside in pieces)
+    done = [(crop._replace(size=one.size or crop.size), one) for crop, every in pieces for one in every]
+    if any(crop.size is None for crop, _ in done):
+        reader.add("ls-crop-size", done[0][1].where, image=source)
+        return []
+    stated = next((crop.whole for crop, _ in pieces if crop.whole), None)
+    bare = [crop._replace(size=crop.size or done[0][0].size) for crop, every in pieces if done and not every]
+    extents = [(*crop.start, *crop.size) for crop in [*bare, *(crop for crop, _ in done)] if crop.size]
+    whole = stated or tuple(max((row[axis] + row[axis + 2] for row in extents), default=0) for axis in (0, 1))
+    several = any(len(every) > 1 for _, every in pieces)
     found: dict[str, Annotation] = {}
     owners: dict[str, list[int]] = {}
+    cores: dict[str, set[Box]] = {}
     outside = 0
     for number, (crop, one) in enumerate(done):
-        person = one.annotator if several else ""
-        joined = found.setdefault(person, Annotation(reader.file, one.where, source, None, one.annotator))
+        person, core = one.annotator if several else "", crop.core(whole)
+        placed = 0 <= core[0] < core[2] <= whole[0] and 0 <= core[1] < core[3] <= whole[1]
+        if not placed or crop.margin < 0:
+            reader.add("ls-crop-place", one.where, image=source, core=core, height=whole[0], width=whole[1])
+            return []
+        size = (round(stated[0]), round(stated[1])) if stated else None
+        joined = found.setdefault(person, Annotation(reader.file, one.where, source, size, one.annotator))
+        cores.setdefault(person, set()).add(core)
         for mark in one.points:
-            kept = reader.predictions or mark.origin in _PREDICTED or _in_core(mark.position, crop, one, whole)
+            moved = _shifted(mark, crop)
+            kept = reader.predictions or mark.origin in _PREDICTED or inside(np.array([moved.position]), core)[0]
             outside += not kept
             if kept:
-                joined.points.append(_shifted(mark, crop))
+                joined.points.append(moved)
                 owners.setdefault(person, []).append(number)
         joined.boxes += [_shifted(mark, crop) for mark in one.boxes]
     if outside:
         reader.add("ls-margin", done[0][1].where, count=outside, image=source)
+    for person, joined in found.items():
+        share = sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in cores[person]) / math.prod(whole)
+        if share < 1 and not reader.predictions:
+            joined.regions = sorted(cores[person])
+            reader.add("ls-crops", joined.where, count=len(cores[person]), image=source, share=share)
     for person, numbers in owners.items():
         points = np.array([mark.position for mark in found[person].points])
         near = [pair for pair in cKDTree(points).query_pairs(SEAM) if numbers[pair[0]] != numbers[pair[1]]]
@@ -65,16 +129,6 @@ def stitched(pieces: Sequence[tuple[Crop, list[Annotation]]], reader: Reader) ->
             (y, x), where = points[min(near)[0]].tolist(), found[person].where
             reader.add("ls-seam", where, count=len(near), image=source, y=y, x=x, distance=SEAM)
     return list(found.values())
-
-
-def _in_core(position: Sequence[float], crop: Crop, one: Annotation, whole: Sequence[float]) -> bool:
-    """Whether a point of a crop lies inside of its margin, which a crop has only where the image goes on."""
-    for value, start, side, end in zip(position, crop.start, one.size or (0, 0), whole):
-        low = crop.margin if start > 0 else 0
-        high = side - (crop.margin if start + side < end else 0)
-        if not low - 0.5 <= value < high - 0.5:
-            return False
-    return True
 
 
 def _shifted(mark: Mark, crop: Crop) -> Mark:

@@ -4,8 +4,8 @@ Percentages are measured from the image's left and top edge, our pixels from the
 a width W are p / 100 * W - 0.5 px. (https://labelstud.io/guide/task_format, "Units of image annotations")
 
 A task may show a crop of an image: its data then have `source` (the image's name), `top` and `left` (px) and perhaps
-`margin` (px, 32 by default: the darkened edge of a crop, which shows cells of its neighbours) and `source_height`,
-`source_width`. The crops of an image become one annotation of it.
+`margin` (px, 32 by default: the darkened edge of a crop, which shows cells of its neighbours), `height` and `width` (of
+the crop), `source_height` and `source_width`. The crops of an image become one annotation of it.
 """
 
 import json
@@ -39,7 +39,7 @@ def parse(reader: Reader) -> list[Annotation]:
     found: list[Annotation] = []
     crops: dict[str, list[tuple[Crop, list[Annotation]]]] = {}
     seen: set[str] = set()
-    twice = 0
+    twice = drafts = 0
     for number, task in enumerate(reader.json, 1):
         if not isinstance(task, dict):
             reader.add("ls-task", f"record {number}")
@@ -53,6 +53,7 @@ def parse(reader: Reader) -> list[Annotation]:
         if image is None:
             reader.add("ls-no-image", where)
             continue
+        drafts += bool(task.get("drafts"))
         inside: list[Annotation] = []
         for record in task.get(kind) or []:
             if record.get("was_cancelled"):
@@ -69,8 +70,9 @@ def parse(reader: Reader) -> list[Annotation]:
             found += inside
     for pieces in crops.values():
         found += stitched(pieces, reader)
-    if twice:
-        reader.add("ls-twice", count=twice)
+    for kind, count in {"ls-twice": twice, "ls-drafts": drafts}.items():
+        if count:
+            reader.add(kind, count=count)
     if not found and not reader.problems:
         predicted = any(isinstance(task, dict) and task.get("predictions") for task in reader.json)
         reader.add("ls-no-predictions" if reader.predictions else "ls-no-annotations", predicted=_ONLY * predicted)
@@ -82,12 +84,13 @@ def _crop(task: dict[str, Any], where: str, reader: Reader) -> Crop | None:
     data = task.get("data")
     if not isinstance(data, dict) or not {"source", "top", "left"} <= set(data):
         return None
-    placed = {"top": 0, "left": 0, "margin": MARGIN, "source_height": 0, "source_width": 0}
-    numbers = reader.numbers({name: data.get(name, default) for name, default in placed.items()}, where)
+    placed = {"top": 0, "left": 0, "margin": MARGIN}
+    sizes = dict.fromkeys(("source_height", "source_width", "height", "width"), 0)
+    numbers = reader.numbers({name: data.get(name, default) for name, default in (placed | sizes).items()}, where)
     if numbers is None or not isinstance(data["source"], str):
         return None
-    top, left, margin, height, width = numbers
-    return Crop(data["source"], (top, left), margin, (height, width) if height and width else None)
+    start, margin, whole, size = tuple(numbers[:2]), numbers[2], tuple(numbers[3:5]), tuple(numbers[5:])
+    return Crop(data["source"], start, margin, whole if min(whole) > 0 else None, size if min(size) > 0 else None)
 
 
 def image_name(task: dict[str, Any]) -> str | None:

@@ -31,6 +31,7 @@ LABELS = {
 JSON = (".json", ".geojson")
 CORNER = -0.5  # px, of the corner of the first pixel; our origin is its centre
 LABEL_COLUMNS = ("label", "class", "type", "classification", "category", "cell_type")  # of tables, in this order
+ORIGINS = ("prediction", "prediction-changed", "manual")  # a person kept, moved or added the mark
 MAX_BYTES = 2**29  # of a file of text; parsed, it takes ten times as much memory
 
 
@@ -123,6 +124,8 @@ class Annotation:
     size : (height, width) px that the file gives for the image, or None
     annotator : str
         Who made it, where the format says so; "" otherwise.
+    regions : list of (y0, x0, y1, x1), px
+        The rows y0 to y1 and columns x0 to x1, ends excluded, that were annotated; empty for the whole image.
     """
 
     file: str
@@ -132,6 +135,7 @@ class Annotation:
     annotator: str = ""
     points: list[Mark] = field(default_factory=list)
     boxes: list[Mark] = field(default_factory=list)
+    regions: list[tuple[int, int, int, int]] = field(default_factory=list)
 
     def holds(self, labels: Mapping[str, Sequence[str]] | None = None) -> set[str]:
         """What is annotated: a subset of "cells", "background", "boxes"; no mark at all means that there is no cell."""
@@ -283,20 +287,21 @@ class Reader(Report):
         return found
 
     def point(
-        self, found: Annotation, yx: Mapping[str, object], label: str, where: str, shift: float = 0, score: Any = None
-    ) -> None:
+        self, found: Annotation, yx: Mapping[str, object], label: str, where: str, shift: float = 0, score: Any = None,
+        origin: str = "",
+    ) -> None:  # fmt: skip
         """Add a point to an annotation, or report that its coordinates are no numbers.
 
         Parameters
         ----------
         found : Annotation
         yx : {name: value} of y and x in the file
-        label, where, score : see `Mark`
+        label, where, score, origin : see `Mark`
         shift : px; `CORNER` if coordinates are measured from the top left corner of the image
         """
         numbers = self.numbers(yx, where)
         if numbers is not None:
-            found.points.append(Mark((numbers[0] + shift, numbers[1] + shift), label, where, score))
+            found.points.append(Mark((numbers[0] + shift, numbers[1] + shift), label, where, score, origin))
 
     def marked(
         self, found: Iterable[Annotation], others: Iterable = (), *, slices: Sized = (), declared: Container = ()
