@@ -373,7 +373,7 @@ def train(
     method : str
         A key of `cellcount.METHODS`, of a method that can be trained.
     images : list of str or None
-        Names of the images to train on; None takes all.
+        Names of the images to train on, with their suffix or without; None takes all.
     device : "auto", "cpu", "cuda", ...
     progress : bool
     params
@@ -403,12 +403,7 @@ def train(
     require(out.suffix == suffix, f"{out}: weights of {method} are written to a file with the suffix {suffix}.")
     try_file(out)
     samples = load(data) if isinstance(data, (str, Path)) else list(data)
-    samples = [sample for sample in samples if sample.points is not None and sample.split != "test"]
-    require(samples, "There is no annotated image to train on.", DataError)
-    names = sorted(sample.name for sample in samples)
-    unknown = ", ".join(sorted(set(images or ()) - set(names)))
-    require(not unknown, f"There is no annotated image {unknown}; there are {', '.join(names)}.", DataError)
-    samples = [sample for sample in samples if images is None or sample.name in images]
+    samples = training_samples(samples, images)
     with _needing(method):
         chosen.fit(samples, out=out, device=device, progress=progress, **params)  # type: ignore[attr-defined]
         if hasattr(chosen, "export"):
@@ -417,6 +412,31 @@ def train(
             except CellcountError as error:
                 python_warnings.warn(f"{out} is written, but no ONNX file: {error}", stacklevel=2)
     return out
+
+
+def training_samples(samples: Sequence[Sample], images: Sequence[str] | None = None) -> list[Sample]:
+    """The samples that `train` trains on: the annotated ones outside of the split "test", or those named in `images`.
+
+    `images` are names of samples, or of their files.
+
+    Raises
+    ------
+    DataError
+        If there is none, or one of `images` is not among them.
+    """
+    annotated = [sample for sample in samples if sample.points is not None]
+    require(annotated, "There is no annotated image to train on.", DataError)
+    usable = [sample for sample in annotated if sample.split != "test"]
+    all_test = f'All {len(annotated)} annotated images are in the split "test"; put those to train on into "train".'
+    require(usable, all_test, DataError)
+    if images is None:
+        return usable
+    names = {name: s.name for s in usable for name in (s.name, Path(s.meta.get("source", s.name)).name)}
+    unknown = ", ".join(sorted(set(images) - set(names)))
+    known = ", ".join(sample.name for sample in usable)
+    require(not unknown, f"There is no annotated image {unknown} to train on; there are {known}.", DataError)
+    wanted = {names[image] for image in images}
+    return [sample for sample in usable if sample.name in wanted]
 
 
 def try_file(out: Path) -> None:

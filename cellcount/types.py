@@ -93,7 +93,8 @@ class Sample:
     def crop(self, y: int, x: int, height: int, width: int) -> Sample:
         """The part of this sample in rows y to y + height and columns x to x + width, as a Sample.
 
-        Points, dead cells and boxes with a centre outside are dropped; the others are shifted.
+        Points, dead cells and boxes with a centre outside are dropped; the others are shifted. The provenance of the
+        whole image's points is left out.
         """
         window = slice(y, y + height), slice(x, x + width)
         low = np.array([y, x], np.float32) - 0.5  # a pixel extends half a px around its centre
@@ -114,6 +115,7 @@ class Sample:
             labels=None if self.labels is None else self.labels[window],
             boxes=None if self.boxes is None else cut(self.boxes),
             dead=cut(self.dead),
+            meta={name: value for name, value in self.meta.items() if name != "provenance"},
         )
 
 

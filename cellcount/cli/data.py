@@ -33,11 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(arguments):
-    from cellcount.data.folder import check
+    from cellcount.data.corrections import sentence
+    from cellcount.data.survey import survey
     from cellcount.errors import DataError
     from cellcount.io.problems import errors
 
-    problems = check(arguments.folder)
+    surveyed = survey(arguments.folder)
+    problems = surveyed.problems
+    for stem, provenance in surveyed.provenance.items():
+        print(sentence(surveyed.images[stem].name, provenance))
     for problem in problems:
         print(f"{problem.severity}: {problem}")
     found = errors(problems)

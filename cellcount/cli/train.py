@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from cellcount.cli import add_device, add_parameters, add_short_form
+from cellcount.errors import require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +24,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Load the data, train, write the weights, and print how to count with them."""
-    from cellcount.counting import parameters_from_text, train
+    from cellcount.counting import parameters_from_text, train, training_samples, try_file
+    from cellcount.data import load
+    from cellcount.data.corrections import sentence
     from cellcount.methods import METHODS
 
-    method = arguments.method
+    method, data = arguments.method, Path(arguments.data)
     params = parameters_from_text(method, arguments.parameters, training=True)
     out = arguments.out or Path(method + getattr(METHODS[method], "SUFFIX", ".safetensors"))
-    train(arguments.data, out=out, method=method, images=arguments.images, device=arguments.device, **params)
+    among_data = not arguments.out and data.is_dir() and out.resolve().is_relative_to(data.resolve())
+    require(not among_data, f"{out} would be written among the data; name a file with --out, such as --out ../{out}.")
+    try_file(out)
+    samples = load(arguments.data)
+    chosen = training_samples(samples, arguments.images)
+    for sample in chosen:
+        if "provenance" in sample.meta:
+            print(sentence(Path(sample.meta["source"]).name, sample.meta["provenance"]))
+    cells = sum(len(sample.points) for sample in chosen if sample.points is not None)
+    print(f"Training {method} on {len(chosen)} of {len(samples)} images, with {cells} annotated cells")
+    train(chosen, out=out, method=method, device=arguments.device, **params)
     print(f"Weights: {out}")
     print(f"Count with: cellcount count IMAGE{'' if method == 'cellnet' else f' --method {method}'} --weights {out}")

@@ -18,7 +18,7 @@ def check_image(stem: str, found: Survey) -> None:
     annotations = found.annotations.get(stem, [])
     name, labels = found.images[stem].name, found.settings.labels
     if not annotations:
-        return found.add("image-unannotated", name)
+        return None if found.settings.predictions else found.add("image-unannotated", name)
     if not any("cells" in annotation.holds(labels) for annotation in annotations):
         found.add("image-no-cells", name)
     for annotation in annotations:

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ class Settings:
         Which annotation counts if several people annotated an image; "one" does not accept such data.
     split : dict of image stem to "train", "validation" or "test"
     labels : dict of "live", "dead", "background", "ignore" to lists of the folder's own labels
+    predictions : bool
+        The folder was counted: predictions/ has what was found, and annotations are corrections of it (see
+        `cellcount.data.corrections`).
+    reviewed : list of stems of images that were looked at and whose predictions need no correction
+    regions : dict of image stem to list of [y0, x0, y1, x1], px
+        The rows y0 to y1 and columns x0 to x1, ends excluded, to which the image's annotation is limited.
     """
 
     channel: str = "auto"
@@ -39,6 +45,9 @@ class Settings:
     annotators: str | int = "one"
     split: dict[str, str] = field(default_factory=dict)
     labels: dict[str, list[str]] = field(default_factory=dict)
+    predictions: bool = False
+    reviewed: list[str] = field(default_factory=list)
+    regions: dict[str, list[Sequence[float]]] = field(default_factory=dict)
 
 
 def read(path: Path, stems: Collection[str]) -> tuple[Settings, list[Problem]]:
@@ -56,6 +65,11 @@ def read(path: Path, stems: Collection[str]) -> tuple[Settings, list[Problem]]:
             report.add("toml-value", f"key {key}", value=value, todo=_CHECKS[key][1])
         elif key == "split":
             settings.split = _split(value, stems, report)
+        elif key == "reviewed":
+            settings.reviewed = [stem for name in value if (stem := _stem(name, stems, "key reviewed", report))]
+        elif key == "regions":
+            known = {_stem(name, stems, "key regions", report): boxes for name, boxes in value.items()}
+            settings.regions = {stem: boxes for stem, boxes in known.items() if stem}
         else:
             setattr(settings, key, value)
     return settings, report.problems
@@ -66,6 +80,12 @@ def write(path: Path, settings: Settings) -> None:
     lines = [f"channel = {json.dumps(settings.channel)}", f"annotation = {json.dumps(settings.annotation)}"]
     if settings.pixel_size_um is not None:
         lines.append(f"pixel_size_um = {float(settings.pixel_size_um)!r}")
+    if settings.regions:
+        lines += [
+            "",
+            "[regions]",
+            *(f"{json.dumps(stem)} = {[list(box) for box in boxes]}" for stem, boxes in settings.regions.items()),
+        ]
     if settings.split:
         lines += ["", "[split]"]
         for name in SPLITS:
@@ -73,11 +93,26 @@ def write(path: Path, settings: Settings) -> None:
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
+def _stem(name: object, stems: Collection[str], where: str, report: Report) -> str | None:
+    """The stem of the image that a setting names, with its suffix or without; None after reporting an unknown one."""
+    for stem in (str(name), str(name).rsplit(".", 1)[0]):
+        if stem in stems:
+            return stem
+    report.add("split-image", where, image=name)
+    return None
+
+
 def _lists(value: object, kind: type = object) -> bool:
     """Whether a value is a table of lists of values of one type."""
     return isinstance(value, dict) and all(
         isinstance(inner, list) and all(isinstance(item, kind) for item in inner) for inner in value.values()
     )
+
+
+def _box(value: Sequence[object]) -> bool:
+    """Whether a value is [y0, x0, y1, x1] with y0 < y1 and x0 < x1."""
+    numbers = [one for one in value if isinstance(one, (int, float)) and not isinstance(one, bool)]
+    return len(value) == len(numbers) == 4 and numbers[0] < numbers[2] and numbers[1] < numbers[3]
 
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {  # key -> (test of the value, what to write)
@@ -96,6 +131,12 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {  # key -> (test of the
         lambda value: _lists(value, str) and set(value) <= set(LABELS),
         f"Write a table [labels] with lists of text under {', '.join(LABELS)}.",
     ),
+    "predictions": (lambda value: isinstance(value, bool), "Use true or false."),
+    "reviewed": (lambda value: isinstance(value, list), 'Write a list of images: reviewed = ["a", "b"].'),
+    "regions": (
+        lambda value: _lists(value, list) and all(map(_box, (box for boxes in value.values() for box in boxes))),
+        'Write a table [regions] with lists of boxes, first and last row and column: "a" = [[y0, x0, y1, x1]].',
+    ),
 }
 
 
@@ -107,12 +148,10 @@ def _split(table: dict[str, list[Any]], stems: Collection[str], report: Report) 
         if part not in SPLITS:
             report.add("toml-key", where, known=", ".join(SPLITS))
             continue
-        for name in map(str, names):
-            stem = name if name in stems else name.rsplit(".", 1)[0]
-            if stem not in stems:
-                report.add("split-image", where, image=name)
-            elif stem in found:
+        for name in names:
+            stem = _stem(name, stems, where, report)
+            if stem in found:
                 report.add("split-twice", where, image=name, part=found[stem])
-            else:
+            elif stem:
                 found[stem] = part
     return found

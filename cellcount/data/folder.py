@@ -1,8 +1,9 @@
 """A user's folder as a data set: images, in the folder or in its subfolder images/, and their annotations.
 
 There is one annotation file, or several that do not contradict each other, in any of the formats in
-`cellcount.io.points.READERS`. An optional `dataset.toml` has what such files cannot express (see
-`cellcount.data.dataset_toml`).
+`cellcount.io.points.READERS`, in the folder or in its subfolder annotations/. An optional `dataset.toml` has what such
+files cannot express (see `cellcount.data.dataset_toml`). In a folder that `cellcount count` wrote, annotations are
+corrections of the predictions (see `cellcount.data.corrections`).
 """
 
 import logging
@@ -10,11 +11,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from cellcount.data import dataset_toml
+from cellcount.data import corrections, dataset_toml
 from cellcount.data.survey import Survey, survey
 from cellcount.data.valid import valid_region
 from cellcount.errors import DataError, require
@@ -23,6 +25,7 @@ from cellcount.io import images, tables
 from cellcount.io.folders import natural
 from cellcount.io.points import Annotation, Mark, positions
 from cellcount.io.problems import Problem, errors, raise_errors
+from cellcount.metrics import inside
 from cellcount.types import Sample
 
 log = logging.getLogger(__name__)
@@ -45,9 +48,11 @@ def load_folder(folder: Path | str, channel: str | None = None) -> list[Sample]:
     Returns
     -------
     list of Sample
-        `points` is None where an image is not annotated. `meta` holds the file's path, its SHA-256, and
-        "background", (B, 2) float32 (y, x) px. `valid` is the whole image unless `dataset.toml` says
-        annotation = "sparse".
+        `points` is None where an image is not annotated, or has a prediction that nobody corrected. `meta` holds the
+        file's path, its SHA-256, "background", (B, 2) float32 (y, x) px, and, of corrected predictions, "provenance":
+        the numbers of points "predicted", "kept", "moved", "deleted" and "added", and "origin", (N,) str, one of
+        "kept", "moved" and "added" for each of `points`. `valid` is the whole image, unless `dataset.toml` says
+        annotation = "sparse" or only regions were annotated; marks outside of these are left out.
 
     Raises
     ------
@@ -92,7 +97,8 @@ def import_folder(source: Path | str, target: Path | str, link: bool = False) ->
             else:
                 shutil.copyfile(path, copy)
         tables.write(building / "points.csv", _plain(found))
-        dataset_toml.write(building / dataset_toml.NAME, found.settings)
+        limited = {stem: boxes for stem in found.images if (boxes := corrections.regions(stem, found))}
+        dataset_toml.write(building / dataset_toml.NAME, replace(found.settings, regions=limited))
         building.chmod(0o755)  # mkdtemp gives 0700
         os.replace(building, target)  # an empty folder may be replaced
     finally:
@@ -121,20 +127,30 @@ def _sample(stem: str, found: Survey, channel: str | None) -> Sample:
     path, wanted, labels = found.images[stem], found.settings, found.settings.labels
     image = images.read_image(path, channel or wanted.channel)
     marks, boxed, annotated = _marks(stem, found)
-    live, dead = positions(marks, "live", labels), positions(marks, "dead", labels)
-    boxes = positions(boxed, "live", labels, 4)
-    background = positions(marks, "background", labels)
+    limits = corrections.regions(stem, found) if annotated else []
+    region = corrections.within(limits, image.shape) if limits else np.ones(image.shape, bool)
+
+    def of(name: str, given: list[Mark] = marks, width: int = 2) -> np.ndarray:
+        """The marks with a meaning, as positions, whose centres are in the annotated regions."""
+        places = positions(given, name, labels, width)
+        return places[inside((places[:, :2] + places[:, -2:]) / 2, region)] if limits else places
+
+    live, dead, background, boxes = of("live"), of("dead"), of("background"), of("live", boxed, 4)
     sparse = wanted.annotation == dataset_toml.SPARSE and annotated
+    meta = {"source": str(path), "sha256": sha256(path), "annotation": wanted.annotation, "background": background}
+    if stem in found.provenance:
+        done = [corrections.DONE[origin] for origin in corrections.origins(live, marks, "live", labels)]
+        meta["provenance"] = found.provenance[stem] | {"origin": np.array(done, dtype=str)}
     return Sample(
         stem,
         image,
         live if annotated else None,
-        valid_region(image, np.concatenate([live, dead])) if sparse else np.ones(image.shape, bool),
+        region & valid_region(image, np.concatenate([live, dead])) if sparse else region,
         wanted.pixel_size_um,
         boxes=boxes if len(boxes) else None,
         dead=dead,
         split=wanted.split.get(stem, ""),
-        meta={"source": str(path), "sha256": sha256(path), "annotation": wanted.annotation, "background": background},
+        meta=meta,
     )
 
 
@@ -142,8 +158,12 @@ def _plain(found: Survey) -> list[Annotation]:
     """The annotations of all images with this project's own labels; points and boxes of an image are two of them."""
 
     def relabelled(marks: list[Mark], names: Sequence[str], width: int = 2) -> list[Mark]:
-        labels = found.settings.labels
-        return [Mark(tuple(p), name) for name in names for p in positions(marks, name, labels, width).tolist()]
+        labels, plain = found.settings.labels, []
+        for name in names:
+            places = positions(marks, name, labels, width)
+            done = corrections.origins(places, marks, name, labels)
+            plain += [Mark(tuple(p), name, origin=o) for p, o in zip(places.tolist(), done, strict=True)]
+        return plain
 
     plain = []
     for stem in sorted(found.images, key=natural):

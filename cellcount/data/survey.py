@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cellcount.data import dataset_toml
+from cellcount.data import corrections, dataset_toml
 from cellcount.data.crosschecks import check_image
 from cellcount.data.dataset_toml import Settings
 from cellcount.io import beside, dots, points
@@ -27,6 +27,7 @@ class Survey:
     sizes : dict of stem to (height, width) px, of the readable images
     annotations : dict of stem to list of `Annotation`, after the selection among annotators
     settings : `Settings`
+    provenance : dict of stem to what a person did to the points; see `cellcount.data.corrections.trace`
     problems : list of `Problem`
     """
 
@@ -34,6 +35,7 @@ class Survey:
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     annotations: dict[str, list[Annotation]] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
+    provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, kind: str, file: Path | str, where: str = "", **values: Any) -> None:
@@ -64,8 +66,11 @@ def survey(folder: Path | str) -> Survey:
         meant = _image(annotation, found)
         if meant is not None:
             found.annotations.setdefault(meant, []).append(annotation)
+    predicted = corrections.read_predictions(folder, found)
+    unchanged = corrections.leave_out_unchanged(predicted, found)
     for stem in found.images:
         check_image(stem, found)
+    corrections.trace(predicted, unchanged, found)
     return found
 
 

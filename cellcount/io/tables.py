@@ -3,13 +3,14 @@
 The plain format of this project: that of `count`, `train` and `data import`. Pixels count from the centre of the first
 pixel. A line with an image and empty coordinates says that the image was annotated and has no cell. Tables with y_px,
 x_px, score, as an earlier `count` wrote them, are read too: the image is then that of the file's name, NAME-points.csv.
+A column origin says what a person did to a predicted point (`cellcount.io.points.Mark`).
 """
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cellcount.files import write_csv
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import ORIGINS, Annotation, Mark, Reader
 from cellcount.io.problems import Report, errors
 
 HEADER = ("image", "y", "x", "label", "score")
@@ -27,7 +28,7 @@ def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation` for each image of a table of points or boxes."""
     names = _columns(reader.header, reader)
     found: dict[str, Annotation] = {}
-    for where, row in reader.rows("image", "score", *names):
+    for where, row in reader.rows("image", "score", "origin", *names):
         image = row.get("image", reader.owner)
         if not image:
             reader.add("csv-image", where)
@@ -36,6 +37,8 @@ def parse(reader: Reader) -> list[Annotation]:
             _add(row, names, where, annotation, reader)
     if not found and not errors(reader.problems):
         reader.add("csv-no-rows")
+    if any(mark.origin not in ("", *ORIGINS) for one in found.values() for mark in one.points):
+        reader.add("csv-unread", "line 1", columns="origin")
     return list(found.values())
 
 
@@ -60,7 +63,8 @@ def _add(row: dict[str, str], names: Sequence[str], where: str, annotation: Anno
     """Add the point or box in one line to the annotation of its image; a line without coordinates says "no cell"."""
     values, label = {name: row[name] for name in names}, row.get(reader.label, "")
     if names is not BOXES and any(values.values()):
-        reader.point(annotation, values, label, where, score=score(row, where, reader))
+        origin = row.get("origin", "")
+        reader.point(annotation, values, label, where, score=score(row, where, reader), origin=origin)
     elif any(values.values()):
         numbers = reader.numbers(values, where)
         if numbers and numbers[0] < numbers[2] and numbers[1] < numbers[3]:
@@ -89,8 +93,9 @@ def write(path: Path, annotations: Iterable[Annotation], report: Report | None =
     other = path.with_name(stem + "-" * (stem == path.stem) + "boxes.csv") if marks[POINTS] else path
     for names, file in ((BOXES, other), (POINTS, path)):
         if marks[names] or names is POINTS and not marks[BOXES]:
-            rows = ((image, *_cells(mark, len(names))) for image, mark in marks[names])
-            write_csv(file, ["image", *names, "label", "score"], rows)
+            origins = any(mark.origin for _, mark in marks[names])  # of corrected predictions
+            rows = ([image, *_cells(mark, len(names)), *[mark.origin] * origins] for image, mark in marks[names])
+            write_csv(file, ["image", *names, "label", "score", *["origin"] * origins], rows)
 
 
 def _cells(mark: Mark, width: int) -> list[str]:

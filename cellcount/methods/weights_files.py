@@ -26,16 +26,19 @@ def described(settings: Any, samples: Sequence[Sample], more: Mapping[str, Any],
     ----------
     settings : dataclass
     samples : list of Sample
-        Their names are kept.
+        Their names are kept, and what a person did to the predicted points (`cellcount.data.corrections`), if known.
     more : dict of JSON values
     versions : version of each package that decides what is trained
 
     Returns
     -------
-    dict with settings, samples, `more`, and the versions of cellcount and of those packages
+    dict with settings, samples, provenance, `more`, and the versions of cellcount and of those packages
     """
-    names = [sample.name for sample in samples]
-    return {"settings": asdict(settings), "samples": names, **more, "cellcount": version(DISTRIBUTION), **versions}
+    about = {"settings": asdict(settings), "samples": [sample.name for sample in samples]}
+    told = {s.name: s.meta["provenance"] for s in samples if "provenance" in s.meta}
+    if told:  # as numbers: the origin of each point stays with the data
+        about["provenance"] = {name: {k: v for k, v in one.items() if k != "origin"} for name, one in told.items()}
+    return {**about, **more, "cellcount": version(DISTRIBUTION), **versions}
 
 
 def write(

@@ -1,0 +1,222 @@
+"""Corrected predictions: the points that a person kept, moved, deleted and added in what a method had found.
+
+A folder that `cellcount count` wrote has `predictions = true` in its dataset.toml, what was found in predictions/, and
+gets the corrected points in annotations/, in any of the formats that are read. The predictions are only compared with:
+an image is annotated if somebody changed at least one point, submitted it (Label Studio), or listed it under
+`reviewed`. A copy of the prediction that nobody corrected, as `cellcount data convert` makes it, is no annotation.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellcount.io import points
+from cellcount.io.points import ORIGINS, Annotation, Mark, positions, role
+from cellcount.metrics import default_tolerance, inside, match
+
+if TYPE_CHECKING:
+    from cellcount.data.survey import Survey
+
+FOLDER = "predictions"
+SAME_PX = 0.02  # predictions have two decimals; the formats' round trips are exact to 1e-3 px
+WHOLE_PX = 0.75  # in formats of whole pixels (dot images, Cell Counter) a point is up to .71 px off
+REACH_PX = 12.0  # of a move, without two points to take it from: half the cells' spacing in the thesis
+DONE = dict(zip(ORIGINS, ("kept", "moved", "added"), strict=True))  # `Mark.origin` -> what a person did
+_MARKED = {done: origin for origin, done in DONE.items()}
+
+
+def read_predictions(folder: Path, found: Survey) -> dict[str, Annotation]:
+    """What was predicted, {image stem: Annotation}; {} unless dataset.toml says `predictions = true`."""
+    files = sorted((folder / FOLDER).glob("*.csv")) if found.settings.predictions else []
+    if found.settings.predictions and not files:
+        found.add("predictions-missing", folder, folder=FOLDER)
+    stems = {unicodedata.normalize("NFC", path.name): stem for stem, path in found.images.items()}
+    predicted, absent = {}, []
+    for path in files:
+        annotations, problems = points.read(path)
+        found.problems += [replace(problem, file=f"{FOLDER}/{path.name}") for problem in problems]
+        for one in annotations:
+            stem = stems.get(unicodedata.normalize("NFC", one.image))
+            if stem is None:
+                absent.append(one.image)
+            else:
+                predicted[stem] = replace(one, file=f"{FOLDER}/{path.name}")
+    if absent:
+        found.add("predictions-image", folder, count=len(absent), image=absent[0])
+    return predicted
+
+
+def leave_out_unchanged(predicted: Mapping[str, Annotation], found: Survey) -> list[str]:
+    """Remove annotations that equal the prediction from `found`; returns the stems of their images."""
+    left = []
+    for stem, before in predicted.items():
+        own = found.annotations.get(stem, [])
+        changed = [one for one in own if not _unchanged(one, before, found.settings.labels)]
+        if len(changed) < len(own):
+            found.annotations[stem] = changed
+            left.append(stem)
+    return left
+
+
+def _unchanged(one: Annotation, before: Annotation, labels: Mapping[str, Sequence[str]]) -> bool:
+    """Whether an annotation has the predicted points only, and no sign of a person."""
+    if (
+        one.boxes
+        or one.annotator
+        or one.regions
+        or any(mark.origin in ORIGINS or role(mark.label, labels) != "live" for mark in one.points)
+    ):
+        return False
+    now, then = (positions(marks, "live", labels) for marks in (one.points, before.points))
+    return len(now) == len(then) == match(now, then, _same(now)).tp
+
+
+def trace(predicted: Mapping[str, Annotation], unchanged: Sequence[str], found: Survey) -> None:
+    """Compare the annotations in `found` with what was predicted: fills their marks' `origin`, and `found.provenance`.
+
+    Predicted and annotated points are paired one to one, coincident ones (`SAME_PX`) first: those are kept. Of the
+    others a pair within half the median spacing of the predicted points is a move, a predicted point alone is deleted,
+    and an annotated one is added. Where the format says what a person did (Label Studio), that counts. Only what lies
+    in the regions of crops that were annotated is compared.
+    """
+    settings = found.settings
+    for stem in found.images:
+        own = found.annotations.get(stem, [])
+        if not any("cells" in one.holds(settings.labels) for one in own):
+            if stem not in settings.reviewed:
+                continue
+            if stem not in predicted:
+                found.add("reviewed-nothing", "dataset.toml", "key reviewed", image=found.images[stem].name)
+                continue
+            own = found.annotations[stem] = [*own, predicted[stem]]
+        before = predicted.get(stem)
+        if before or any(mark.origin in ORIGINS for one in own for mark in one.points):
+            found.provenance[stem] = _traced(before, own, regions(stem, found), found.sizes.get(stem), settings.labels)
+    if predicted:
+        _summarise(unchanged, found)
+
+
+def _traced(
+    before: Annotation | None,
+    own: Sequence[Annotation],
+    boxes: Sequence[Sequence[float]],
+    size: tuple[int, int] | None,
+    labels: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """What was done to the points of an image, as counts; the annotations' marks get their origin."""
+    marks = [mark for one in own for mark in one.points]
+    now = positions(marks, "live", labels)
+    region = within(boxes, size) if boxes and size else None
+    done = {tuple(mark.position): DONE.get(mark.origin, "") for mark in reversed(marks) if _live(mark, labels)}
+    places = list(dict.fromkeys(tuple(mark.position) for mark in marks if _live(mark, labels)))
+    origin = np.array([done[place] for place in places], dtype="<U5")
+    shown = np.ones(len(now), bool) if region is None else inside(now, region)
+    counts: dict[str, Any] = {}
+    if before is not None:
+        then = positions(before.points, "live", labels)
+        then = then if region is None else then[inside(then, region)]
+        same = match(now, then, _same(now)).pairs
+        origin[same[:, 0]] = "kept"
+        free = np.delete(then, same[:, 1], axis=0)
+        open_ = np.flatnonzero(origin == "")
+        moved = match(now[open_], free, _reach(then, now)).pairs
+        origin[open_] = "added"
+        origin[open_[moved[:, 0]]] = "moved"
+        free = np.delete(free, moved[:, 1], axis=0)
+        others = np.array([mark.position for mark in marks if not _live(mark, labels)], np.float32).reshape(-1, 2)
+        relabelled = match(others, free, SAME_PX).tp
+        counts = {"predicted": len(then), "relabelled": relabelled} if relabelled else {"predicted": len(then)}
+    origin[origin == ""] = "added"  # a format that says of some marks where they come from: the rest are a person's
+    counts |= {name: int((origin[shown] == name).sum()) for name in ("kept", "moved", "added")}
+    if before is not None:
+        used = counts["kept"] + counts["moved"] + counts.get("relabelled", 0)
+        counts["deleted"] = max(0, counts["predicted"] - used)
+    if region is not None:
+        counts |= {"area": round(float(region.mean()), 3), "outside": int((~shown).sum())}
+    final = dict(zip(places, origin.tolist(), strict=True))
+    for one in own:
+        one.points = [
+            replace(mark, origin=_MARKED[final[tuple(mark.position)]]) if _live(mark, labels) else mark
+            for mark in one.points
+        ]
+    return counts
+
+
+def origins(places: np.ndarray, marks: Iterable[Mark], name: str, labels: Mapping[str, Sequence[str]]) -> list[str]:
+    """The `Mark.origin` of each of the `places` (N, 2) or (N, 4) px that `points.positions` gave for these marks."""
+    known: dict[tuple[float, ...], str] = {}
+    for mark in marks:
+        if role(mark.label, labels) == name:
+            known.setdefault(tuple(np.asarray(mark.position, np.float32).tolist()), mark.origin)
+    return [known[tuple(place)] for place in places.tolist()]
+
+
+def _live(mark: Mark, labels: Mapping[str, Sequence[str]]) -> bool:
+    return role(mark.label, labels) == "live"
+
+
+def _same(now: np.ndarray) -> float:
+    """How far a point that nobody moved can be from the predicted one, px."""
+    return WHOLE_PX if (2 * now == np.rint(2 * now)).all() else SAME_PX
+
+
+def _reach(then: np.ndarray, now: np.ndarray) -> float:
+    """How far a predicted point may have been moved, px; farther, it was deleted and another one was added."""
+    several = next((places for places in (then, now) if len(places) > 1), None)
+    return REACH_PX if several is None else max(default_tolerance(several), WHOLE_PX)
+
+
+def _summarise(unchanged: Sequence[str], found: Survey) -> None:
+    """Say how many images were corrected, and what to do about the others."""
+    labels = found.settings.labels
+    annotated = {stem for stem, own in found.annotations.items() if any("cells" in one.holds(labels) for one in own)}
+    left = [path.name for stem, path in found.images.items() if stem not in annotated]
+    equal = len(set(unchanged) - annotated)
+    if left:
+        found.add(
+            "corrected-some" if annotated else "corrected-none", FOLDER,
+            corrected=len(annotated), all=len(found.images), left=len(left), first=left[0].rsplit(".", 1)[0],
+            names=", ".join(left[:3]) + ", ..." * (len(left) > 3),
+            equal=f" The annotation of {equal} of them equals the prediction." if equal else "",
+        )  # fmt: skip
+
+
+def regions(stem: str, found: Survey) -> list[Sequence[float]]:
+    """The boxes (y0, x0, y1, x1) px of an image to which its annotation is limited; [] if it is the whole image."""
+    own = [one for one in found.annotations.get(stem, []) if "cells" in one.holds(found.settings.labels)]
+    limited = bool(own) and all(one.regions for one in own)
+    return [*found.settings.regions.get(stem, ()), *(box for one in own for box in one.regions if limited)]
+
+
+def within(boxes: Iterable[Sequence[float]], shape: tuple[int, ...]) -> np.ndarray:
+    """(H, W) bool: pixels in one of the boxes (y0, x0, y1, x1) px, ends excluded, of an image with `shape` (H, W)."""
+    region = np.zeros(shape, bool)
+    for box in boxes:
+        top, left, bottom, right = (max(0, int(np.ceil(edge))) for edge in box)
+        region[top:bottom, left:right] = True
+    return region
+
+
+def sentence(image: str, provenance: Mapping[str, Any]) -> str:
+    """What a person did to the points of an image, in words.
+
+    Parameters
+    ----------
+    image : its name
+    provenance : of `Sample.meta["provenance"]` or `Survey.provenance`
+    """
+    kinds = ("kept", "moved", "deleted", "added", "relabelled")
+    done = ", ".join(f"{provenance[kind]} {kind}" for kind in kinds if kind in provenance)
+    if "predicted" in provenance:
+        done = f"{provenance['predicted']} predicted; {done}"
+    if "area" in provenance:
+        done += f"; in the annotated regions, {provenance['area']:.0%} of the image, which alone are used"
+    if provenance.get("outside"):
+        done += f" ({provenance['outside']} points outside are not)"
+    return f"{image}: {done}"
