@@ -415,9 +415,13 @@ def train(
 
 
 def training_samples(samples: Sequence[Sample], images: Sequence[str] | None = None) -> list[Sample]:
-    """The samples that `train` trains on: the annotated ones outside of the split "test", or those named in `images`.
+    """The samples that `train` trains on: the annotated ones outside of the split "test", or some of these.
 
-    `images` are names of samples, or of their files.
+    Parameters
+    ----------
+    samples : list of Sample
+    images : list of str or None
+        Names of samples, or of their files; None takes all.
 
     Raises
     ------
