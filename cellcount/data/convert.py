@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cellcount.data.survey import annotation_files
 from cellcount.errors import DataError, require
 from cellcount.io import beside, dots
-from cellcount.io.folders import files_of
+from cellcount.io.folders import annotations_of, files_of, images_of
 from cellcount.io.points import Annotation, read
 from cellcount.io.problems import Problem, problem, raise_errors
 from cellcount.io.writing import write
@@ -39,7 +38,8 @@ def convert(source: Path | str, target: Path | str, format: str | None = None, *
     source, target = Path(source), Path(target)
     free = not target.exists() or target.is_dir() and not any(target.iterdir())
     require(free, f"{target} exists. Name another file or folder, or remove it.", DataError)
-    files = annotation_files(files_of(source)) if source.is_dir() else [source]
+    inside = files_of(source)
+    files = annotations_of(inside, images_of(inside)) if source.is_dir() else [source]
     require(files, f"{source}: there is no annotation file in the folder.", DataError)
     found: list[Annotation] = []
     problems: list[Problem] = []
@@ -63,7 +63,7 @@ def _placed(one: Annotation, path: Path, problems: list[Problem]) -> Annotation:
     if one.size and tuple(one.size) != size:
         claimed, actual = (f"{width} x {height}" for height, width in (one.size, size))
         problems.append(problem("image-size", one.file, one.where, claimed=claimed, image=image.name, actual=actual))
-    return replace(one, image=image.name, size=size)
+    return replace(one, image=(PurePosixPath(one.image.replace("\\", "/")).parent / image.name).as_posix(), size=size)
 
 
 def _rivals(found: Iterable[Annotation]) -> list[Problem]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cellcount.io.decoders import decoding, header
 from cellcount.io.points import Annotation, role
 
 if TYPE_CHECKING:
     from cellcount.data.survey import Survey
+
+FEW = 3  # points outside of an image that are named one by one
+# If all points lie in a corner of less than half the image, and so many would do so by chance in fewer than one of
+# 100,000 images of evenly spread cells, their coordinates are probably no pixels of this image.
+CORNER, CHANCE = 0.5, 1e-5
 
 
 def check_image(stem: str, found: Survey) -> None:
@@ -23,8 +31,8 @@ def check_image(stem: str, found: Survey) -> None:
         found.add("image-no-cells", name)
     for annotation in annotations:
         _labels(annotation, found)
-        if stem in found.sizes:
-            _geometry(annotation, name, found.sizes[stem], found)
+        if stem in found.sizes and _upright(annotation, stem, found):
+            _geometry(annotation, stem, found)
     for held in ("cells", "background", "boxes"):
         rivals = [a for a in annotations if held in a.holds(labels)]
         files = list(dict.fromkeys(a.file for a in rivals))
@@ -59,28 +67,96 @@ def _labels(annotation: Annotation, found: Survey) -> None:
         known.add(mark.label)
 
 
-def _geometry(annotation: Annotation, name: str, size: tuple[int, int], found: Survey) -> None:
+def _upright(annotation: Annotation, stem: str, found: Survey) -> bool:
+    """Whether the marks are of the image as it is shown; those of the stored image are turned if the settings say so.
+
+    An image may be stored in another orientation than it is shown (EXIF). Which of the two was annotated is told by
+    the size that the file gives, or by points outside of one of them; if both fit, it has to be stated.
+    """
+    path, upright = found.images[stem], found.sizes[stem]
+    stored, turn = upright, 1
+    with decoding(path):
+        stored, turn = header(path)
+    said = found.settings.orientation or ("upright" if found.settings.predictions else "")
+    if turn == 1 or said == "upright":
+        return True
+    if said == "stored":
+        if annotation.size is not None and tuple(annotation.size) == stored:
+            annotation.size = upright
+        for marks in (annotation.points, annotation.boxes):
+            marks[:] = [replace(mark, position=_turned(mark.position, turn, upright)) for mark in marks]
+        return True
+    points = _array(annotation)
+    fits = [
+        (annotation.size is None or tuple(annotation.size) == size) and not _outside(points, size).any()
+        for size in (upright, stored)
+    ]
+    if fits[1]:
+        which = f"as it is stored, {stored[1]} x {stored[0]} px, " + ("but not" if not fits[0] else "and also")
+        which += f" as it is shown, {upright[1]} x {upright[0]} px"
+        found.add("image-turned", annotation.file, annotation.where, image=path.name, turn=turn, which=which)
+    return not fits[1]
+
+
+def _turned(position: Sequence[float], turn: int, size: tuple[int, int]) -> tuple[float, ...]:
+    """A position in the stored image as one in the image shown, of `size` (height, width) px; as `read_tiff` does."""
+    corners = np.reshape(position, (-1, 2)).astype(float)
+    corners = corners[:, ::-1].copy() if turn >= 5 else corners
+    for axis, turns in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))):
+        if turn in turns:
+            corners[:, axis] = size[axis] - 1 - corners[:, axis]
+    return tuple(np.sort(corners, axis=0).ravel().tolist())
+
+
+def _array(annotation: Annotation) -> np.ndarray:
+    return np.array([mark.position for mark in annotation.points], np.float64).reshape(-1, 2)
+
+
+def _outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return ((points < -0.5) | (points > np.array(size) - 0.5)).any(axis=1)
+
+
+def _geometry(annotation: Annotation, stem: str, found: Survey) -> None:
     """Compare positions with the image's size (height, width) px."""
-    file, actual = annotation.file, f"{size[1]} x {size[0]}"
+    file, where, name, size = annotation.file, annotation.where, found.images[stem].name, found.sizes[stem]
+    actual = f"{size[1]} x {size[0]}"
     if annotation.size is not None and tuple(annotation.size) != tuple(size):
         claimed = f"{annotation.size[1]} x {annotation.size[0]}"
         kind = "image-size" if annotation.where else "dots-size"
         return found.add(kind, file, annotation.where, claimed=claimed, image=name, actual=actual)
     if not annotation.points:
         return None
-    points = np.array([mark.position for mark in annotation.points], np.float64)
-    outside, swapped = (((p < -0.5) | (p > np.array(size) - 0.5)).any(axis=1) for p in (points, points[:, ::-1]))
-    if outside.any() and not swapped.any():
-        found.add("points-swapped", file, annotation.where, count=outside.sum(), image=name)
-        outside[:] = False
-    for index in np.flatnonzero(outside):
-        y, x = points[index]
-        found.add("point-outside", file, annotation.points[index].where, y=y, x=x, image=name, size=actual)
-    if len(points) >= 5 and points.min() >= 0 and points.max() <= 1:
-        found.add("points-fractions", file, annotation.where)
+    points = _array(annotation)
+    outside, swapped = _outside(points, size), _outside(points[:, ::-1], size)
+    low, high = points.min(axis=0), points.max(axis=0)
+    share = float(np.prod((high + 1) / size))
+    whole = not (found.settings.predictions or annotation.regions or stem in found.settings.regions)
+    reach = {"y": high[0], "x": high[1], "image": name, "size": actual, "cause": _cause(points, found)}
+    if low.min() >= 0 and high.max() <= 1 and (len(points) > 2 or (points % 1).any()):
+        found.add("points-fractions", file, where)
+    elif outside.any() and not swapped.any():
+        found.add("points-swapped", file, where, count=outside.sum(), image=name)
+    elif outside.sum() > FEW:
+        found.add("points-outside", file, where, count=outside.sum(), all=len(points), **reach)
+    elif outside.any():
+        for index in np.flatnonzero(outside):
+            y, x = points[index]
+            found.add("point-outside", file, annotation.points[index].where, y=y, x=x, image=name, size=actual)
+    elif whole and len(points) > FEW and share < CORNER and share ** len(points) < CHANCE:
+        box = f"{json.dumps(stem, ensure_ascii=False)} = [[0, 0, {size[0]}, {size[1]}]]"
+        found.add("points-corner", file, where, all=len(points), share=share, box=box, **reach)
     first: dict[tuple, str] = {}
     for mark in annotation.points:
         key = (*np.asarray(mark.position, np.float32), mark.label)
         if key in first:
             found.add("points-duplicate", file, mark.where, image=name, first=first[key])
         first.setdefault(key, mark.where)
+
+
+def _cause(points: np.ndarray, found: Survey) -> str:
+    """Why coordinates are probably not px of the image, in words."""
+    if found.settings.pixel_size_um:
+        return "They may be micrometres (divide them by the pixel size), or px of a resized image."
+    if 0 <= points.min() and 50 < points.max() <= 100:
+        return "They may be percent, micrometres, or px of a resized image."
+    return "They may be micrometres, or px of a resized image."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cellcount.io.beside import SPELLINGS
 from cellcount.io.images import CHANNELS
 from cellcount.io.points import LABELS
 from cellcount.io.problems import Problem, Report
@@ -31,6 +32,9 @@ class Settings:
         Which annotation counts if several people annotated an image; "one" does not accept such data.
     split : dict of image stem to "train", "validation" or "test"
     labels : dict of "live", "dead", "background", "ignore" to lists of the folder's own labels
+    orientation : "upright", "stored" or ""
+        Whether images with an orientation entry (EXIF) were annotated as they are shown, or as they are stored; ""
+        accepts what the sizes and points tell.
     predictions : bool
         The folder was counted: predictions/ has what was found, and annotations are corrections of it (see
         `cellcount.data.corrections`).
@@ -45,6 +49,7 @@ class Settings:
     annotators: str | int = "one"
     split: dict[str, str] = field(default_factory=dict)
     labels: dict[str, list[str]] = field(default_factory=dict)
+    orientation: str = ""
     predictions: bool = False
     reviewed: list[str] = field(default_factory=list)
     regions: dict[str, list[Sequence[float]]] = field(default_factory=dict)
@@ -80,6 +85,8 @@ def write(path: Path, settings: Settings) -> None:
     lines = [f"channel = {json.dumps(settings.channel)}", f"annotation = {json.dumps(settings.annotation)}"]
     if settings.pixel_size_um is not None:
         lines.append(f"pixel_size_um = {float(settings.pixel_size_um)!r}")
+    if settings.orientation:  # the points are written as they are shown
+        lines.append('orientation = "upright"')
     if settings.regions:
         lines += [
             "",
@@ -96,8 +103,9 @@ def write(path: Path, settings: Settings) -> None:
 def _stem(name: object, stems: Collection[str], where: str, report: Report) -> str | None:
     """The stem of the image that a setting names, with its suffix or without; None after reporting an unknown one."""
     for stem in (str(name), str(name).rsplit(".", 1)[0]):
-        if stem in stems:
-            return stem
+        known = next((form for spell in SPELLINGS if (form := spell(stem)) in stems), None)
+        if known is not None:
+            return known
     report.add("split-image", where, image=name)
     return None
 
@@ -131,6 +139,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {  # key -> (test of the
         lambda value: _lists(value, str) and set(value) <= set(LABELS),
         f"Write a table [labels] with lists of text under {', '.join(LABELS)}.",
     ),
+    "orientation": (lambda value: value in ("upright", "stored"), 'Use "upright" or "stored".'),
     "predictions": (lambda value: isinstance(value, bool), "Use true or false."),
     "reviewed": (lambda value: isinstance(value, list), 'Write a list of images: reviewed = ["a", "b"].'),
     "regions": (

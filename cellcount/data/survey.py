@@ -1,22 +1,18 @@
 """Survey of a user's folder: its images, annotations and settings, and every problem in them."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cellcount.data import corrections, dataset_toml
 from cellcount.data.crosschecks import check_image
 from cellcount.data.dataset_toml import Settings
-from cellcount.io import beside, dots, points
-from cellcount.io.folders import files_of, is_overlay
+from cellcount.io import beside, dots, folders, points
 from cellcount.io.images import SUFFIXES, decode, flat_channel
-from cellcount.io.points import READERS, Annotation
-from cellcount.io.problems import Problem, problem
-
-FOREIGN_IMAGES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi", ".gif", ".webp", ".heic", ".jp2", ".dcm", ".npy")
-FOREIGN_ANNOTATIONS = (".xls", ".xlsx", ".ods", ".ndjson", ".jsonl")
+from cellcount.io.points import Annotation
+from cellcount.io.problems import Problem, listed, problem
 
 
 @dataclass
@@ -46,13 +42,21 @@ class Survey:
 def survey(folder: Path | str) -> Survey:
     """Read everything in a folder, and collect every problem: a `Survey`."""
     folder, found = Path(folder), Survey()
-    files = files_of(folder)
-    if not files:
+    files, others = folders.files_of(folder), folders.subfolders_of(folder)
+    if not files and not others:
         kind = "folder-empty" if folder.is_dir() else "folder-file" if folder.exists() else "folder-missing"
         found.add(kind, folder)
         return found
-    _images(folder, files, found)
-    found.settings, problems = dataset_toml.read(folder / dataset_toml.NAME, set(found.images))
+    images = folders.images_of(files)
+    annotated = folders.annotations_of(files, set(images))
+    _images(images, found)
+    if not found.images:
+        hint = f" Subfolders are not searched: {listed(path.name for path in others)}." if others else ""
+        found.add("no-images", folder, suffixes=", ".join(SUFFIXES), hint=hint)
+    elif others:
+        found.add("folders-skipped", folder, names=listed(path.name for path in others))
+    _others(folder, files, {*images, *annotated}, found)
+    found.settings, problems = dataset_toml.read(folder / dataset_toml.NAME, found.images)
     found.problems += problems
     for stem, path in found.images.items():
         pixels, problems = decode(path)
@@ -62,10 +66,7 @@ def survey(folder: Path | str) -> Survey:
             sentence = flat_channel(pixels, found.settings.channel)
             if sentence:
                 found.add("channel-flat", path.name, sentence=sentence)
-    for annotation in _annotations(files, found):
-        meant = _image(annotation, found)
-        if meant is not None:
-            found.annotations.setdefault(meant, []).append(annotation)
+    _match(folder, _annotations(annotated, found), found)
     predicted = corrections.read_predictions(folder, found)
     unchanged = corrections.leave_out_unchanged(predicted, found)
     for stem in found.images:
@@ -74,34 +75,39 @@ def survey(folder: Path | str) -> Survey:
     return found
 
 
-def annotation_files(files: Iterable[Path]) -> list[Path]:
-    """Those of the files whose suffix is that of an annotation format; of images, dot images only."""
-    readable = {suffix for format in READERS.values() for suffix in format.suffixes}
-    return [p for p in files if p.suffix.lower() in (readable if dots.base(p) else readable - set(SUFFIXES))]
+def _images(images: Iterable[Path], found: Survey) -> None:
+    """Fill `found.images`."""
+    stems: dict[str, Path] = {}
+    for path in images:
+        other = stems.setdefault(beside.composed(path.stem), path)
+        if other is path:
+            found.images[path.stem] = path
+        else:
+            found.add("stem-twice", path.name, other=other.name)
 
 
-def _images(folder: Path, files: Sequence[Path], found: Survey) -> None:
-    """Fill `found.images`, and report files of other formats."""
+def _others(folder: Path, files: Iterable[Path], read: Collection[Path], found: Survey) -> None:
+    """Report the files that are not `read`; the original of an exported image or table is no error."""
+    stems, unused = {path.stem for path in read}, []
     for path in files:
         suffix = path.suffix.lower()
-        if suffix in FOREIGN_IMAGES:
+        table = suffix in folders.OTHER_TABLES or suffix == ".txt" and path.stem in found.images
+        if path in read or path.name == dataset_toml.NAME or folders.is_result(path) or folders.is_overlay(path):
+            continue
+        if suffix in folders.OTHER_IMAGES and path.stem not in stems:
             found.add("image-format", path.name, content=f"An image with the suffix {suffix!r}")
-        elif suffix in FOREIGN_ANNOTATIONS:
+        elif table and (suffix == ".txt" or path.stem not in stems):
             found.add("annotation-format", path.name, suffix=suffix)
-        elif suffix in SUFFIXES and not dots.base(path) and not is_overlay(path):
-            other = found.images.setdefault(path.stem, path)
-            if other is not path:
-                found.add("stem-twice", path.name, other=other.name)
-    if not found.images:
-        elsewhere = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name not in ("images", "annotations"))
-        hint = f" Subfolders ({', '.join(elsewhere)[:60]}) are not searched." if elsewhere else ""
-        found.add("no-images", folder, suffixes=", ".join(SUFFIXES), hint=hint)
+        else:
+            unused.append(path.name)
+    if unused:
+        found.add("files-unused", folder, names=listed(unused))
 
 
-def _annotations(files: Sequence[Path], found: Survey) -> list[Annotation]:
+def _annotations(files: Iterable[Path], found: Survey) -> list[Annotation]:
     """Every `Annotation` of every annotation file."""
     result: list[Annotation] = []
-    for path in annotation_files(files):
+    for path in files:
         dotted = dots.base(path)
         owner = dots.image_of(path, found.images) if dotted else None
         if dotted and not owner:
@@ -113,20 +119,38 @@ def _annotations(files: Sequence[Path], found: Survey) -> list[Annotation]:
     return result
 
 
-def _image(annotation: Annotation, found: Survey) -> str | None:
-    """The stem of the image of an annotation, or None after reporting that there is none."""
-    named = Path(annotation.image.replace("\\", "/")).name
-    bare = beside.UPLOAD_PREFIX.sub("", named)
-    names = {path.name: stem for stem, path in found.images.items()} | {stem: stem for stem in found.images}
+def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> None:
+    """Fill `found.annotations`; report those without an image, and names of different images that match the same."""
+    names = {beside.composed(path.name): stem for stem, path in found.images.items()}
+    names |= {beside.composed(stem): stem for stem in found.images}
     lower = {name.lower(): name for name in names}
-    for name in (named, bare):
-        if name in names:
-            return names[name]
-    place = {"file": annotation.file, "where": annotation.where, "named": annotation.image}
-    other = lower.get(named.lower(), lower.get(bare.lower()))
-    close = difflib.get_close_matches(bare, list(names), 1)
-    if other:
-        found.add("image-case", **place, found=other)
-    else:
-        found.add("image-unknown", **place, hint=f" Is {close[0]} meant?" if close else "")
-    return None
+    places: dict[tuple[str, str], list[PurePosixPath]] = {}
+    for annotation in annotations:
+        path = PurePosixPath(beside.composed(annotation.image.replace("\\", "/")))
+        bare = beside.UPLOAD_PREFIX.sub("", path.name)
+        stem = names.get(path.name, names.get(bare))
+        place = {"file": annotation.file, "where": annotation.where, "named": annotation.image}
+        own = folder / path
+        if not {"..", "/"} & set(path.parts) and own.parent not in (folder, folder / "images") and beside.is_file(own):
+            found.add("image-elsewhere", **place)
+        elif stem is None:
+            other = lower.get(path.name.lower(), lower.get(bare.lower()))
+            close = difflib.get_close_matches(bare, list(names), 1)
+            if other:
+                found.add("image-case", **place, found=other)
+            else:
+                found.add("image-unknown", **place, hint=f" Is {close[0]} meant?" if close else "")
+        else:
+            same = places.setdefault((annotation.file, stem), [])
+            rival = next((one for one in same if not _agree(one, path)), None)
+            if rival is not None:
+                found.add("image-ambiguous", **place, other=str(rival), found=found.images[stem].name)
+            same.append(path)
+            found.annotations.setdefault(stem, []).append(annotation)
+
+
+def _agree(one: PurePosixPath, other: PurePosixPath) -> bool:
+    """Whether two names in one file may be of the same image: not in different folders, or uploaded separately."""
+    prefixes = {match[0] for path in (one, other) if (match := beside.UPLOAD_PREFIX.match(path.name))}
+    parents = [path.parts[:-1][::-1] for path in (one, other)]
+    return len(prefixes) < 2 and all(a == b for a, b in zip(*parents))

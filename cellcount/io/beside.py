@@ -2,27 +2,46 @@
 
 import os
 import re
+import unicodedata
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from cellcount.io.decoders import decoding, opened, orientation
-from cellcount.io.images import SUFFIXES, TIFF
+from cellcount.io.decoders import decoding, header
+from cellcount.io.images import SUFFIXES
 
 # What tools add to the name of the image: `count` and others "-points", Fiji's Cell Counter "CellCounter_".
 _ADDED = re.compile(r"^(?:CellCounter_)?(.+?)(?:[-_ ]points)?$", re.IGNORECASE)
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # Label Studio stores an uploaded 1.jpg as b07bc20f-1.jpg
 
 
+def composed(name: str) -> str:
+    """A name with each accented letter as one character (NFC), for comparisons: macOS takes them apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+# A name as it is, and as other systems spell it.
+SPELLINGS: tuple[Callable[[str], str], ...] = (str, composed, partial(unicodedata.normalize, "NFD"))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file of this name; False for a name that the system refuses, where Path.is_file raises."""
+    return os.path.isfile(path)
+
+
 def image(path: Path, name: str) -> Path | None:
     """The image of this name, with its suffix or without, beside the annotation file `path`; None without one."""
-    named = Path(name.replace("\\", "/")).name
+    named = Path(name.replace("\\", "/"))
     root = path.parent
     places = [root, root / "images", *([root.parent, root.parent / "images"] if root.name == "annotations" else [])]
     names: list[str] = []
-    for bare in dict.fromkeys(filter(None, (named, UPLOAD_PREFIX.sub("", named)))):
-        names += [bare] * bare.lower().endswith(SUFFIXES)
-        names += [bare + suffix for lower in SUFFIXES for suffix in (lower, lower.upper())]
-    files = (place / one for place in places for one in names)
-    return next((file for file in files if os.path.isfile(file)), None)  # Path.is_file raises on names too long
+    for bare in dict.fromkeys(filter(None, (named.name, UPLOAD_PREFIX.sub("", named.name)))):
+        for form in dict.fromkeys(spell(bare) for spell in SPELLINGS):
+            names += [form] * form.lower().endswith(SUFFIXES)
+            names += [form + suffix for lower in SUFFIXES for suffix in (lower, lower.upper())]
+    own = [] if named.is_absolute() or ".." in named.parts else [root / named.parent / one for one in names]
+    files = (*own, *(place / one for place in places for one in names))
+    return next((file for file in files if is_file(file)), None)
 
 
 def owner(path: Path) -> str:
@@ -37,16 +56,8 @@ def owner(path: Path) -> str:
 
 def size(path: Path) -> tuple[int, int] | None:
     """(height, width) px of an image, upright, from the file's header; None if it cannot be read."""
-    from PIL import Image
-
     found = None
     with decoding(path):
-        if path.suffix.lower() in TIFF:
-            with opened(path) as tiff:
-                page = tiff.pages.first
-                found, turned = (page.imagelength, page.imagewidth), orientation(page)
-        else:
-            with Image.open(path) as image:
-                found, turned = image.size[::-1], image.getexif().get(0x0112, 1)  # EXIF orientation
-        found = found[::-1] if turned in (5, 6, 7, 8) else found
+        stored, turned = header(path)
+        found = stored[::-1] if turned >= 5 else stored
     return found

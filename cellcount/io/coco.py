@@ -7,7 +7,7 @@ which is read exactly.
 
 import json
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from cellcount.io.points import CORNER, Annotation, Mark, Reader, as_number
@@ -31,7 +31,7 @@ def parse(reader: Reader) -> list[Annotation]:
         if not isinstance(image, dict) or "id" not in image or not isinstance(image.get("file_name"), str):
             reader.add("coco-image", f"image {number}")
             continue
-        name = PurePosixPath(image["file_name"].replace("\\", "/")).name
+        name = image["file_name"]
         height, width = image.get("height"), image.get("width")
         size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         images[image["id"]] = Annotation(reader.file, f"image {image['id']}", name, size)

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 MAX_PIXELS = 2**28  # 16,384 x 16,384, 1 GiB as float32; a larger file is refused before it is decoded
 
 _FORMATS = {"JPEG": (".jpg", ".jpeg"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",)}
-_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", *_TIFF_STARTS, b"BM")
+_OTHERS = {  # how other files begin that are called as images
+    b"version https://git-lfs": "a Git LFS pointer (`git lfs pull` fetches the image)", b"<!DOCTYPE": "a web page",
+    b"<html": "a web page", b"%PDF": "a PDF document", b"PK\3\4": "a ZIP archive or Office document",
+    b"\x89HDF": "an HDF5 file", b"ZISRAWFILE": "a CZI file of ZEN", b"\xd0\xcf\x11\xe0": "an OLE file",
+    b"SIMPLE  =": "a FITS file", b"\x93NUMPY": "a NumPy array",
+}  # fmt: skip
+_ASIDE = ("Thumbnail", "Label", "Macro", "Map")  # series that scanners add
 _pil_limit = threading.Lock()
 
 
@@ -34,25 +42,61 @@ def decoding(path: Path) -> Iterator[Report]:
     except Stop:
         pass
     except Exception as error:  # decoders raise a dozen kinds of errors on damaged files
-        cause = error
+        cause, other = error, ""
         try:
-            with open(path, "rb") as file:
-                kind = "image-truncated" if file.read(12).startswith(_IMAGE_STARTS) else "image-unreadable"
+            start = _start(path, 24)
+            kind = "image-truncated" if start.startswith(_IMAGE_STARTS) else "image-unreadable"
+            other = next((name for begin, name in _OTHERS.items() if start.startswith(begin)), "")
+            other = "a HEIC or AVIF photograph" if start[4:10] in (b"ftyphe", b"ftypmi", b"ftypav") else other
         except OSError as locked:
             kind, cause = "file-unreadable", locked
-        report.add(kind, error=str(cause).splitlines()[0] if str(cause) else type(cause).__name__)
+        kind = "image-codec" if "imagecodecs" in str(cause) or isinstance(cause, NotImplementedError) else kind
+        text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        report.add("image-other" if other else kind, error=text, content=other)
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF file does, whatever its suffix."""
+    return _start(path, 4) in _TIFF_STARTS
+
+
+def _start(path: Path, count: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(count)
+
+
+def header(path: Path) -> tuple[tuple[int, int], int]:
+    """The (height, width) px in which an image is stored, and the orientation 1-8 in which it is to be shown."""
+    from PIL import Image
+
+    if is_tiff(path):
+        with opened(path) as tiff:
+            page = plane(tiff, Report(path.name))
+            return (page.imagelength, page.imagewidth), orientation(page)
+    with _without_limit(), Image.open(path) as image:
+        turned = image.getexif().get(0x0112, 1)  # EXIF orientation
+        return image.size[::-1], turned if turned in range(1, 9) else 1
+
+
+@contextmanager
+def _without_limit() -> Iterator[None]:
+    """Pillow's own limit of pixels is global, lower than ours, and warns before it refuses."""
+    from PIL import Image
+
+    with _pil_limit:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def read_pillow(path: Path, report: Report) -> np.ndarray:
     """Pixels of a JPEG, PNG or BMP file, rotated as the file says; 16-bit colour is read as 8-bit."""
     from PIL import Image, ImageOps
 
-    with _pil_limit:  # Pillow's own limit is global, lower than ours, and warns before it refuses
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image: Image.Image = Image.open(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+    with _without_limit():
+        image: Image.Image = Image.open(path)
     with image:
         suffixes = _FORMATS.get(image.format or "")
         if suffixes is None:
@@ -80,6 +124,8 @@ def read_pillow(path: Path, report: Report) -> np.ndarray:
 
 def read_tiff(path: Path, report: Report) -> np.ndarray:
     """Pixels of a TIFF file of one plane (the lower levels of a pyramid do not count), rotated as the file says."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        report.add("image-suffix", format="TIFF", name=path.stem + ".tif")
     with opened(path) as tiff:
         page = plane(tiff, report)
         _check_size(page.imagewidth, page.imagelength, report)
@@ -111,17 +157,33 @@ def opened(path: Path) -> Iterator[TiffFile]:
 
 
 def plane(tiff: TiffFile, report: Report) -> TiffPage:
-    """The TiffPage with the only plane of a file; stops if there are several, or its values are not gray or RGB."""
+    """The TiffPage with the only plane of a file; stops if there are several, or its values are not gray or RGB.
+
+    Reduced images (a thumbnail, the lower levels of a pyramid) do not count.
+    """
     import tifffile
 
-    page = tiff.pages.first
-    samples = page.samplesperpixel
-    planes = sum(int(np.prod(s.shape)) // (page.imagewidth * page.imagelength * samples or 1) for s in tiff.series)
-    if planes > 1:
-        report.stop("image-pages", count=planes)
-    if page.photometric in (tifffile.PHOTOMETRIC.SEPARATED, tifffile.PHOTOMETRIC.CIELAB):
-        report.stop("image-colour", mode=tifffile.PHOTOMETRIC(page.photometric).name)
-    if samples not in (1, 2, 3, 4):
+    kinds = tifffile.PHOTOMETRIC
+    series = [s for s in tiff.series if not s.keyframe.is_reduced and s.name not in _ASIDE] or tiff.series
+    pages = [one.keyframe for one in series]
+    page, largest = pages[0], max(pages, key=lambda one: one.imagewidth * one.imagelength)
+    counts = [int(np.prod(s.shape)) // (s.keyframe.size or 1) for s in series]
+    others = ", ".join(f"{one.imagewidth} x {one.imagelength}" for one in pages[1:5])
+    if page.shape[:2] != largest.shape[:2]:
+        report.stop("image-thumbnail", first=f"{page.imagewidth} x {page.imagelength}", others=others)
+    same = sum(count for one, count in zip(pages, counts, strict=True) if one.shape[:2] == page.shape[:2])
+    if same > 1:
+        report.stop("image-pages", count=same)
+    if len(pages) > 1:
+        report.add("image-other-pages", others=others)
+    if tiff.is_imagej and {"ROI", "Overlays"} & set(tiff.imagej_metadata or {}):
+        report.add("image-regions")
+    samples, colour = page.samplesperpixel, page.photometric in (kinds.RGB, kinds.YCBCR)
+    usual = colour or page.photometric in (kinds.MINISBLACK, kinds.MINISWHITE, kinds.PALETTE)
+    if not usual or page.photometric == kinds.YCBCR and page.compression not in (6, 7):  # JPEG is decoded to RGB
+        report.stop("image-colour", mode=getattr(page.photometric, "name", page.photometric))
+    alpha = samples == 2 and page.extrasamples and int(page.extrasamples[0]) in (1, 2)
+    if samples not in ((3, 4) if colour else (1, 2 if alpha else 1)):
         report.stop("image-channels", count=samples)
     if page.dtype is None or page.dtype.kind not in "uifb":
         report.stop("image-dtype", dtype=page.dtype)
@@ -132,26 +194,28 @@ def plain(pixels: np.ndarray, page: TiffPage, report: Report) -> np.ndarray:
     """Values in which more is brighter, (h, w) or (h, w, 3), from the stored values (h, w, samples)."""
     import tifffile
 
-    samples = page.samplesperpixel
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
         if page.colormap is None:
             raise ValueError("its palette is missing")
         return np.moveaxis(page.colormap[:, pixels[..., 0]], 0, -1)
-    if samples in (2, 4):
+    bits = page.bitspersample if pixels.dtype.kind == "u" else 0
+    if page.samplesperpixel in (2, 4):
         alpha, pixels = pixels[..., -1], pixels[..., :-1]
-        if (alpha < (np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1)).any():
+        if (alpha < (2**bits - 1 if bits else 1)).any():
             report.add("image-alpha")
-    if samples in (1, 2):
-        pixels = pixels[..., 0]
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
-        pixels = np.iinfo(pixels.dtype).max - pixels if pixels.dtype.kind == "u" else ~pixels
-    return pixels
+    pixels = pixels if pixels.shape[2] == 3 else pixels[..., 0]
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        if pixels.dtype.kind == "u":
+            pixels = pixels.dtype.type(2**bits - 1) - pixels
+        else:
+            pixels = 1 - pixels if pixels.dtype.kind == "f" else ~pixels
+    return pixels * (255 // (2**bits - 1)) if 1 < bits < 8 else pixels
 
 
 def orientation(page: TiffPage) -> int:
     """The orientation 1-8 (TIFF 6.0, section 8) that a TiffPage is stored in."""
     tag = page.tags.get("Orientation")
-    return int(tag.value) if tag is not None else 1
+    return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
 
 
 def _check_size(width: int, height: int, report: Report) -> None:

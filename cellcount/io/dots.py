@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from cellcount.io import beside
 from cellcount.io.images import SUFFIXES, decode
 from cellcount.io.points import Annotation, Mark, Reader, role
 from cellcount.io.problems import Report
@@ -24,8 +25,17 @@ def base(path: Path | str) -> str | None:
 
 def image_of(path: Path | str, stems: Container[str]) -> str | None:
     """The image stem, one of `stems`, of a dot image: "a" or, as in the VGG cells, "acell"; None if there is none."""
-    stem = base(path)
-    return next((name for name in (stem, f"{stem}cell", f"{stem}_cell") if name in stems), None)
+    stem = base(path) or ""
+    names = (form(f"{stem}{ending}") for ending in ("", "cell", "_cell") for form in beside.SPELLINGS)
+    return next((name for name in names if name in stems), None) if stem else None
+
+
+def is_dots(path: Path, stems: Container[str]) -> bool:
+    """Whether a file is a dot image: of one of the images with these stems, or nearly black; "polkadots.png" is not."""
+    if base(path) is None or image_of(path, stems):
+        return base(path) is not None
+    pixels, _ = decode(path)
+    return pixels is not None and float((_gray(pixels) > 0).mean()) <= DENSEST
 
 
 def centres(pixels: np.ndarray) -> np.ndarray:

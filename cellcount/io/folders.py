@@ -1,20 +1,58 @@
-"""The files of a folder, found in the same way for every command."""
+"""The files of a folder, found in the same way for every command; what is in it beside them is named."""
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cellcount.io import dots
 from cellcount.io.images import SUFFIXES
+from cellcount.io.points import READERS
+from cellcount.io.problems import Problem, listed, problem
 
 OVERLAY, POINTS = "-overlay.png", "-points.csv"  # endings of the files that `count` writes for an image
+SEARCHED = ("images", "annotations")  # subfolders
+WRITTEN = ("predictions", "overlays", "summary.json", "records.jsonl", "counts.csv")  # by `count`, beside images/
+SYSTEM = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "ehthumbs.db")  # of Windows and macOS
+# Suffixes of images and tables that are not read, by which a file is named.
+OTHER_IMAGES = tuple(
+    ".czi .nd2 .lif .lsm .oib .oif .oir .vsi .zvi .ims .dv .r3d .stk .dm3 .dm4 .mrc .svs .ndpi .scn .mrxs .qptiff .bif "
+    ".gif .webp .heic .heif .avif .jp2 .j2k .jxl .jfif .jpe .ppm .pgm .tga .psd .dng .cr2 .nef .arw .dcm .fits .nii "
+    ".npy .npz .h5 .hdf5 .avi .mp4 .mov .svg .pdf .pptx".split()
+)
+OTHER_TABLES = (".xls", ".xlsx", ".ods", ".numbers", ".ndjson", ".jsonl", ".parquet", ".txt", ".dat", ".yaml", ".mat")
+REGIONS = (".roi", ".zip", ".geojson")  # may be regions to count in, as ImageJ and QuPath do
 
 
 def files_of(folder: Path | str) -> list[Path]:
-    """The files of a folder and of its subfolders images/ and annotations/, in natural order, without hidden ones."""
-    places = [Path(folder), Path(folder, "images"), Path(folder, "annotations")]
-    inside = [path for place in places if place.is_dir() for path in place.iterdir()]
-    return sorted((p for p in inside if p.is_file() and not p.name.startswith(".")), key=natural)
+    """The files of a folder and of its subfolders images/ and annotations/, in natural order, without hidden ones.
+
+    Links to what is not there are among them. Of a folder that may not be read there are none.
+    """
+    inside = [path for place in _places(folder) for path in _inside(place)]
+    return sorted((p for p in inside if p.is_file() or p.is_symlink() and not p.exists()), key=natural)
+
+
+def subfolders_of(folder: Path | str) -> list[Path]:
+    """The subfolders that `files_of` does not search, in natural order, without hidden ones and those of `count`."""
+    places = _places(folder)
+    inside = [path for place in places for path in _inside(place) if path.is_dir()]
+    return sorted((path for path in inside if path not in places and path.name not in WRITTEN), key=natural)
+
+
+def _places(folder: Path | str) -> list[Path]:
+    return [Path(folder), *(Path(folder, name) for name in SEARCHED)]
+
+
+def _inside(place: Path) -> list[Path]:
+    try:
+        return [place / name for name in os.listdir(place) if not _hidden(name)]
+    except OSError:  # not there, no folder, or locked
+        return []
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "~$")) or name.lower() in SYSTEM
 
 
 def natural(path: Path | str) -> list[int | str]:
@@ -26,10 +64,41 @@ def images_of(files: Iterable[Path]) -> list[Path]:
     """The images among files, without dot images of others and overlays that `count` wrote beside its points."""
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     stems = {path.stem for path in images}
-    return [path for path in images if not (dots.base(path) and dots.image_of(path, stems)) and not is_overlay(path)]
+    return [path for path in images if not (dots.is_dots(path, stems) or is_overlay(path))]
+
+
+def annotations_of(files: Iterable[Path], images: Collection[Path]) -> list[Path]:
+    """Those of the files with the suffix of an annotation format, and the dot images: not `images`, nor own results."""
+    readable = {suffix for format in READERS.values() for suffix in format.suffixes}
+    return [
+        path
+        for path in files
+        if path.suffix.lower() in readable and path not in images and not is_overlay(path) and not is_result(path)
+    ]
 
 
 def is_overlay(path: Path) -> bool:
     """Whether an image is an overlay that `count` wrote: the points are beside it."""
     name = path.name.removesuffix(OVERLAY)
     return name != path.name and path.with_name(name + POINTS).is_file()
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is a summary that `count` wrote: the predictions are beside it."""
+    return path.name in WRITTEN and any(path.with_name(name).exists() for name in ("predictions", "records.jsonl"))
+
+
+def skipped(folder: Path | str) -> list[Problem]:
+    """Warnings of what is in a folder, and not counted: images of other formats, subfolders, dot images, regions."""
+    files = files_of(folder)
+    stems = {path.stem for path in images_of(files)}
+    others = [path for path in files if path.suffix.lower() in OTHER_IMAGES and path.stem not in stems]
+    regions = [path for path in files if path.suffix.lower() in REGIONS]
+    orphans = [path for path in files if dots.is_dots(path, stems) and not dots.image_of(path, stems)]
+    groups = {
+        "images-skipped": others,
+        "dots-skipped": orphans,
+        "folders-skipped": subfolders_of(folder),
+        "regions-skipped": regions,
+    }
+    return [problem(kind, str(folder), names=listed(p.name for p in paths)) for kind, paths in groups.items() if paths]

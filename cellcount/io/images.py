@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cellcount.errors import DataError, one_of, require
-from cellcount.io.decoders import decoding, read_pillow, read_tiff
+from cellcount.io.decoders import decoding, is_tiff, read_pillow, read_tiff
 from cellcount.io.problems import Problem, Report, errors, raise_errors
 
 TIFF = (".tif", ".tiff")
@@ -36,8 +36,8 @@ def read_image(path: Path | str, channel: str = "auto") -> np.ndarray:
         usual bit depth (8, 10, 12, 14 or 16) that holds the image's maximum: cameras store 12-bit values in 16-bit
         files, which would be nearly black if divided by 65535. This keeps intensities linear, and comparable between
         images of one depth; percentiles would make the scale depend on the number of cells. Float images within
-        [0, 1] are not changed, those up to 65535 are treated as integers, others are rescaled from minimum to
-        maximum. Transparency is ignored; an orientation stored in the file is applied.
+        [0, 1] are not changed, those with a maximum of 16 to 65535 are treated as integers, others are rescaled from
+        minimum to maximum. Transparency is ignored; an orientation stored in the file is applied.
 
     Raises
     ------
@@ -100,14 +100,18 @@ def decode(path: Path | str) -> tuple[np.ndarray | None, list[Problem]]:
     with decoding(path) as report:
         suffix = path.suffix.lower()
         if os.path.isdir(path):  # False for a name that the system refuses, where Path.is_dir raises
+            if not os.access(path, os.R_OK | os.X_OK):
+                report.stop("file-unreadable", error="Permission denied")
             report.stop("image-folder", suffixes=", ".join(SUFFIXES))
         if not os.path.isfile(path):
+            if os.path.islink(path):
+                report.stop("image-link", target=os.readlink(path))
             report.stop("image-missing")
         if suffix not in SUFFIXES:
             report.stop("image-format", content=f"An image with the suffix {path.suffix!r}")
         if path.stat().st_size == 0:
             report.stop("image-empty")
-        pixels = read_tiff(path, report) if suffix in TIFF else read_pillow(path, report)
+        pixels = read_tiff(path, report) if is_tiff(path) else read_pillow(path, report)
         _examine(pixels, report)
     return None if errors(report.problems) else pixels, report.problems
 
@@ -140,9 +144,14 @@ def full_scale(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
     low, high = float(low), float(high)
     if low >= 0 and high <= 1 and dtype.kind == "f":
         return 0, 1
-    if low < 0 or high > 65535:
+    if _unusual(dtype, low, high):
         return low, high
     return 0, next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if high <= 2**bits - 1)
+
+
+def _unusual(dtype: np.dtype, low: float, high: float) -> bool:
+    """Whether a range of values is neither 0 to 1 nor that of a camera: of floats, 2.5 is hardly 2.5 of 255."""
+    return low < 0 or high > 65535 or dtype.kind == "f" and 1 < high < 16
 
 
 def _examine(pixels: np.ndarray, report: Report) -> None:
@@ -151,12 +160,14 @@ def _examine(pixels: np.ndarray, report: Report) -> None:
     unusable = 0
     if pixels.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
         unusable = int((~np.isfinite(pixels)).sum())
-    usual = examine_values(pixels.shape, low, high, unusable, report)
+    usual = examine_values(pixels.shape, pixels.dtype, low, high, unusable, report)
     if usual and pixels.dtype.kind != "b" and ((pixels == low) | (pixels == high)).all():
         report.add("image-binary")
 
 
-def examine_values(shape: Sequence[int], low: float, high: float, unusable: int, report: Report) -> bool:
+def examine_values(
+    shape: Sequence[int], dtype: np.dtype, low: float, high: float, unusable: int, report: Report
+) -> bool:
     """Report an unusual size, range, or number of values that are not finite; True if there is none."""
     height, width = shape[:2]
     if min(height, width) < MIN_SIDE:
@@ -165,7 +176,7 @@ def examine_values(shape: Sequence[int], low: float, high: float, unusable: int,
         report.add("image-nan", count=unusable)
     elif low == high:
         report.add("image-constant", value=low)
-    elif low < 0 or high > 65535:
+    elif _unusual(dtype, low, high):
         report.add("image-range", low=low, high=high)
     else:
         return True

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from cellcount.errors import one_of
 from cellcount.io import images
-from cellcount.io.decoders import decoding, opened, orientation, plain, plane
+from cellcount.io.decoders import decoding, is_tiff, opened, orientation, plain, plane
 from cellcount.io.problems import Report, raise_errors
 
 if TYPE_CHECKING:
@@ -49,14 +49,20 @@ def open_image(path: Path | str, channel: str = "auto") -> tuple[np.ndarray | La
         As `read_image`.
     """
     path = Path(path)
-    return (LargeImage(path, channel), []) if _is_large(path) else images.examined(path, channel)
+    if not _is_large(path):
+        return images.examined(path, channel)
+    image = LargeImage(path, channel)
+    return image, image.warnings
 
 
 def _is_large(path: Path) -> bool:
     large = False
-    if path.suffix.lower() in images.TIFF and os.path.isfile(path):
-        with decoding(path), opened(path) as tiff:  # `examined` reports what is wrong with the file
-            large = tiff.pages.first.imagewidth * tiff.pages.first.imagelength > LARGE
+    if path.suffix.lower() in images.SUFFIXES and os.path.isfile(path):
+        with decoding(path) as report:  # `examined` reports what is wrong with the file
+            if is_tiff(path):
+                with opened(path) as tiff:
+                    page = plane(tiff, report)
+                    large = page.imagewidth * page.imagelength > LARGE
     return large
 
 
@@ -73,6 +79,8 @@ class LargeImage:
         Every n-th row and column, one to two million px, for quantiles.
     overview : (h', w') float32 in [0, 1]
         The image downsampled by the integer `factor` (block means), at most 4096 px long.
+    warnings : list of str
+        What is unusual about the image.
 
     Raises
     ------
@@ -88,11 +96,15 @@ class LargeImage:
             self._page, self._read = _open(self.path, report)
             self.shape = self._page.imagelength, self._page.imagewidth
             self.factor = -(-max(self.shape) // OVERVIEW)
-            dtype, low, high, unusable, sample, overview = self._survey(progress)
-            images.examine_values(self.shape, low, high, unusable, report)
+            low, high, unusable, some, overview = self._survey(progress, report)
+            dtype = some.dtype
+            images.examine_values(self.shape, dtype, low, high, unusable, report)
         raise_errors(report.problems)
+        flat = images.flat_channel(some, channel)
+        self.warnings = [*dict.fromkeys(map(str, report.problems)), *[flat] * bool(flat)]
         self._scale = images.full_scale(dtype, low, high)
-        self.sample, self.overview = (images.as_gray(part, scale=self._scale) for part in (sample, overview))
+        self.sample = images.as_gray(some, channel, self._scale)
+        self.overview = images.as_gray(overview, scale=self._scale)
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
         """(h, w) float32 of a pair of slices."""
@@ -101,28 +113,27 @@ class LargeImage:
             raise IndexError("A LargeImage is read in windows without steps.")
         return images.as_gray(self._stored(*rows[:2], *columns[:2]), self._channel, self._scale)
 
-    def _stored(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+    def _stored(self, y0: int, y1: int, x0: int, x1: int, report: Report | None = None) -> np.ndarray:
         """(h, w) or (h, w, 3), values not scaled."""
-        return plain(self._read(y0, y1, x0, x1), self._page, Report(self.path.name))
+        return plain(self._read(y0, y1, x0, x1), self._page, report or Report(self.path.name))
 
-    def _survey(self, progress: bool) -> tuple[np.dtype, float, float, int, np.ndarray, np.ndarray]:
-        """Read everything once: dtype, lowest and highest value, number of values not finite, sample, overview."""
+    def _survey(self, progress: bool, report: Report) -> tuple[float, float, int, np.ndarray, np.ndarray]:
+        """Read everything once: lowest and highest value, number of values not finite, some pixels, gray overview."""
         height, width = self.shape
         step = max(1, int(np.sqrt(height * width / SAMPLE)))
         band = max(1, round(BAND / width / self.factor)) * self.factor  # ends where a block mean ends
-        low, high, unusable, sample, overview = np.inf, -np.inf, 0, [], []
+        low, high, unusable, some, overview = np.inf, -np.inf, 0, [], []
         with tqdm(total=height, desc=f"reading {self.path.name}", unit="row", disable=not progress) as bar:
             for y in range(0, height, band):
-                pixels = self._stored(y, min(y + band, height), 0, width)
+                pixels = self._stored(y, min(y + band, height), 0, width, report)
                 least, most = pixels.min().item(), pixels.max().item()
                 if not np.isfinite([least, most]).all():
                     unusable += int((~np.isfinite(pixels)).sum())
                 low, high = min(low, least), max(high, most)
-                gray = images.one_channel(pixels, self._channel)
-                sample.append(gray[-y % step :: step, ::step].copy())
-                overview.append(_shrink(gray, self.factor))
+                some.append(pixels[-y % step :: step, ::step].copy())
+                overview.append(_shrink(images.one_channel(pixels, self._channel), self.factor))
                 bar.update(len(pixels))
-        return pixels.dtype, low, high, unusable, np.concatenate(sample), np.concatenate(overview)
+        return low, high, unusable, np.concatenate(some), np.concatenate(overview)
 
 
 def _shrink(gray: np.ndarray, factor: int) -> np.ndarray:

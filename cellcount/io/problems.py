@@ -77,6 +77,12 @@ class Report:
         raise Stop(kind)
 
 
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """How many names, and the first of them: "7 (a, b, c, d, e, ...)"."""
+    names = list(names)
+    return f"{len(names)} ({', '.join(names[:most])}{', ...' * (len(names) > most)})"
+
+
 def errors(problems: Iterable[Problem]) -> list[Problem]:
     """The problems that stop loading."""
     return [one for one in problems if one.severity == "error"]
