@@ -52,10 +52,10 @@ def read_predictions(folder: Path, found: Survey) -> dict[str, Annotation]:
     return predicted
 
 
-def leave_out_unchanged(predicted: Mapping[str, Annotation], found: Survey) -> list[str]:
+def leave_out_unchanged(predictions: Mapping[str, Annotation], found: Survey) -> list[str]:
     """Remove annotations that equal the prediction from `found`; returns the stems of their images."""
     left = []
-    for stem, before in predicted.items():
+    for stem, before in predictions.items():
         own = found.annotations.get(stem, [])
         changed = [one for one in own if not _unchanged(one, before, found.settings.labels)]
         if len(changed) < len(own):
@@ -77,7 +77,7 @@ def _unchanged(one: Annotation, before: Annotation, labels: Mapping[str, Sequenc
     return len(now) == len(then) == match(now, then, _same(now)).tp
 
 
-def trace(predicted: Mapping[str, Annotation], unchanged: Sequence[str], found: Survey) -> None:
+def trace(predictions: Mapping[str, Annotation], unchanged: Sequence[str], found: Survey) -> None:
     """Compare the annotations in `found` with what was predicted: fills their marks' `origin`, and `found.provenance`.
 
     Predicted and annotated points are paired one to one, coincident ones (`SAME_PX`) first: those are kept. Of the
@@ -91,14 +91,14 @@ def trace(predicted: Mapping[str, Annotation], unchanged: Sequence[str], found: 
         if not any("cells" in one.holds(settings.labels) for one in own):
             if stem not in settings.reviewed:
                 continue
-            if stem not in predicted:
+            if stem not in predictions:
                 found.add("reviewed-nothing", "dataset.toml", "key reviewed", image=found.images[stem].name)
                 continue
-            own = found.annotations[stem] = [*own, predicted[stem]]
-        before = predicted.get(stem)
+            own = found.annotations[stem] = [*own, predictions[stem]]
+        before = predictions.get(stem)
         if before or any(mark.origin in ORIGINS for one in own for mark in one.points):
             found.provenance[stem] = _traced(before, own, regions(stem, found), found.sizes.get(stem), settings.labels)
-    if predicted:
+    if predictions:
         _summarise(unchanged, found)
 
 
