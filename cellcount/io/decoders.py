@@ -52,6 +52,7 @@ def decoding(path: Path) -> Iterator[Report]:
             kind, cause = "file-unreadable", locked
         kind = "image-codec" if "imagecodecs" in str(cause) or isinstance(cause, NotImplementedError) else kind
         text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        text = "its format is unknown" if text.startswith("cannot identify image file") else text
         report.add("image-other" if other else kind, error=text, content=other)
 
 
@@ -92,7 +93,7 @@ def _without_limit() -> Iterator[None]:
 
 
 def read_pillow(path: Path, report: Report) -> np.ndarray:
-    """Pixels of a JPEG, PNG or BMP file, rotated as the file says; 16-bit colour is read as 8-bit."""
+    """Pixels of a JPEG, PNG or BMP file, rotated as the file says."""
     from PIL import Image, ImageOps
 
     with _without_limit():
@@ -110,6 +111,9 @@ def read_pillow(path: Path, report: Report) -> np.ndarray:
         image.load()
         if image.mode in ("CMYK", "LAB", "HSV"):
             report.stop("image-colour", mode=image.mode)
+        deep = image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _start(path, 25)[24:] == b"\x10"
+        if deep:  # 16-bit channels, which Pillow reads as 8-bit
+            return _deep_png(path, image.getexif().get(0x0112, 1), report)
         image = ImageOps.exif_transpose(image)
         if image.has_transparency_data and np.asarray(image.convert("RGBA").getchannel("A")).min() < 255:
             report.add("image-alpha")
@@ -120,6 +124,17 @@ def read_pillow(path: Path, report: Report) -> np.ndarray:
                 return pixels[..., 0]
         target = {"RGBA": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "LA": "L", "La": "L", "RGBa": "RGB", "1": "L"}
         return np.asarray(image.convert(target[image.mode]) if image.mode in target else image)
+
+
+def _deep_png(path: Path, number: int, report: Report) -> np.ndarray:
+    import imagecodecs
+
+    pixels = imagecodecs.png_decode(path.read_bytes())
+    if pixels.shape[2] in (2, 4):
+        alpha, pixels = pixels[..., -1], pixels[..., :-1]
+        if (alpha < 65535).any():
+            report.add("image-alpha")
+    return _upright(pixels if pixels.shape[2] == 3 else pixels[..., 0], number)
 
 
 def read_tiff(path: Path, report: Report) -> np.ndarray:
@@ -133,7 +148,11 @@ def read_tiff(path: Path, report: Report) -> np.ndarray:
         if page.samplesperpixel > 1 and page.planarconfig == 2:  # colours one after the other
             pixels = np.moveaxis(pixels, 0, -1)
         pixels = plain(pixels.reshape(page.imagelength, page.imagewidth, -1), page, report)
-        number = orientation(page)
+        return _upright(pixels, orientation(page))
+
+
+def _upright(pixels: np.ndarray, number: int) -> np.ndarray:
+    """Pixels (h, w) or (h, w, 3) that are stored in the orientation 1-8, as they are to be shown."""
     if number in (5, 6, 7, 8):
         pixels = np.swapaxes(pixels, 0, 1)
     if number in (3, 4, 7, 8):

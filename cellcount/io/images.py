@@ -14,6 +14,7 @@ TIFF = (".tif", ".tiff")
 SUFFIXES = (".jpg", ".jpeg", ".png", *TIFF, ".bmp")
 CHANNELS = ("auto", "red", "green", "blue", "mean")
 MIN_SIDE = 16  # px; no image with a cell is smaller
+FAINT = 0.02  # an image whose values differ by a smaller share of the full scale is nearly blank
 FLAT = 0.1  # a channel below this share of the largest standard deviation is noise (thesis: from .6; VGG: .02)
 
 
@@ -161,7 +162,7 @@ def _examine(pixels: np.ndarray, report: Report) -> None:
     if pixels.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
         unusable = int((~np.isfinite(pixels)).sum())
     usual = examine_values(pixels.shape, pixels.dtype, low, high, unusable, report)
-    if usual and pixels.dtype.kind != "b" and ((pixels == low) | (pixels == high)).all():
+    if usual and ((pixels == low) | (pixels == high)).all():
         report.add("image-binary")
 
 
@@ -178,6 +179,8 @@ def examine_values(
         report.add("image-constant", value=low)
     elif _unusual(dtype, low, high):
         report.add("image-range", low=low, high=high)
+    elif high - low < FAINT * full_scale(dtype, low, high)[1]:
+        report.add("image-faint", low=low, high=high, share=FAINT)
     else:
         return True
     return False
