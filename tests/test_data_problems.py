@@ -590,6 +590,7 @@ def _(root):
 @alone("no-images", "", "more")
 def _(root):
     (root / "more").mkdir()
+    (root / "more" / "a.png").touch()
     (root / "points.csv").write_text("image,y,x\n")
     return root
 

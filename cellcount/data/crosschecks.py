@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cellcount.data import dataset_toml
 from cellcount.io.decoders import decoding, header
 from cellcount.io.points import Annotation, role
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cellcount.data.survey import Survey
 
 FEW = 3  # points outside of an image that are named one by one
@@ -47,6 +50,20 @@ def check_image(stem: str, found: Survey) -> None:
             dropped = {id(a) for a in rivals} - {id(a) for a in kept}
             annotations = [a for a in annotations if id(a) not in dropped]
     found.annotations[stem] = annotations
+
+
+def check_training(folder: Path, found: Survey) -> None:
+    """Warn if no image of a folder can be trained on."""
+    labels, split = found.settings.labels, found.settings.split
+    annotated = {stem for stem, own in found.annotations.items() if any("cells" in one.holds(labels) for one in own)}
+    marks = (mark for stem in annotated for one in found.annotations[stem] for mark in one.points)
+    if found.images and not annotated and not found.settings.predictions:
+        found.problems = [one for one in found.problems if one.kind != "image-unannotated"]  # said once for all
+        found.add("none-annotated", folder, count=len(found.images))
+    elif annotated and all(split.get(stem) == "test" for stem in annotated):
+        found.add("split-all-test", dataset_toml.NAME, "key split", count=len(annotated))
+    elif annotated and not any(role(mark.label, labels) == "live" for mark in marks):
+        found.add("none-live", folder, count=len(annotated))
 
 
 def chosen(rivals: list[Annotation], annotators: str | int) -> list[Annotation] | None:

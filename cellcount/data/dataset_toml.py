@@ -134,7 +134,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {  # key -> (test of the
         lambda value: isinstance(value, (str, int)) and not isinstance(value, bool),
         'Use "union", "first", "last", or the name or number of one annotator.',
     ),
-    "split": (_lists, 'Write a table [split] with lists: train = ["a", "b"], test = ["c"].'),
+    "split": (
+        lambda value: isinstance(value, dict) and all(isinstance(one, (str, list, dict)) for one in value.values()),
+        'Write a table [split] with lists, train = ["a", "b"], or a line for each image, "a" = "train".',
+    ),
     "labels": (
         lambda value: _lists(value, str) and set(value) <= set(LABELS),
         f"Write a table [labels] with lists of text under {', '.join(LABELS)}.",
@@ -149,18 +152,23 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {  # key -> (test of the
 }
 
 
-def _split(table: dict[str, list[Any]], stems: Collection[str], report: Report) -> dict[str, str]:
-    """{image stem: part} of a table of lists of images under the names of parts."""
+def _split(table: dict[str, Any], stems: Collection[str], report: Report) -> dict[str, str]:
+    """{image stem: part} of a table of lists of images under the names of parts, or of parts under names of images."""
+    pairs: list[tuple[str, Any]] = []  # part, image
+    for key, value in table.items():
+        if isinstance(value, list):
+            pairs += [(key, name) for name in value]
+        else:  # a name with a dot that is not quoted makes a table: a.png = "test"
+            pairs += [(value, key)] if isinstance(value, str) else [(v, f"{key}.{end}") for end, v in value.items()]
     found: dict[str, str] = {}
-    for part, names in table.items():
+    for part, name in pairs:
         where = f"key split.{part}"
         if part not in SPLITS:
             report.add("toml-key", where, known=", ".join(SPLITS))
             continue
-        for name in names:
-            stem = _stem(name, stems, where, report)
-            if stem in found:
-                report.add("split-twice", where, image=name, part=found[stem])
-            elif stem:
-                found[stem] = part
+        stem = _stem(name, stems, where, report)
+        if stem in found:
+            report.add("split-twice", where, image=name, part=found[stem])
+        elif stem:
+            found[stem] = part
     return found

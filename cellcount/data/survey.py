@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cellcount.data import corrections, dataset_toml
-from cellcount.data.crosschecks import check_image
+from cellcount.data.crosschecks import check_image, check_training
 from cellcount.data.dataset_toml import Settings
 from cellcount.io import beside, dots, folders, points
 from cellcount.io.images import SUFFIXES, decode, flat_channel
 from cellcount.io.points import Annotation
-from cellcount.io.problems import Problem, listed, problem
+from cellcount.io.problems import Problem, problem
 
 
 @dataclass
@@ -51,10 +51,10 @@ def survey(folder: Path | str) -> Survey:
     annotated = folders.annotations_of(files, set(images))
     _images(images, found)
     if not found.images:
-        hint = f" Subfolders are not searched: {listed(path.name for path in others)}." if others else ""
+        hint = f" Subfolders are not searched: {folders.relative(others, folder)}." if others else ""
         found.add("no-images", folder, suffixes=", ".join(SUFFIXES), hint=hint)
     elif others:
-        found.add("folders-skipped", folder, names=listed(path.name for path in others))
+        found.add("folders-skipped", folder, names=folders.relative(others, folder))
     _others(folder, files, {*images, *annotated}, found)
     found.settings, problems = dataset_toml.read(folder / dataset_toml.NAME, found.images)
     found.problems += problems
@@ -72,6 +72,7 @@ def survey(folder: Path | str) -> Survey:
     for stem in found.images:
         check_image(stem, found)
     corrections.trace(predicted, unchanged, found)
+    check_training(folder, found)
     return found
 
 
@@ -99,9 +100,9 @@ def _others(folder: Path, files: Iterable[Path], read: Collection[Path], found: 
         elif table and (suffix == ".txt" or path.stem not in stems):
             found.add("annotation-format", path.name, suffix=suffix)
         else:
-            unused.append(path.name)
+            unused.append(path)
     if unused:
-        found.add("files-unused", folder, names=listed(unused))
+        found.add("files-unused", folder, names=folders.relative(unused, folder))
 
 
 def _annotations(files: Iterable[Path], found: Survey) -> list[Annotation]:
@@ -143,10 +144,11 @@ def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> No
         else:
             same = places.setdefault((annotation.file, stem), [])
             rival = next((one for one in same if not _agree(one, path)), None)
-            if rival is not None:
-                found.add("image-ambiguous", **place, other=str(rival), found=found.images[stem].name)
             same.append(path)
-            found.annotations.setdefault(stem, []).append(annotation)
+            if rival is None:
+                found.annotations.setdefault(stem, []).append(annotation)
+            else:
+                found.add("image-ambiguous", **place, other=str(rival), found=found.images[stem].name)
 
 
 def _agree(one: PurePosixPath, other: PurePosixPath) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from cellcount.io.problems import Report, Stop
 
 if TYPE_CHECKING:
+    from PIL import Image
     from tifffile import TiffFile, TiffPage
 
 MAX_PIXELS = 2**28  # 16,384 x 16,384, 1 GiB as float32; a larger file is refused before it is decoded
@@ -94,7 +95,7 @@ def _without_limit() -> Iterator[None]:
 
 def read_pillow(path: Path, report: Report) -> np.ndarray:
     """Pixels of a JPEG, PNG or BMP file, rotated as the file says."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with _without_limit():
         image: Image.Image = Image.open(path)
@@ -111,22 +112,24 @@ def read_pillow(path: Path, report: Report) -> np.ndarray:
         image.load()
         if image.mode in ("CMYK", "LAB", "HSV"):
             report.stop("image-colour", mode=image.mode)
+        number = image.getexif().get(0x0112, 1)
         deep = image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _start(path, 25)[24:] == b"\x10"
-        if deep:  # 16-bit channels, which Pillow reads as 8-bit
-            return _deep_png(path, image.getexif().get(0x0112, 1), report)
-        image = ImageOps.exif_transpose(image)
-        if image.has_transparency_data and np.asarray(image.convert("RGBA").getchannel("A")).min() < 255:
-            report.add("image-alpha")
-        if image.mode == "P":
-            image = image.convert("RGB")
-            pixels = np.asarray(image)
-            if (pixels == pixels[..., :1]).all():  # a palette of grays
-                return pixels[..., 0]
-        target = {"RGBA": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "LA": "L", "La": "L", "RGBa": "RGB", "1": "L"}
-        return np.asarray(image.convert(target[image.mode]) if image.mode in target else image)
+        return _upright(_deep_png(path, report) if deep else _shallow(image, report), number, report)
 
 
-def _deep_png(path: Path, number: int, report: Report) -> np.ndarray:
+def _shallow(image: Image.Image, report: Report) -> np.ndarray:
+    """Pixels of an image that Pillow reads as it is stored."""
+    if image.has_transparency_data and np.asarray(image.convert("RGBA").getchannel("A")).min() < 255:
+        report.add("image-alpha")
+    if image.mode == "P":
+        pixels = np.asarray(image.convert("RGB"))
+        return pixels[..., 0] if (pixels == pixels[..., :1]).all() else pixels  # a palette of grays
+    target = {"RGBA": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "LA": "L", "La": "L", "RGBa": "RGB", "1": "L"}
+    return np.asarray(image.convert(target[image.mode]) if image.mode in target else image)
+
+
+def _deep_png(path: Path, report: Report) -> np.ndarray:
+    """Pixels of a PNG file with several channels of 16 bits, which Pillow would cut to 8 bits."""
     import imagecodecs
 
     pixels = imagecodecs.png_decode(path.read_bytes())
@@ -134,7 +137,7 @@ def _deep_png(path: Path, number: int, report: Report) -> np.ndarray:
         alpha, pixels = pixels[..., -1], pixels[..., :-1]
         if (alpha < 65535).any():
             report.add("image-alpha")
-    return _upright(pixels if pixels.shape[2] == 3 else pixels[..., 0], number)
+    return pixels if pixels.shape[2] == 3 else pixels[..., 0]
 
 
 def read_tiff(path: Path, report: Report) -> np.ndarray:
@@ -148,11 +151,13 @@ def read_tiff(path: Path, report: Report) -> np.ndarray:
         if page.samplesperpixel > 1 and page.planarconfig == 2:  # colours one after the other
             pixels = np.moveaxis(pixels, 0, -1)
         pixels = plain(pixels.reshape(page.imagelength, page.imagewidth, -1), page, report)
-        return _upright(pixels, orientation(page))
+        return _upright(pixels, orientation(page), report)
 
 
-def _upright(pixels: np.ndarray, number: int) -> np.ndarray:
+def _upright(pixels: np.ndarray, number: int, report: Report) -> np.ndarray:
     """Pixels (h, w) or (h, w, 3) that are stored in the orientation 1-8, as they are to be shown."""
+    if number in range(2, 9):
+        report.add("image-exif", turn=number)
     if number in (5, 6, 7, 8):
         pixels = np.swapaxes(pixels, 0, 1)
     if number in (3, 4, 7, 8):

@@ -12,7 +12,14 @@ from cellcount.io.problems import Problem, listed, problem
 
 OVERLAY, POINTS = "-overlay.png", "-points.csv"  # endings of the files that `count` writes for an image
 SEARCHED = ("images", "annotations")  # subfolders
-WRITTEN = ("predictions", "overlays", "summary.json", "records.jsonl", "counts.csv")  # by `count`, beside images/
+WRITTEN = (
+    "predictions",
+    "overlays",
+    "labelstudio",
+    "summary.json",
+    "records.jsonl",
+    "counts.csv",
+)  # by `count`, beside images/
 SYSTEM = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "ehthumbs.db")  # of Windows and macOS
 # Suffixes of images and tables that are not read, by which a file is named.
 OTHER_IMAGES = tuple(
@@ -20,7 +27,7 @@ OTHER_IMAGES = tuple(
     ".gif .webp .heic .heif .avif .jp2 .j2k .jxl .jfif .jpe .ppm .pgm .tga .psd .dng .cr2 .nef .arw .dcm .fits .nii "
     ".npy .npz .h5 .hdf5 .avi .mp4 .mov .svg .pdf .pptx".split()
 )
-OTHER_TABLES = (".xls", ".xlsx", ".ods", ".numbers", ".ndjson", ".jsonl", ".parquet", ".txt", ".dat", ".yaml", ".mat")
+OTHER_TABLES = (".xls", ".xlsx", ".ods", ".numbers", ".ndjson", ".jsonl", ".parquet")
 REGIONS = (".roi", ".zip", ".geojson")  # may be regions to count in, as ImageJ and QuPath do
 
 
@@ -34,10 +41,15 @@ def files_of(folder: Path | str) -> list[Path]:
 
 
 def subfolders_of(folder: Path | str) -> list[Path]:
-    """The subfolders that `files_of` does not search, in natural order, without hidden ones and those of `count`."""
+    """The subfolders that `files_of` does not search, in natural order, without hidden or empty ones, and `count`'s."""
     places = _places(folder)
-    inside = [path for place in places for path in _inside(place) if path.is_dir()]
+    inside = [path for place in places for path in _inside(place) if path.is_dir() and _inside(path)]
     return sorted((path for path in inside if path not in places and path.name not in WRITTEN), key=natural)
+
+
+def relative(paths: Iterable[Path], folder: Path | str) -> str:
+    """How many paths, and the names of the first, as seen from the folder; see `problems.listed`."""
+    return listed(path.relative_to(folder).as_posix() for path in paths)
 
 
 def _places(folder: Path | str) -> list[Path]:
@@ -78,8 +90,10 @@ def annotations_of(files: Iterable[Path], images: Collection[Path]) -> list[Path
 
 
 def is_overlay(path: Path) -> bool:
-    """Whether an image is an overlay that `count` wrote: the points are beside it."""
-    name = path.name.removesuffix(OVERLAY)
+    """Whether an image is an overlay that `count` wrote: in overlays/ beside its records, or beside its points."""
+    parent, name = Path(os.path.abspath(path)).parent, path.name.removesuffix(OVERLAY)
+    if parent.name == "overlays" and os.path.isfile(parent.with_name("records.jsonl")):
+        return True
     return name != path.name and path.with_name(name + POINTS).is_file()
 
 
@@ -101,4 +115,4 @@ def skipped(folder: Path | str) -> list[Problem]:
         "folders-skipped": subfolders_of(folder),
         "regions-skipped": regions,
     }
-    return [problem(kind, str(folder), names=listed(p.name for p in paths)) for kind, paths in groups.items() if paths]
+    return [problem(kind, str(folder), names=relative(paths, folder)) for kind, paths in groups.items() if paths]
