@@ -1,0 +1,265 @@
+"""`cellcount labelstudio`: correct predictions in Label Studio, by files or through its server."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cellcount.cli import add_device, add_verb
+from cellcount.errors import DataError, ParameterError, require
+from cellcount.files import replacing
+
+HOME = "labelstudio"  # subfolder: the project, tasks for the import by hand, and earlier annotations
+PULLED = Path("annotations", "labelstudio.json")
+URL, TOKEN = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"  # as in Label Studio's own packages
+UPLOAD = 200e6  # bytes that Label Studio takes in one import
+SHOWN = 20  # messages about images
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verbs below `cellcount labelstudio`."""
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    export = add_verb(verbs, "export", _export, "write tasks with predictions, to be imported in Label Studio by hand")
+    push = add_verb(verbs, "push", _push, "send tasks with predictions to a Label Studio server, each once")
+    pull = add_verb(verbs, "pull", _pull, "fetch the corrected tasks, from where they were sent, into annotations/")
+    for verb in (export, push, pull):
+        verb.add_argument("folder", type=Path, help="a folder that `cellcount count` wrote, or one with annotations")
+    export.add_argument("tasks", type=Path, nargs="?", help=f"file to write (default: {HOME}/tasks.json in the folder)")
+    for verb in (push, pull):
+        verb.add_argument("--url", help=f"of the web page (default: where it was pushed before, or {URL})")
+        verb.add_argument(
+            "--token", help=f"of Account & Settings there (default: {TOKEN}, which other users cannot see)"
+        )
+    push.add_argument(
+        "--project", metavar="TITLE", help="a new or existing project (default: the one pushed to before)"
+    )
+    for verb in (export, push):
+        verb.add_argument("--first", type=int, metavar="N", help="only the first N crops (default: all)")
+        verb.add_argument(
+            "--order", default="doubt", choices=("doubt", "random", "image"),
+            help="doubt: first those with most probable errors, for which the images are counted again (default)",
+        )  # fmt: skip
+        verb.add_argument("--seed", type=int, default=0, help="of the random order (default: 0)")
+        verb.add_argument(
+            "--views", type=int, default=8, metavar="N",
+            help="turned views in which CellNet counts each image for the doubt, 1 to 8 (default: 8; 1 is the fastest)",
+        )  # fmt: skip
+        verb.add_argument("--weights", help="those of the count, if they are not found")
+        add_device(verb)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from cellcount.io import labelstudio_tasks
+    from cellcount.results.review import review, tasks
+
+    folder, path = arguments.folder, arguments.tasks or arguments.folder / HOME / "tasks.json"
+    work = review(folder)
+    read = [os.path.realpath(place) for place in (folder, folder / "images", folder / "annotations")]
+    require(
+        os.path.realpath(path.parent) not in read,
+        f"{path}: files there are read as annotations. Leave the name out, or name a file elsewhere.",
+    )
+    free = arguments.tasks is None or not path.exists()
+    require(free, f"{path} exists. Name another file, or remove it.", DataError)
+    chosen = _chosen(arguments, work)[1]
+    written = labelstudio_tasks.write(path, _counted(tasks(chosen, work.channel), len(chosen), "crop"))
+    config = path.with_suffix(".xml")
+    print(f"{_number(chosen, 'crop')} of {_number({crop.field.path for crop in chosen}, 'image')} in {path}")
+    print(f"1. In Label Studio, create a project. Paste {config} in Labeling Setup, Custom template, Code.")
+    print(f"2. Import {path}. Correct each crop, and submit it, also one without a cell.")
+    print(f"3. Export the project as JSON (not JSON-MIN) to {folder / PULLED}. Then: cellcount train {folder}")
+    print(f"The labelling configuration, {config}:\n{labelstudio_tasks.CONFIG}", end="")
+    if written > UPLOAD:
+        size = f"{written / 1e6:.0f} MB are more than the {UPLOAD / 1e6:.0f} MB that Label Studio imports at once"
+        print(f"warning: {size}: export fewer with --first N, or use push.", file=sys.stderr)
+
+
+def _push(arguments: argparse.Namespace) -> None:
+    from cellcount.io.labelstudio_tasks import CONFIG
+    from cellcount.results.review import review, tasks
+
+    folder, title = arguments.folder, arguments.project
+    require(title is None or 3 <= len(title) <= 50, f"--project {title}: a title has 3 to 50 characters.")
+    work, known = review(folder), _known(folder)
+    server = _server(arguments, known)
+    project: dict[str, Any] | None = None
+    if known.get("url") == server.url and title in (None, known["title"]):
+        project = server.project(known["project"])
+    else:
+        same = server.find_projects(title or "")  # also without a title: to try the server and the token
+        several = f"{server.url} has {len(same)} projects called {title}. Rename all but one, or give another title."
+        require(len(same) < 2, several, DataError)
+        project = same[0] if same else None
+    there = server.notes(project["id"]) if project else {}
+    ordered, chosen = _chosen(arguments, work)
+    if project is None:
+        project = server.create_project(title or f"cellcount {folder.resolve().name}"[:50], CONFIG)
+    _remember(folder, {"url": server.url, "project": project["id"], "title": project["title"]})
+    sent = {str(note["crop"]): note.get("content") for note in there.values() if "crop" in note}
+    own, names = {crop.name: crop.content for crop in ordered}, {field.path.name for field in work.fields}
+    others = [name for name, content in sent.items() if name.rsplit(" ", 4)[0] in names and own.get(name) != content]
+    require(
+        not others,
+        f"The project {project['title']} has {_number(others, 'crop')} with other predictions of these images, of an "
+        "earlier count. Push to another project with --project TITLE.",
+        DataError,
+    )
+    new = [crop for crop in chosen if crop.name not in sent]
+    with _bar(len(new), "crop") as bar:
+        for count in server.send(project["id"], tasks(new, work.channel)):
+            bar.update(count)
+    page = f"{server.url}/projects/{project['id']}/"
+    before = f"; {len(chosen) - len(new)} were there before" if len(new) < len(chosen) else ""
+    print(f"{_number(new, 'crop')} sent to the project {project['title']}{before}")
+    print(f"Correct and submit them, also those without a cell: {page}")
+    print(f"Then: cellcount labelstudio pull {folder}")
+
+
+def _pull(arguments: argparse.Namespace) -> None:
+    from cellcount.io.folders import files_of, images_of
+    from cellcount.io.labelstudio_tasks import annotated, without_pixels
+
+    folder, known = arguments.folder, _known(arguments.folder)
+    require(known, f"{folder} was not sent to a server yet: cellcount labelstudio push {folder}", DataError)
+    server = _server(arguments, known)
+    server.project(known["project"])
+    images = {path.name for path in images_of(files_of(folder))}
+    every = [without_pixels(task) for part in server.export(known["project"]) for task in part]
+    tasks = [task for task in every if task["data"].get("source") in images]
+    crops, done = Counter(task["data"]["source"] for task in tasks), annotated(tasks)
+    drafts = [task for task in tasks if task.get("drafts")]
+    if len(tasks) < len(every):
+        print(f"{len(every) - len(tasks)} tasks show no image of {folder} and are left out", file=sys.stderr)
+    require(
+        done,
+        f"None of the {_number(tasks, 'crop')} was submitted ({len(drafts)} drafts): correct and submit them at "
+        f"{server.url}/projects/{known['project']}/. Nothing was written.",
+        DataError,
+    )
+    target = folder / PULLED
+    _keep_vanished(target, done, folder / HOME)
+    _write_checked(target, tasks)
+    submitted = Counter(image for image, *_ in done)
+    skipped = Counter(
+        task["data"]["source"] for task in tasks if any(one.get("was_cancelled") for one in task["annotations"])
+    )
+    pending = Counter(task["data"]["source"] for task in drafts)
+    for image, sentence in _sentences(folder, [image for image in crops if submitted[image]]):
+        parts = {"submitted": submitted, "skipped": skipped, "with changes that are not submitted": pending}
+        state = ", ".join(f"{count[image]} {what}" for what, count in parts.items() if count[image])
+        print(f"{image}: {state} of {_number(crops[image], 'crop')}. {sentence}")
+    print(f"{_number(len(done), 'corrected crop')} of {_number(submitted, 'image')} in {target}")
+    print(f"Then: cellcount train {folder}")
+
+
+def _chosen(arguments: argparse.Namespace, work: Any) -> tuple[list[Any], list[Any]]:
+    """All crops in their order, and those that `--first` leaves; prints what was left out."""
+    from cellcount.results.review import crops
+
+    require(arguments.first is None or arguments.first > 0, f"--first {arguments.first}: give a positive number.")
+    options = {name: getattr(arguments, name) for name in ("order", "seed", "views", "weights", "device")}
+    ordered = crops(work, progress=sys.stderr.isatty(), **options)
+    for note in work.notes[:SHOWN]:
+        print(f"warning: {note}", file=sys.stderr)
+    return ordered, ordered[: arguments.first]
+
+
+def _server(arguments: argparse.Namespace, known: Mapping[str, Any]) -> Any:
+    from cellcount.io.labelstudio_server import Server
+
+    url = arguments.url or known.get("url") or os.environ.get(URL)
+    token = arguments.token or os.environ.get(TOKEN)
+    if not url:
+        raise ParameterError(f"Where is Label Studio? Give --url, such as http://localhost:8080, or set {URL}.")
+    if not token:
+        raise ParameterError(f"Give --token, or set {TOKEN}: a token of Account & Settings on {url}.")
+    return Server(url, token.strip())
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    """Where the folder was pushed: url, project (its number) and title; {} if it was not."""
+    path = folder / HOME / "project.json"
+    if not path.is_file():
+        return {}
+    try:
+        known = json.loads(path.read_text("utf-8"))
+        return {"url": str(known["url"]), "project": int(known["project"]), "title": str(known["title"])}
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{path} cannot be read; remove it, and push with --project TITLE.") from error
+
+
+def _remember(folder: Path, project: Mapping[str, Any]) -> None:
+    with replacing(folder / HOME / "project.json") as temporary:
+        temporary.write_text(json.dumps(project, indent=1) + "\n", "utf-8")
+
+
+def _write_checked(target: Path, tasks: Iterable[Mapping[str, Any]]) -> None:
+    """Write tasks as an annotation file, if they can be read; prints what is unusual about them."""
+    from dataclasses import replace
+
+    from cellcount.io.points import read
+    from cellcount.io.problems import raise_errors
+
+    with replacing(target) as temporary:
+        temporary.write_text(json.dumps(list(tasks)), "utf-8")
+        problems = [replace(problem, file=target.name) for problem in read(temporary)[1]]
+        raise_errors(problems, f"The annotations cannot be used, and {target} was not changed:")
+    for problem in problems:
+        if problem.kind not in ("ls-drafts", "ls-cancelled", "ls-crops"):  # counted for each image
+            print(f"warning: {problem}", file=sys.stderr)
+
+
+def _keep_vanished(target: Path, done: set[tuple[str, int, int]], home: Path) -> None:
+    """Keep the annotations of the last pull, if some of them are not in the project any more."""
+    from cellcount.io.labelstudio_tasks import annotated
+
+    if not target.exists():
+        return
+    try:
+        former = annotated(json.loads(target.read_text("utf-8")))
+        vanished = f"{len(former - done)} crops that the last pull had are not annotated any more"
+    except (ValueError, AttributeError, LookupError, TypeError):
+        former, vanished = {("", 0, 0)}, f"{target} cannot be read"
+    if former - done:
+        home.mkdir(exist_ok=True)
+        kept = next(path for n in range(1, 10**6) if not (path := home / f"annotations-{n}.json").exists())
+        shutil.copyfile(target, kept)
+        print(f"warning: {vanished}; the former file is kept as {kept}", file=sys.stderr)
+
+
+def _sentences(folder: Path, images: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """For each image, what was done to its points; prints problems of the folder."""
+    from cellcount.data import corrections
+    from cellcount.data.survey import survey
+
+    found = survey(folder)
+    for problem in found.problems[:SHOWN]:
+        if problem.file != PULLED.name:
+            print(f"{problem.severity}: {problem}", file=sys.stderr)
+    stems = {path.name: stem for stem, path in found.images.items()}
+    for image in images:
+        done = found.provenance.get(stems[image])
+        yield image, corrections.sentence("Points", done) if done else ""
+
+
+def _number(things: Any, noun: str) -> str:
+    count = things if isinstance(things, int) else len(things)
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _bar(total: int, unit: str) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=unit, disable=not sys.stderr.isatty())
+
+
+def _counted(things: Iterable[Any], total: int, unit: str) -> Iterable[Any]:
+    with _bar(total, unit) as bar:
+        for thing in things:
+            yield thing
+            bar.update()
