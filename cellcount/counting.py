@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import inspect
 import os
 import time
+import traceback
 import warnings as python_warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from cellcount.devices import is_cpu
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing, require
-from cellcount.files import replacing, write_csv
+from cellcount.files import TEMPORARY, replacing, write_csv
 from cellcount.io import tables
-from cellcount.io.folders import files_of, images_of
+from cellcount.io.folders import files_of, images_of, is_overlay, natural
 from cellcount.io.images import from_array
 from cellcount.io.large import LARGE, LargeImage, open_image
 from cellcount.io.prefetch import prefetched
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 
 TILE, OVERLAP = 3072, 128  # px; a larger image is counted in tiles: half a gigabyte, and a fifth is computed twice
 BATCH = 8  # tiles at once on a GPU
+PROBE = 2**16  # bytes; written to see whether a disk is full
 Image = str | Path | np.ndarray
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,55 +245,109 @@ def count(
     return results if several else results[0]
 
 
-def counted(images: Sequence[Image], *, channel: str = "auto", **options: Any) -> Iterator[Result | Failure]:
+def counted(
+    images: Sequence[Image],
+    *,
+    channel: str = "auto",
+    known: Callable[[Image], T | None] = lambda image: None,
+    **options: Any,
+) -> Iterator[Result | Failure | T]:
     """Count images, (H, W) arrays or paths, reading the next one meanwhile; `options` are the arguments of `count`.
 
     An image larger than a tile is counted in tiles, a TIFF larger than memory from its file. The arguments are checked
-    before the first image is read.
+    before the first image is read. Whatever else goes wrong with one image is a `Failure`.
+
+    Parameters
+    ----------
+    known : function of an image
+        Called before the image is read, in another thread. What it returns is yielded, and the image is not counted,
+        unless it is None.
 
     Yields
     ------
     Result or Failure
         In the order of the images.
     """
-    return _counted(images, _predictor(**options), channel)
+    return _counted(images, _predictor(**options), channel, known)
 
 
-def _counted(images: Sequence[Image], predict: Callable[..., Prediction], channel: str) -> Iterator[Result | Failure]:
-    def read(image: Image) -> tuple[np.ndarray | LargeImage, list[str]]:
-        return from_array(image, channel) if isinstance(image, np.ndarray) else open_image(image, channel)
+def _counted(
+    images: Sequence[Image],
+    predict: Callable[..., Prediction],
+    channel: str,
+    known: Callable[[Image], T | None],
+) -> Iterator[Result | Failure | T]:
+    def read(image: Image) -> tuple[T | None, np.ndarray | LargeImage, list[str]]:
+        if isinstance(image, np.ndarray):
+            return None, *from_array(image, channel)
+        if glob.has_magic(str(image)) and not os.path.lexists(image):
+            raise DataError(f"{image}: no file matches this pattern.")
+        if is_overlay(Path(image)):
+            raise DataError(f"{image}: an overlay that `cellcount count` drew; count the image itself.")
+        found = known(image)
+        return (None, *open_image(image, channel)) if found is None else (found, np.empty(0), [])
 
     for image, result in zip(images, prefetched(read, images), strict=True):
         name = "array" if isinstance(image, np.ndarray) else str(image)
+        started = time.perf_counter()
+        found: Result | Failure | T | None
         try:
-            pixels, warnings = result()
-            started = time.perf_counter()
-            prediction = predict(pixels)
+            found, pixels, warnings = result()
+            if found is None:
+                started = time.perf_counter()
+                prediction = predict(pixels)
+                seconds = time.perf_counter() - started
+                height, width = pixels.shape
+                found = Result(name, prediction, (height, width), seconds, tuple(warnings), channel, pixels)
         except (ParameterError, NotAvailableError):
             raise  # it would be the same for every image
         except CellcountError as error:
-            yield Failure(name, error)
+            found = Failure(name, error)
         except (OSError, MemoryError) as error:
-            yield Failure(name, DataError(f"{type(error).__name__}: {error}"))
-        else:
-            seconds = time.perf_counter() - started
-            height, width = pixels.shape
-            yield Result(name, prediction, (height, width), seconds, tuple(warnings), channel, pixels)
+            found = Failure(name, DataError(told(error)))
+        except Exception as error:  # a fault of a method or library costs one image, and not all the others
+            found = Failure(name, CellcountError(told(error)))
+        yield found
+
+
+def told(error: Exception) -> str:
+    """An error that nobody foresaw, in one line: its type, what it says and, unless it is the system's, its place."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, (OSError, MemoryError)):
+        return text
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{text} (in {Path(place.filename).name}, line {place.lineno})"
 
 
 def find_images(given: Sequence[Image]) -> list[Image]:
-    """Images, (H, W) arrays or paths; folders are replaced by the images in them and in their subfolder images/."""
+    """Images, (H, W) arrays or paths, of what a user names.
+
+    Folders are replaced by the images in them and in their subfolder images/, and patterns such as `*.png`, which some
+    shells pass on, by what matches. What does not exist stays, and is a failure when it is read.
+    """
     found: list[Image] = []
     for one in given:
         if hasattr(one, "__array_interface__"):
             found.append(np.asarray(one))
         elif not isinstance(one, (str, os.PathLike)):
             raise DataError(f"An image is a path or an array, not {type(one).__name__}.")
-        elif not os.path.isdir(one):
-            found.append(Path(one))
-        else:
+        elif os.path.isdir(one):
             found += images_of(files_of(one)) or [Path(one)]  # reading it says that there is no image in it
+        else:
+            matching = _matching(str(one))
+            found += find_images(matching) if matching else [Path(one)]
     return found
+
+
+def _matching(pattern: str) -> list[str]:
+    """The paths that match a pattern, in natural order; a file of that very name is no pattern."""
+    matching: list[str] = []
+    if glob.has_magic(pattern) and not os.path.lexists(pattern):
+        with suppress(ValueError):  # a NUL in it
+            matching = sorted(
+                glob.glob(pattern, recursive=True), key=lambda path: (os.path.dirname(path), natural(path))
+            )
+    return matching
 
 
 def _predictor(
@@ -313,8 +371,12 @@ def _predictor(
     if "progress" in inspect.signature(predict).parameters:
         given = {"progress": progress} | given
     if weights is not None and str(weights) not in getattr(chosen, "NAMES", ()):
-        if not Path(weights).is_file():
+        if not os.path.isfile(weights):
             raise DataError(f"No weights file at {str(weights)!r}; train one with `cellcount train`, or leave it out.")
+        try:
+            open(weights, "rb").close()
+        except OSError as error:
+            raise DataError(f"{weights}: the weights cannot be read ({error.strerror}).") from error
         if hasattr(chosen, "about"):
             chosen.about(weights)  # raises if it is not a weights file of this method
     predict_batch = getattr(chosen, "predict_batch", None)
@@ -444,13 +506,18 @@ def training_samples(samples: Sequence[Sample], images: Sequence[str] | None = N
 
 
 def try_file(out: Path) -> None:
-    """Raise a DataError if this file cannot be written; checked before a long computation."""
+    """Raise a DataError if this file cannot be written, also because the disk is full.
+
+    Checked before a long computation; the file itself is not touched.
+    """
+    probe = out.parent / f"{TEMPORARY}try"
     try:
         if out.is_dir():
             raise IsADirectoryError("it is a folder")
         out.parent.mkdir(parents=True, exist_ok=True)
-        probe = out.parent / f".{out.name}.try"
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(PROBE))
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{out} cannot be written ({error.strerror or error}); choose another place.") from error

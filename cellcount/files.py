@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+TEMPORARY = (
+    ".cellcount-"  # begins the name of a temporary file; that of the file itself may be as long as a name can be
+)
+
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
@@ -21,7 +25,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         return
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644  # mkstemp gives 0600
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -321,7 +321,7 @@ def test_a_folder_is_searched_as_every_command_does(tmp_path):
         "--out",
         str(tmp_path / "mine"),
     ]
-    for _ in range(2):
+    for _ in range(2):  # the second time with all that the first has written
         assert main(command) == DataError.exit_code
         done = json.loads((tmp_path / "mine" / "summary.json").read_text())
         assert [Path(one["image"]).name for one in done["images"]] == ["a9.png", "a10.png", "b.png", "c-overlay.png"]

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cellcount.cli import add_verb
+from cellcount.cli import add_json, add_verb
 from cellcount.cli.tables import print_entries
 
 
@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plain = add_verb(verbs, "import", _import, "write a folder of annotated images in the project's plain format")
     for parser in (check, plain):
         parser.add_argument("folder", type=Path, help="images, and an annotation file in any of the known formats")
+    add_json(check, "folder, errors, warnings, usable, problems (kind, severity, file, where, what, todo)")
     plain.add_argument("target", type=Path, help="a new folder")
     plain.add_argument("--link", action="store_true", help="make symbolic links to the images instead of copies")
     convert = add_verb(verbs, "convert", _convert, "convert annotations between the formats of other tools")
@@ -46,6 +47,10 @@ def _check(arguments):
         print(f"{problem.severity}: {problem}")
     found = errors(problems)
     warnings = len(problems) - len(found)
+    arguments.answer = {
+        "folder": str(arguments.folder), "errors": len(found), "warnings": warnings, "usable": not found,
+        "problems": [vars(problem) for problem in problems],
+    }  # fmt: skip
     print(f"{arguments.folder}: {len(found)} errors, {warnings} warnings{'' if found else '; it can be used'}")
     return DataError.exit_code if found else 0
 

@@ -7,7 +7,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from cellcount.cli import methods
+from cellcount.cli import add_json, methods
 from cellcount.cli.tables import print_table
 
 PACKAGES = {  # distribution: the extra that brings it
@@ -18,7 +18,8 @@ PACKAGES = {  # distribution: the extra that brings it
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cellcount doctor`."""
-    methods.add_arguments(parser)
+    parser.add_argument("--verbose", action="store_true", help="print the details in full")
+    add_json(parser, "machine, packages, folders, build (each an object), methods (name, state, details)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -28,7 +29,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     folders = [("CELLCOUNT_DATA", registry.local_root() or "not set"), ("cache", registry.cache_root())]
     packages = [(name, _installed(name, extra)) for name, extra in PACKAGES.items()]
+    answer = {}
     for title, rows in (("Machine", _machine()), ("Packages", packages), ("Folders", folders)):
+        answer[title.lower()] = {name: str(value) for name, value in rows}
         print(title)
         print_table((), rows, wrap=True)
         print()
@@ -37,10 +40,12 @@ def run(arguments: argparse.Namespace) -> None:
     name, reason = resolve("auto")
     lacking = " and ".join(tool for tool in ("xelatex", "latexmk") if not shutil.which(tool))
     build = [("make book", f"computes on {name}: {reason}")]
-    build += [("", sentence) for dataset in registry.DATASETS for sentence in missing(dataset)]
+    lacking_data = [sentence for dataset in registry.DATASETS for sentence in missing(dataset)]
+    build += [("", sentence) for sentence in lacking_data]
     build.append(("make pdf", f"cannot run without {lacking}" if lacking else "can run"))
     print("\nBuild of the book")
     print_table((), build, wrap=True)
+    arguments.answer |= answer | {"build": dict(row for row in build if row[0]) | {"missing": lacking_data}}
 
 
 def _machine():
