@@ -171,6 +171,7 @@ def test_images_of_equal_names_are_kept_apart_and_the_same_image_is_counted_once
         *plates, jpeg, plates[0], tmp_path / "A" / ".." / "A" / "1.png", tmp_path / "link.png", out=tmp_path / "F"
     )
     assert (done.counted, done.twice, len(computed)) == (4, 3, 4)
+    assert count(plates[0], tmp_path / "F", out=tmp_path / "F").twice == 1, "a link to it"
     assert {Path(one["source"]).parent.name + one["name"] for one in summary(tmp_path / "F")["images"]} == {
         "A1", "B1-2", "C1-3", "A1-4",
     }  # fmt: skip
@@ -331,7 +332,7 @@ def test_images_with_corrections_are_not_predicted_again(plate, tmp_path, comput
     for more in (["-p", "sigma", "4"], ["--again"]):
         assert run("count", plate, "--method", "blobs", "--out", out, *more) == 3
         text = capsys.readouterr().err
-        assert f"{out} has corrections of b." in text and "--out" in text and computed == []
+        assert f"{out} has corrections of images" in text and "1 (b)" in text and "--out" in text and computed == []
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == held
     assert count(plate, out=out).kept == 3
     assert count(plate / "a.png", out=out, sigma=4.0).counted == 1
