@@ -102,10 +102,12 @@ def folds(samples: Sequence[Sample]) -> list[tuple[list[Sample], list[Sample]]]:
     Raises
     ------
     DataError
-        If no sample is annotated.
+        If no sample is annotated, or none has two annotated cells.
     """
     annotated = [sample for sample in samples if sample.points is not None]
     require(annotated, "None of the samples is annotated: training and testing need annotated images.", DataError)
+    enough = any(sample.points is not None and len(sample.points) > 1 for sample in annotated)
+    require(enough, "No sample has two annotated cells: training and testing need more.", DataError)
     train, test = ([sample for sample in annotated if sample.split == part] for part in ("train", "test"))
     if train and test:
         return [(train, test)]
