@@ -39,6 +39,7 @@ def parse(reader: Reader) -> list[Annotation]:
     found: list[Annotation] = []
     crops: dict[str, list[tuple[Crop, list[Annotation]]]] = {}
     seen: set[str] = set()
+    places: dict[str, str] = {}
     twice = drafts = 0
     for number, task in enumerate(reader.json, 1):
         if not isinstance(task, dict):
@@ -52,6 +53,9 @@ def parse(reader: Reader) -> list[Annotation]:
         image = crop.source if crop else image_name(task)
         if image is None:
             reader.add("ls-no-image", where)
+            continue
+        if not crop and places.setdefault(image, place := str(_place(task))) != place:
+            reader.add("image-ambiguous", where, named=place, other=places[image], found=image)
             continue
         drafts += bool(task.get("drafts"))
         inside: list[Annotation] = []
@@ -95,14 +99,19 @@ def _crop(task: dict[str, Any], where: str, reader: Reader) -> Crop | None:
 
 def image_name(task: dict[str, Any]) -> str | None:
     """The image's file name, from the task's data (an address or path), else from the uploaded file; or None."""
+    place = _place(task)
+    return place and PurePosixPath(place).name
+
+
+def _place(task: dict[str, Any]) -> str | None:
+    """The path of the image on its server, or None."""
     data = task.get("data")
     for value in [*(data.values() if isinstance(data, dict) else ()), task.get("file_upload")]:
         if isinstance(value, str) and not value.startswith("data:"):
             address = urlparse(value)
-            place = parse_qs(address.query).get("d", [address.path])[0]  # local storage: /data/local-files/?d=a/1.jpg
-            name = PurePosixPath(unquote(place)).name
-            if name.lower().endswith(SUFFIXES):
-                return name
+            place = parse_qs(address.query).get("d", [address.netloc + address.path])[0]  # local: /data/local-files/?d=a/1.jpg
+            if place.lower().endswith(SUFFIXES):
+                return unquote(place)
     return None
 
 
