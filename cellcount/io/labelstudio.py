@@ -109,7 +109,7 @@ def _place(task: dict[str, Any]) -> str | None:
     for value in [*(data.values() if isinstance(data, dict) else ()), task.get("file_upload")]:
         if isinstance(value, str) and not value.startswith("data:"):
             address = urlparse(value)
-            place = parse_qs(address.query).get("d", [address.netloc + address.path])[0]  # local: /data/local-files/?d=a/1.jpg
+            place = parse_qs(address.query).get("d", [address.netloc + address.path])[0]  # local-files/?d=a/1.jpg
             if place.lower().endswith(SUFFIXES):
                 return unquote(place)
     return None
