@@ -108,7 +108,7 @@ def count_folder(
     given = find_images(list(images))
     require(not any(hasattr(image, "__array_interface__") for image in given), "Give paths of images, not arrays.")
     channel, pixel_size_um = _described(images, channel)
-    folder = CountFolder(out, run_settings(method, channel, weights, params), pixel_size_um)
+    folder = CountFolder(out, run_settings(method, channel, weights, params), pixel_size_um, weights)
     paths: list[Path] = []  # known when the folder is open, which it is not before the arguments are checked
     found = counted(
         paths, channel=channel, known=functools.partial(folder.known, again=again), method=method, weights=weights,

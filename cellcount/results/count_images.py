@@ -68,6 +68,7 @@ class CountFolder(Records):
     run : dict
         What determines a result, besides the image; see `run_settings`.
     pixel_size_um : float or None
+    weights : path or name of the weights that were given, or None
 
     Raises
     ------
@@ -75,8 +76,15 @@ class CountFolder(Records):
         When it is entered, if it cannot be written, or has other data; nothing was changed then.
     """
 
-    def __init__(self, path: str | Path, run: dict[str, Any], pixel_size_um: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        run: dict[str, Any],
+        pixel_size_um: float | None = None,
+        weights: str | Path | None = None,
+    ) -> None:
         super().__init__(path)
+        self.weights = os.path.abspath(weights) if weights and os.path.isfile(weights) else weights and str(weights)
         self.run, self.channel, self.pixel_size_um = run, run["channel"], pixel_size_um
         self.key = hashlib.sha256(json.dumps(run, sort_keys=True, default=str).encode()).hexdigest()[:16]
         self.version = version(DISTRIBUTION)
@@ -240,6 +248,7 @@ class CountFolder(Records):
             "channel": one.channel, "parameters": self.run["parameters"], "points": points, "overlay": overlay,
             "overlay_shrunken_by": 1, "name": plan.name, "file": plan.file, "source": plan.source, "run": self.key,
             "image_sha256": plan.sha256, "predictions_sha256": sha256(self.path / points), "cellcount": self.version,
+            "weights_file": self.weights,
         }  # fmt: skip
         try:
             record["overlay_shrunken_by"] = one.save_overlay(self.path / overlay)
