@@ -7,7 +7,7 @@ from typing import Any
 
 from cellcount.errors import DataError, require
 from cellcount.io import beside, dots
-from cellcount.io.folders import annotations_of, files_of, images_of
+from cellcount.io.folders import OTHER_TABLES, annotations_of, files_of, images_of, relative, subfolders_of
 from cellcount.io.points import Annotation, read
 from cellcount.io.problems import Problem, problem, raise_errors
 from cellcount.io.writing import write
@@ -42,7 +42,12 @@ def convert(source: Path | str, target: Path | str, format: str | None = None, *
     files = annotations_of(inside, images_of(inside)) if source.is_dir() else [source]
     require(files, f"{source}: there is no annotation file in the folder.", DataError)
     found: list[Annotation] = []
-    problems: list[Problem] = []
+    others = [
+        path for path in inside if path.suffix.lower() in OTHER_TABLES and path.stem not in {p.stem for p in files}
+    ]
+    problems = [problem("annotation-format", path.name, suffix=path.suffix) for path in others]
+    if subfolders := subfolders_of(source):
+        problems.append(problem("folders-skipped", str(source), names=relative(subfolders, source)))
     for path in files:
         annotations, new = read(path, **options)
         problems += new

@@ -134,16 +134,21 @@ def _outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _geometry(annotation: Annotation, stem: str, found: Survey) -> None:
-    """Compare positions with the image's size (height, width) px."""
-    file, where, name, size = annotation.file, annotation.where, found.images[stem].name, found.sizes[stem]
-    actual = f"{size[1]} x {size[0]}"
+    """Compare an annotation with the image's size (height, width) px, and its points with each other."""
+    file, name, size = annotation.file, found.images[stem].name, found.sizes[stem]
     if annotation.size is not None and tuple(annotation.size) != tuple(size):
-        claimed = f"{annotation.size[1]} x {annotation.size[0]}"
+        claimed, actual = (f"{width} x {height}" for height, width in (annotation.size, size))
         kind = "image-size" if annotation.where else "dots-size"
-        return found.add(kind, file, annotation.where, claimed=claimed, image=name, actual=actual)
-    if not annotation.points:
-        return None
-    points = _array(annotation)
+        found.add(kind, file, annotation.where, claimed=claimed, image=name, actual=actual)
+    elif annotation.points:
+        _places(annotation, stem, found)
+        _repeated(annotation, name, found)
+
+
+def _places(annotation: Annotation, stem: str, found: Survey) -> None:
+    """Report points that are not in the image, or whose coordinates are probably no px of it."""
+    file, where, name, size = annotation.file, annotation.where, found.images[stem].name, found.sizes[stem]
+    points, actual = _array(annotation), f"{size[1]} x {size[0]}"
     outside, swapped = _outside(points, size), _outside(points[:, ::-1], size)
     low, high = points.min(axis=0), points.max(axis=0)
     share = float(np.prod((high + 1) / size))
@@ -162,12 +167,23 @@ def _geometry(annotation: Annotation, stem: str, found: Survey) -> None:
     elif whole and len(points) > FEW and share < CORNER and share ** len(points) < CHANCE:
         box = f"{json.dumps(stem, ensure_ascii=False)} = [[0, 0, {size[0]}, {size[1]}]]"
         found.add("points-corner", file, where, all=len(points), share=share, box=box, **reach)
+
+
+def _repeated(annotation: Annotation, name: str, found: Survey) -> None:
+    """Warn of points at the same position, and of points that have all the same value of a coordinate."""
+    file, (y, x) = annotation.file, _array(annotation).T
+    for shared, so in {"the same y": y == y[0], "the same x": x == x[0], "y equal to x": y == x}.items():
+        if len(y) > FEW and so.all():
+            found.add("points-line", file, annotation.where, count=len(y), image=name, shared=shared)
     first: dict[tuple, str] = {}
+    again: list[tuple[str, str]] = []
     for mark in annotation.points:
         key = (*np.asarray(mark.position, np.float32), mark.label)
         if key in first:
-            found.add("points-duplicate", file, mark.where, image=name, first=first[key])
+            again.append((mark.where, first[key]))
         first.setdefault(key, mark.where)
+    if again:
+        found.add("points-duplicate", file, again[0][0], count=len(again), image=name, first=again[0][1])
 
 
 def _cause(points: np.ndarray, found: Survey) -> str:

@@ -34,6 +34,8 @@ def parse(reader: Reader) -> list[Annotation]:
         name = image["file_name"]
         height, width = image.get("height"), image.get("width")
         size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        if image["id"] in images:
+            reader.add("coco-image-twice", f"image {number}", id=image["id"])
         images[image["id"]] = Annotation(reader.file, f"image {image['id']}", name, size)
         complete |= {name} if image.get("complete") is True else set()
     categories = {c.get("id"): str(c.get("name", "")) for c in content.get("categories") or []}
@@ -44,7 +46,9 @@ def parse(reader: Reader) -> list[Annotation]:
         if target is None:
             reader.add("coco-image-id", where, id=entry.get("image_id"))
         elif "keypoints" in entry:
-            invisible += _add(entry, categories.get(entry.get("category_id"), ""), where, target, reader)
+            category = entry.get("category_id")
+            label = categories.get(category, "" if category is None else f"category {category}")
+            invisible += _add(entry, label, where, target, reader)
         else:
             bare += 1
     if bare:
@@ -61,7 +65,7 @@ def _add(entry: dict[str, Any], label: str, where: str, target: Annotation, read
         reader.add("coco-triples", where)
         return 0
     for x, y, visibility in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-        if visibility:
+        if visibility and reader.numbers({"visibility": visibility}, where):
             reader.point(target, {"y": y, "x": x}, label, where, score=as_number(entry.get("score")))
     box = entry.get("bbox")
     if isinstance(box, list) and len(box) == 4:

@@ -20,7 +20,7 @@ from cellcount.io.images import SUFFIXES
 from cellcount.io.points import Annotation, Mark, Reader, as_number
 from cellcount.io.problems import Report
 
-_SHAPES = ("polygonlabels", "brushlabels", "ellipselabels", "polygon", "brush", "ellipse", "bitmask", "bitmasklabels")
+_PLACED = {"x", "points", "vertices", "rle", "imageDataURL", "sequence"}  # what the values of other shapes have
 _ONLY = " There are only predictions, which `cellcount data convert --predictions` reads."
 
 
@@ -123,10 +123,10 @@ def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Read
     for result in annotation.get("result") or []:
         place = f"{where}, mark {result.get('id', '?')}"
         kind = str(result.get("type", ""))
-        if kind in _SHAPES:
-            reader.add("ls-type", place, type=kind)
-        elif kind.startswith(("keypoint", "rectangle")):  # others (choices, relations, text) have no position
+        if kind.startswith(("keypoint", "rectangle")):
             _mark(result, kind.startswith("rectangle"), place, found, reader)
+        elif _PLACED & set(result.get("value") or ()):  # others (choices, relations, text) have no position
+            reader.add("ls-type", place, type=kind)
     return found
 
 

@@ -263,7 +263,7 @@ class Reader(Report):
 
     def _lines(self) -> Iterator[tuple[str, list[str]]]:
         """(place, cells) of each line of a table, except blank lines below the first."""
-        lines = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator)
+        lines = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator, strict=True)
         try:
             for number, cells in enumerate(lines):
                 cells = [cell.strip() for cell in cells]

@@ -28,13 +28,20 @@ def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation` for each image of a table of points or boxes."""
     names = _columns(reader.header, reader)
     found: dict[str, Annotation] = {}
+    bare: dict[str, str] = {}  # image: its first line without coordinates, which says that it has no cell
     for where, row in reader.rows("image", "score", "origin", *names):
         image = row.get("image", reader.owner)
         if not image:
             reader.add("csv-image", where)
         else:
             annotation = found.setdefault(image, Annotation(reader.file, where, image))
-            _add(row, names, where, annotation, reader)
+            if not _add(row, names, where, annotation, reader):
+                bare.setdefault(image, where)
+                if names is BOXES or row.get(reader.label) or row.get("score"):
+                    reader.add("csv-no-place", where, image=image)
+    for image in bare:
+        if found[image].points:
+            reader.add("csv-no-place", bare[image], image=image)
     if not found and not errors(reader.problems):
         reader.add("csv-no-rows")
     if any(mark.origin not in ("", *ORIGINS) for one in found.values() for mark in one.points):
@@ -59,8 +66,8 @@ def _columns(header: Sequence[str], reader: Reader) -> Sequence[str]:
     return names
 
 
-def _add(row: dict[str, str], names: Sequence[str], where: str, annotation: Annotation, reader: Reader) -> None:
-    """Add the point or box in one line to the annotation of its image; a line without coordinates says "no cell"."""
+def _add(row: dict[str, str], names: Sequence[str], where: str, annotation: Annotation, reader: Reader) -> bool:
+    """Add the point or box in one line to the annotation of its image; False if there are no coordinates."""
     values, label = {name: row[name] for name in names}, row.get(reader.label, "")
     if names is not BOXES and any(values.values()):
         origin = row.get("origin", "")
@@ -71,6 +78,7 @@ def _add(row: dict[str, str], names: Sequence[str], where: str, annotation: Anno
             annotation.boxes.append(Mark(tuple(numbers), label, where, score(row, where, reader)))
         elif numbers:
             reader.add("box-inverted", where)
+    return any(values.values())
 
 
 def score(row: dict[str, str], where: str, reader: Reader) -> float | None:

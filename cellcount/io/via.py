@@ -38,7 +38,11 @@ def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation` for each image with points."""
     found: dict[str, Annotation] = {}
     others, unread = [], set()
-    for where, image, shape, attributes in (_csv if reader.suffix == ".csv" else _json)(reader):
+    sizes: dict[str, str] = {}
+    for where, image, size, shape, attributes in (_csv if reader.suffix == ".csv" else _json)(reader):
+        if sizes.setdefault(image, size) != size:  # VIA tells files of one name by their size
+            named, other = (f"{image} of {value} bytes" for value in (size, sizes[image]))
+            reader.add("image-ambiguous", where, named=named, other=other, found=image)
         annotation = found.setdefault(image, Annotation(reader.file, where, image))
         if shape.get("name") != "point":
             others += [shape["name"]] if shape else []
@@ -59,16 +63,17 @@ def _label(value: Any) -> str:
     return str(value)
 
 
-def _json(reader: Reader) -> Iterator[tuple[str, str, dict, dict]]:
-    """(place, image, shape, attributes) of each region, and one with an empty shape of each image."""
+def _json(reader: Reader) -> Iterator[tuple[str, str, str, dict, dict]]:
+    """(place, image, bytes, shape, attributes) of each region, and one with an empty shape of each image."""
     for file in reader.json.get("_via_img_metadata", reader.json).values():
-        name, regions = str(file["filename"]), file["regions"]
-        yield name, name, {}, {}
+        name, size, regions = str(file["filename"]), str(file.get("size", "")), file["regions"]
+        yield name, name, size, {}, {}
         for number, region in enumerate(regions.values() if isinstance(regions, dict) else regions, 1):
-            yield f"{name}, region {number}", name, region["shape_attributes"], region.get("region_attributes") or {}
+            attributes = region.get("region_attributes") or {}
+            yield f"{name}, region {number}", name, size, region["shape_attributes"], attributes
 
 
-def _csv(reader: Reader) -> Iterator[tuple[str, str, dict, dict]]:
+def _csv(reader: Reader) -> Iterator[tuple[str, str, str, dict, dict]]:
     for where, row in reader.rows():
         try:
             shape, attributes = (
@@ -77,7 +82,7 @@ def _csv(reader: Reader) -> Iterator[tuple[str, str, dict, dict]]:
         except (json.JSONDecodeError, RecursionError) as error:
             reader.add("json-broken", where, error=error)
             continue
-        yield where, row["filename"], shape, attributes
+        yield where, row["filename"], row.get("file_size", ""), shape, attributes
 
 
 def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None:
