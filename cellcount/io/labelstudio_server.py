@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError
@@ -60,16 +60,17 @@ class Server:
 
     def project(self, number: int) -> dict[str, Any]:
         """A project by its number."""
-        return self._ask("GET", f"/api/projects/{number}/")
+        return self._ask("GET", f"/api/projects/{number}/", has=("id", "title"))
 
     def find_projects(self, title: str) -> list[dict[str, Any]]:
         """The projects with exactly this title."""
         query = urllib.parse.urlencode({"title": title, "page_size": 1000})
-        return [one for one in self._ask("GET", f"/api/projects/?{query}")["results"] if one["title"] == title]
+        found = self._ask("GET", f"/api/projects/?{query}", has=("results",))["results"]
+        return [one for one in found if one["title"] == title]
 
     def create_project(self, title: str, config: str) -> dict[str, Any]:
         """A new project with this title and labelling configuration."""
-        return self._ask("POST", "/api/projects/", {"title": title, "label_config": config})
+        return self._ask("POST", "/api/projects/", {"title": title, "label_config": config}, has=("id", "title"))
 
     def notes(self, project: int) -> dict[int, dict[str, Any]]:
         """{number of a task: its `meta`} of all tasks of a project, without their images."""
@@ -77,7 +78,7 @@ class Server:
         page, total = 1, 1
         while len(found) < total:
             query = urllib.parse.urlencode({"project": project, "include": "id,meta", "page_size": 500, "page": page})
-            answer = self._ask("GET", f"/api/tasks/?{query}")
+            answer = self._ask("GET", f"/api/tasks/?{query}", has=("total", "tasks"))
             before, total, page = len(found), int(answer["total"]), page + 1
             found |= {one["id"]: one.get("meta") or {} for one in answer["tasks"]}
             if len(found) == before:
@@ -107,17 +108,17 @@ class Server:
             query = urllib.parse.urlencode([("exportType", "JSON"), ("download_all_tasks", "true"), *ids])
             answer = self._ask("GET", f"/api/projects/{project}/export?{query}")
             if not isinstance(answer, list):
-                raise CellcountError(f"{self.url} sent no list of tasks; export the project as JSON on its web page.")
+                raise self._foreign("no list of tasks")
             yield answer
 
-    def _ask(self, method: str, path: str, body: Any = None, text: str = "") -> Any:
-        """The parsed JSON of an answer."""
+    def _ask(self, method: str, path: str, body: Any = None, *, text: str = "", has: Sequence[str] = ()) -> Any:
+        """The parsed JSON of an answer, an object that `has` these keys if there are any."""
         data = (text or json.dumps(body)).encode() if text or body is not None else None
         for attempt in (1, 2):
             if not self._access:
                 self._refresh()
             try:
-                return self._send(method, path, data, {"Authorization": self._access})
+                return self._send(method, path, data, {"Authorization": self._access}, has)
             except PermissionError as error:
                 if attempt == 2 or _kind(self._token) != "refresh":
                     raise self._refused(str(error)) from error
@@ -128,14 +129,15 @@ class Server:
         """Get an access token for the personal one."""
         data = json.dumps({"refresh": self._token}).encode()
         try:
-            self._access = f"Bearer {self._send('POST', '/api/token/refresh/', data, {})['access']}"
+            answer = self._send("POST", "/api/token/refresh/", data, {}, ("access",))
+            self._access = f"Bearer {answer['access']}"
         except PermissionError as error:
             raise self._refused(str(error)) from error
 
     def _refused(self, detail: str) -> ParameterError:
         return ParameterError(f"{self.url} refuses the token ({detail}). Copy a token from {_WHERE}.")
 
-    def _send(self, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> Any:
+    def _send(self, method: str, path: str, data: bytes | None, headers: dict[str, str], has: Sequence[str]) -> Any:
         headers = headers | {"Content-Type": "application/json", "Accept": "application/json"}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
@@ -151,12 +153,13 @@ class Server:
             late = f"did not answer within {self._seconds:g} s"
             what = late if isinstance(reason, TimeoutError) else f"broke off its answer ({error!r})"
             raise CellcountError(f"{self.url} {what}. Nothing is lost: give the command again.") from error
-        if not content:
-            return None
         try:
-            return json.loads(content)
+            found = json.loads(content or "null")
         except ValueError as error:
             raise self._foreign(f"{kind or 'something'} instead of JSON") from error
+        if has and not (isinstance(found, dict) and set(has) <= set(found)):
+            raise self._foreign("an answer of another form")
+        return found
 
     def _failure(self, error: urllib.error.HTTPError, request: str) -> Exception:
         """What an answer with an error's status means."""

@@ -99,7 +99,7 @@ def review(folder: Path | str) -> Review:
                 for stem, every in found.annotations.items()}  # fmt: skip
         points = {stem: replace(every[0], points=[mark for one in every for mark in one.points])
                   for stem, every in held.items() if every}  # fmt: skip
-    raise_errors(found.problems, f"{folder} has problems, and nothing was exported:")
+    raise_errors(found.problems)
     require(points, f"{folder} has no predictions: write them with `cellcount count IMAGES --out {folder}`.", DataError)
     left = [path.name for stem, path in found.images.items() if stem not in points]
     notes = [str(problem) for problem in found.problems]
