@@ -9,12 +9,14 @@ from PIL import Image
 
 from cellcount import data
 from cellcount.cli import main
+from cellcount.companion.studies import correcting
 from cellcount.counting import training_samples
 from cellcount.data import corrections, folder
 from cellcount.data.convert import convert
 from cellcount.errors import DataError, ParameterError
 from cellcount.io.points import Annotation, Mark
 from cellcount.io.writing import write
+from cellcount.types import Sample
 
 SHAPE = (96, 128)
 FOUND = [(20.25, 30.5), (20.75, 60.25), (50.5, 30.0), (50.25, 90.5), (80.0, 64.75)]  # 30 px apart
@@ -284,6 +286,50 @@ def test_train_writes_nothing_among_the_data_unasked(F, monkeypatch, capsys):
     assert main(["train", "."]) == ParameterError.exit_code
     assert "--out ../cellnet.safetensors" in capsys.readouterr().err
     assert sorted(F.rglob("*")) == before
+
+
+def test_a_simulated_person_corrects_as_one_would():
+    """On made points: a dead cell stays if it is taken for a live one, a far point is moved, others are deleted."""
+    true = np.float32([[20, 20], [20, 80], [80, 20], [80, 80]])
+    made = Sample("made", np.zeros((128, 128), np.float32), true, dead=np.float32([[50, 50], [110, 110]]))
+    predicted = np.float32([[20, 21], [20, 89], [50, 51], [110, 20]])
+    whole = {"kept": 1, "moved": 1, "deleted": 2, "added": 2, "left": 0}
+    careful = {"missed": 0.0, "missed_in_dense": 0.0, "position_noise_px": 0.0, "dead_as_live": 0.0}
+    corrected, did = correcting.corrected(made, predicted, 0, **careful)
+    assert did == whole
+    assert sorted(map(tuple, corrected.points.tolist())) == [(20, 21), (20, 80), (80, 20), (80, 80)]
+    _, did = correcting.corrected(made, predicted, 0, **careful | {"dead_as_live": 1.0})
+    assert did == {"kept": 2, "moved": 1, "deleted": 1, "added": 3, "left": 0}
+    same, did = correcting.corrected(made, predicted, 0, overlooked=1.0, **careful)
+    assert did == {"kept": 3, "moved": 1, "deleted": 0, "added": 0, "left": 4}
+    assert len(same.points) == 4 and [110, 20] in same.points.tolist()
+    scattered, did = correcting.corrected(made, predicted, 0, overlooked=1.0, scattered=True, **careful)
+    assert did["left"] == 4 and len(scattered.points) == 4 and [110, 20] not in scattered.points.tolist()
+
+
+def test_the_cost_of_actions_and_where_correcting_breaks_even():
+    clicks = dict.fromkeys(correcting.ACTIONS, 0) | {"clicked": 11}
+    assert correcting.seconds(clicks, "fast") == pytest.approx(2.4 + 10 * 0.9)
+    assert correcting.seconds(clicks, "careful", images=2) == pytest.approx(2 * 2.4 + 9 * 0.9)
+    for speed in correcting.SPEEDS:
+        share, n = correcting.break_even(speed), 1e6
+        work = {"clicked": 0, "kept": share * n, "moved": 0, "deleted": (1 - share) * n, "added": (1 - share) * n}
+        assert correcting.seconds(work, speed) == pytest.approx(0.9 * n)
+
+
+@pytest.mark.slow
+def test_the_comparison_has_all_strategies_and_is_resumed(tmp_path):
+    tiny = {"numbers": [1, 2], "seeds": 1, "side": 96, "tests": 1, "steps": 2, "crop": 32, "batch": 2, "widths": [8, 8]}
+    options = tiny | {"kinds": {"debris": ["click", "loop"]}, "overlooked": [1.0], "start": None, "device": "cpu"}
+    frame = correcting.compare(out=tmp_path / "rows.csv", progress=False, **options)
+    before = (tmp_path / "rows.csv").read_bytes()
+    again = correcting.compare(out=tmp_path / "rows.csv", progress=False, **options)
+    assert (tmp_path / "rows.csv").read_bytes() == before and len(again) == len(frame)
+    table = correcting.curve(frame)
+    assert table.groupby("strategy").k.apply(list).to_dict() == {"none": [0], "click": [1, 2], "loop": [1, 2]}
+    assert (table[table.strategy == "loop"].actions > 0).all() and table.f1.between(0, 1).all()
+    assert len(correcting.rounds(frame)) == 2
+    assert set(correcting.left_over(frame).strategy) == {"correct", "scattered"}
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import lazy_loader
 
 _MODULES = {
     "areas": ["answers", "foregrounds"],
+    "corrections": ["correction_cost", "effort_curves", "overlooked_errors"],
     "curves": [
         "confidence_ranks", "crowding_curve", "error_by_density", "iou_curve", "loss_curve", "tolerance_curve",
         "training_graph",

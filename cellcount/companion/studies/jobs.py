@@ -73,9 +73,12 @@ def seed_of(**job: Any) -> int:
 
 
 @contextmanager
-def cellnet_weights(train: Sequence[Sample], **params: Any) -> Iterator[Path]:
-    """Weights of CellNet trained from scratch, in a file that is deleted afterwards; params as for `cellnet.fit`."""
+def cellnet_weights(train: Sequence[Sample], *, start: str | None = None, **params: Any) -> Iterator[Path]:
+    """Weights of CellNet, trained from scratch unless `start` is given, in a file that is deleted afterwards.
+
+    Arguments as for `cellnet.fit`.
+    """
     from cellcount.methods import cellnet
 
     with tempfile.TemporaryDirectory() as folder:
-        yield cellnet.fit(train, out=Path(folder) / "cellnet.safetensors", start=None, **params)
+        yield cellnet.fit(train, out=Path(folder) / "cellnet.safetensors", start=start, **params)
