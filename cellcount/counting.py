@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 
 from cellcount.devices import is_cpu
-from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing, require
+from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing, one_of, require
 from cellcount.files import TEMPORARY, replacing, write_csv
 from cellcount.io import tables
 from cellcount.io.folders import files_of, images_of, is_overlay, natural
-from cellcount.io.images import from_array
+from cellcount.io.images import CHANNELS, from_array
 from cellcount.io.large import LARGE, LargeImage, open_image
 from cellcount.io.prefetch import prefetched
 from cellcount.methods import METHODS, base
@@ -268,6 +268,7 @@ def counted(
     Result or Failure
         In the order of the images.
     """
+    one_of(channel, CHANNELS, "channel")
     return _counted(images, _predictor(**options), channel, known)
 
 

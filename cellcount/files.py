@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-TEMPORARY = (
-    ".cellcount-"  # begins the name of a temporary file; that of the file itself may be as long as a name can be
-)
+TEMPORARY = ".cellcount-"  # begins the name of a temporary file, since a name with the file's own may be too long
+SMALL = 2**20  # bytes
 
 
 @contextmanager
@@ -39,6 +38,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
 def sha256(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size < SMALL:  # `file_digest` takes a millisecond to make its buffer
+            return hashlib.sha256(file.read()).hexdigest()
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

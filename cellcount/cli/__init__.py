@@ -44,14 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code (int) of the command line; `argv` defaults to the process's arguments."""
     argv = sys.argv[1:] if argv is None else list(argv)
     answered = "--json" in argv
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it is closed: a file that is opened must not take its place
+            setattr(sys, name, open(os.devnull, "w"))
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character of a file's name shows its code
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         with _terminable():
             code = _run(argv)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a closed pipe can still be caught
+        sys.stdout.flush()  # here, where a closed pipe can still be caught
         return code
     except BrokenPipeError:  # `| head` has read enough
         return _silent(141)  # as a shell reports SIGPIPE
@@ -90,8 +92,7 @@ def _failed(message: str, code: int, answered: bool, kind: str = "error: ") -> i
         print(f"{kind}{message}", file=sys.stderr)
         if answered:
             print(json.dumps({"error": message, "exit_code": code}))
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:  # the disk that stdout is written to is full
         _silent(code)
     return code

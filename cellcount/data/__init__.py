@@ -36,7 +36,7 @@ def load(dataset: Path | str = "auto", *, split: str | None = None, **options: A
     Raises
     ------
     ParameterError
-        If the data set or the split is unknown, or has no samples in this split.
+        If the data set, the split or an option is unknown, or there are no samples in this split.
     DataError, NotAvailableError
         If the data cannot be used or fetched.
     """
@@ -48,7 +48,11 @@ def load(dataset: Path | str = "auto", *, split: str | None = None, **options: A
         else:
             loader = importlib.import_module("cellcount.data.folder").load_folder
             options = {"folder": name} | options
-        if "split" in inspect.signature(loader).parameters:
+        known = inspect.signature(loader).parameters
+        unknown = ", ".join(option for option in options if option not in known)
+        has = ", ".join(option for option in known if option not in ("split", "folder"))
+        require(not unknown, f"{name} has no option {unknown}; it has: {has}.")
+        if "split" in known:
             return list(loader(split=split, **options))
         samples: list[Sample] = loader(**options)
     chosen = [sample for sample in samples if split in (None, sample.split)]

@@ -12,7 +12,7 @@ class Methods(UserDict[str, Any]):
     """Name -> module that keeps the contract of `cellcount.methods.base.Method`, imported when it is looked up."""
 
     def __getitem__(self, name: str) -> Method:
-        if name not in self:
+        if not isinstance(name, str) or name not in self:
             raise ParameterError(f"There is no method {name!r}; choose one of {', '.join(self)}.")
         return cast(Method, importlib.import_module(self.data[name]))
 

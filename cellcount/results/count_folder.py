@@ -12,7 +12,6 @@ The line in records.jsonl is written last, so that a call that was killed is res
 same content, method, parameters, weights and channel are not counted again.
 """
 
-import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -108,13 +107,12 @@ def count_folder(
     given = find_images(list(images))
     require(not any(hasattr(image, "__array_interface__") for image in given), "Give paths of images, not arrays.")
     channel, pixel_size_um = _described(images, channel)
-    folder = CountFolder(out, run_settings(method, channel, weights, params), pixel_size_um, weights)
     paths: list[Path] = []  # known when the folder is open, which it is not before the arguments are checked
     found = counted(
-        paths, channel=channel, known=functools.partial(folder.known, again=again), method=method, weights=weights,
+        paths, channel=channel, known=lambda image: folder.known(image, again), method=method, weights=weights,
         device=device, progress=progress, **params,
     )  # fmt: skip
-    with folder:
+    with CountFolder(out, run_settings(method, channel, weights, params), pixel_size_um, weights) as folder:
         paths += folder.unique(Path(str(path)) for path in given)
         folder.refuse_corrected(paths, again)
         done = Counts(folder, twice=len(given) - len(paths))

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -96,8 +95,9 @@ class CountFolder(Records):
         self._plans: dict[Path, Plan] = {}
 
     def __enter__(self) -> Self:
+        try_file(self.path / RECORDS)
         self._check()
-        for name in (f"{IMAGES}/x", f"{PREDICTIONS}/x", f"{OVERLAYS}/x", SUMMARY, TABLE, RECORDS):
+        for name in (f"{IMAGES}/x", f"{PREDICTIONS}/x", f"{OVERLAYS}/x", SUMMARY, TABLE):
             try_file(self.path / name)
         super().__enter__()
         self.real = Path(os.path.realpath(self.path))
@@ -282,10 +282,12 @@ class CountFolder(Records):
 def settings(folder: Path) -> dict[str, Any]:
     """The content of the `dataset.toml` of a folder; {} if there is none. Raises DataError if it cannot be read."""
     path = folder / SETTINGS
+    if not os.path.exists(path):  # or the folder is locked
+        return {}
+    import tomllib  # costs more than all else here
+
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: it cannot be read ({error}). Correct it.") from error
 

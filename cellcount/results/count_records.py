@@ -1,5 +1,6 @@
 """The records of a count folder: one line of JSON for each counted image, of which the summary is put together."""
 
+import errno
 import json
 import os
 import sys
@@ -45,18 +46,17 @@ class Records:
         self.index: dict[str, Known] = {}
 
     def __enter__(self) -> Self:
+        path = self.path / RECORDS
         try:
-            self._file: BinaryIO = open(self.path / RECORDS, "a+b")
+            self._file = open(path, "ab", buffering=0)  # what could not be written is not kept for later
+            self._reading: BinaryIO = open(path, "rb")
         except OSError as error:
-            raise DataError(
-                f"{self.path / RECORDS} cannot be written ({error.strerror}); choose another --out."
-            ) from error
+            raise DataError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
         try:
             self._lock()
             self._load()
-            self._reading: BinaryIO = open(self.path / RECORDS, "rb")
         except BaseException:
-            self._file.close()
+            self.__exit__(None, None, None)
             raise
         return self
 
@@ -82,8 +82,7 @@ class Records:
     def _load(self) -> None:
         """Fill the index; a last line without an end, of a call that was killed, is cut off."""
         offset = 0
-        self._file.seek(0)
-        for number, line in enumerate(self._file, 1):
+        for number, line in enumerate(self._reading, 1):
             if not line.endswith(b"\n"):
                 self._file.truncate(offset)
                 break
@@ -104,11 +103,11 @@ class Records:
 
     def append(self, record: dict[str, Any]) -> Known:
         """Write a record: all of it, or nothing."""
-        end = self._file.seek(0, os.SEEK_END)
+        line, end = (json.dumps(record, default=str) + "\n").encode(), os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write((json.dumps(record, default=str) + "\n").encode())
-            self._file.flush()
-        except OSError:
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except BaseException:
             self._file.truncate(end)
             raise
         return self._index(record, end)
