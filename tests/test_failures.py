@@ -251,6 +251,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_computed(plat
     assert kind != "file" or out.read_text() == "mine"
 
 
+@pytest.mark.slow
 @unprivileged
 def test_train_tries_its_weights_file_before_it_loads_anything(anybody):
     (anybody / "locked").mkdir()
@@ -266,6 +267,21 @@ def test_train_on_a_full_disk_fails_before_it_loads_anything():
         with pytest.raises(DataError, match=r"w\.safetensors cannot be written \(No space left"):
             cellcount.train("nowhere", out=disk / "w.safetensors")
         assert [path.name for path in disk.iterdir()] == ["fill"]
+
+
+@pytest.mark.slow
+def test_weights_for_which_the_disk_has_become_too_small_are_kept_elsewhere(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    settings = ["-p", "steps", "1", "-p", "crop", "64", "-p", "batch", "1"]
+    field = phantom.simulate(seed=2, size=(128, 128))
+    monkeypatch.setattr("cellcount.data.load", lambda data: [field])
+    with small_disk(200) as disk:
+        assert run("train", "phantom", "--out", disk / "w.safetensors", "--device", "cpu", *settings) == 1
+        assert list(disk.iterdir()) == []
+    line = capsys.readouterr().err.splitlines()[-1]
+    [rescued] = tmp_path.glob("cellcount-*/w.safetensors")
+    assert line.startswith("error: ") and "No space left" in line and str(rescued) in line
+    assert cellcount.count(field.image, weights=rescued).count > 0
 
 
 # Disks that are full

@@ -5,13 +5,14 @@ torch and safetensors are imported inside the functions: a status or a count on 
 
 import functools
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cellcount.errors import DISTRIBUTION, DataError
+from cellcount.errors import DISTRIBUTION, CellcountError, DataError
 from cellcount.files import replacing
 from cellcount.types import Sample
 
@@ -49,16 +50,26 @@ def write(
 ) -> Path:
     """Write tensors in half precision, those of `exact` in their own, and `about`: JSON values with a "format".
 
-    Half precision halves the file; heatmaps of CellNet change by less than 1e-2 of a peak's height.
+    Half precision halves the file; heatmaps of CellNet change by less than 1e-2 of a peak's height. If the file cannot
+    be written, the tensors are written to the folder for temporary files, and a CellcountError says so.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    with replacing(path) as temporary:
-        # One entry: the library writes several in an order that changes from run to run.
-        save_file(state | dict(exact or {}), temporary, metadata={"cellcount": json.dumps(about)})
-    return Path(path)
+
+    def save_to(path: Path) -> Path:
+        with replacing(path) as temporary:
+            # One entry: the library writes several in an order that changes from run to run.
+            save_file(state | dict(exact or {}), temporary, metadata={"cellcount": json.dumps(about)})
+        return path
+
+    try:
+        return save_to(Path(path))
+    except (OSError, SafetensorError) as error:  # the disk has become full: a training is worth another place
+        rescued = save_to(Path(tempfile.mkdtemp(prefix="cellcount-"), Path(path).name))
+        raise CellcountError(f"{path} cannot be written ({error}). The weights are in {rescued}: copy them.") from error
 
 
 def save(
