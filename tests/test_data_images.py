@@ -1,12 +1,15 @@
 """Reading images, against pixels that are known."""
 
+import io
+
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from cellcount.errors import DataError, ParameterError
-from cellcount.io.images import read_image
+from cellcount.io.images import examined, read_image
 
 SHAPE = (20, 30)
 
@@ -143,3 +146,80 @@ def test_missing_file_and_unknown_channel(tmp_path):
         read_image(tmp_path / "absent.png")
     with pytest.raises(ParameterError, match="ultraviolet.*green"):
         read_image(tmp_path / "absent.png", "ultraviolet")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8, np.uint16])
+def test_white_may_be_zero_in_every_type(tmp_path, ramp, dtype):
+    pixels = (255 - ramp) / 255 if np.dtype(dtype).kind == "f" else (255 - ramp)
+    tifffile.imwrite(tmp_path / "w.tif", pixels.astype(dtype), photometric="miniswhite")
+    image = read_image(tmp_path / "w.tif")
+    if dtype is np.uint16:  # zero is white, and 65535 would be black: this image is all bright
+        np.testing.assert_allclose(image, 1 - (255 - ramp) / 65535, atol=1e-6)
+    else:
+        np.testing.assert_allclose(image, ramp / 255, atol=1e-3)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6, 10, 12])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_packed_bits_have_their_own_full_scale(tmp_path, ramp, bits, photometric):
+    full = 2**bits - 1
+    pixels = (ramp / 255 * full).round().astype(np.uint8 if bits < 8 else np.uint16)
+    stored = full - pixels if photometric == "miniswhite" else pixels
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric=photometric, bitspersample=bits)
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif"), pixels / full, atol=2e-2 if bits == 6 else 1e-6)
+
+
+def test_16_bit_colours_of_png_are_read_whole(tmp_path, colour):
+    pixels = colour.astype(np.uint16) * 16  # 12 bits, of which Pillow would keep four
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    np.testing.assert_allclose(read_image(tmp_path / "a.png", "blue"), pixels[..., 2] / 4095, atol=1e-6)
+
+
+def test_jpeg_in_tiff_is_the_colour_that_was_stored(tmp_path):
+    pixels = np.kron(np.array([[[200, 30, 90], [20, 180, 60]]], np.uint8), np.ones((16, 16, 1), np.uint8))
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=95, subsampling=0)
+    options = {"photometric": "ycbcr", "compression": "jpeg", "subsampling": (1, 1), "rowsperstrip": 16}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(iter([file.getvalue()]), shape=pixels.shape, dtype=np.uint8, **options)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.YCBCR
+    for n, name in enumerate(("red", "green", "blue")):
+        image = read_image(tmp_path / "a.tif", name) * 255
+        assert abs(image[4, 4] - pixels[4, 4, n]) < 4 and abs(image[4, 28] - pixels[4, 28, n]) < 4
+
+
+def test_content_decides_and_not_the_suffix(tmp_path, ramp):
+    tifffile.imwrite(tmp_path / "a.png", ramp)
+    Image.fromarray(ramp).save(tmp_path / "b.tif", format="PNG")
+    for name, wanted in (("a.png", "a.tif"), ("b.tif", "b.png")):
+        image, [warning] = examined(tmp_path / name)
+        np.testing.assert_allclose(image, ramp / 255, atol=1e-6)
+        assert f"Rename it to {wanted}" in warning
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_a_thumbnail_is_not_the_image(tmp_path, ramp, flagged):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(ramp[:10, :15].copy(), subfiletype=int(flagged))
+        writer.write(ramp)
+    if flagged:
+        np.testing.assert_allclose(read_image(tmp_path / "a.tif"), ramp / 255, atol=1e-6)
+    else:
+        with pytest.raises(DataError, match="15 x 10 px, but another one is larger"):
+            read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("kind", ["OME", "BigTIFF", "JPEG 2000", "ImageJ"])
+def test_one_plane_in_other_kinds_of_tiff(tmp_path, ramp, kind):
+    options = {
+        "OME": {"metadata": {"axes": "YX"}},
+        "BigTIFF": {"bigtiff": True},
+        "JPEG 2000": {"compression": "jpeg2000"},
+        "ImageJ": {"imagej": True, "resolution": (2, 2), "metadata": {"unit": "um"}},
+    }
+    path = tmp_path / ("a.ome.tif" if kind == "OME" else "a.tif")
+    tifffile.imwrite(path, ramp, **options[kind])
+    image, warnings = examined(path)
+    np.testing.assert_allclose(image, ramp / 255, atol=1e-6)
+    assert warnings == []

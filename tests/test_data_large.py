@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from cellcount.errors import DataError, ParameterError
-from cellcount.io import decoders, large
+from cellcount.io import decoders, images, large
 from cellcount.io.images import read_image
 from cellcount.io.large import LargeImage, open_image
 
@@ -34,6 +34,8 @@ STORED = {
     ),
     "JPEG tiles": (RGB, {"tile": (64, 64), "compression": "jpeg", "photometric": "rgb"}),
     "RGBA": (noise(*SHAPE, 4), {"photometric": "rgb", "extrasamples": ["unassalpha"], "tile": (32, 32)}),
+    "white is zero in float": (GRAY.astype(np.float32) / 255, {"photometric": "miniswhite", "tile": (32, 48)}),
+    "white is zero in 12 bits": (noise(*SHAPE, high=4095), {"photometric": "miniswhite"}),
     "white is zero": (GRAY, {"photometric": "miniswhite", "rowsperstrip": 10, "compression": "zlib"}),
     "two values": (GRAY > 128, {"rowsperstrip": 10, "compression": "zlib"}),
     "palette": (GRAY, {"photometric": "palette", "colormap": noise(3, 256, high=65535), "tile": (32, 32)}),
@@ -110,23 +112,33 @@ def with_nan(path):
     tifffile.imwrite(path, pixels)
 
 
-# What is wrong with a file: what writes it, and what the error has to name.
+def stack(path):
+    tifffile.imwrite(path, noise(3, *SHAPE), photometric="minisblack")
+
+
+def blocks(path):
+    tifffile.imwrite(path, GRAY, compression="zlib", rowsperstrip=150)
+
+
+# What is wrong with a file: what writes it, the kind of problem, and what the error has to name.
 BAD = {
-    "cut off": (cut_off, "damaged"),
-    "damaged": (damaged, "damaged"),
-    "not a number": (with_nan, "NaN"),
-    "constant": (lambda path: tifffile.imwrite(path, np.full(SHAPE, 7, np.uint8)), "7"),
-    "pages": (lambda path: tifffile.imwrite(path, noise(3, *SHAPE), photometric="minisblack"), "3"),
-    "rotated": (lambda path: tifffile.imwrite(path, GRAY, extratags=[(274, "H", 1, 6, True)]), "rotated"),
-    "blocks": (lambda path: tifffile.imwrite(path, GRAY, compression="zlib", rowsperstrip=150), "MB.*tiles"),
-}
+    "cut off": (cut_off, "image-truncated", "damaged"),
+    "damaged": (damaged, "image-truncated", "damaged"),
+    "not a number": (with_nan, "image-nan", "NaN"),
+    "constant": (lambda path: tifffile.imwrite(path, np.full(SHAPE, 7, np.uint8)), "image-constant", "7"),
+    "pages": (stack, "image-pages", "3"),
+    "rotated": (
+        lambda path: tifffile.imwrite(path, GRAY, extratags=[(274, "H", 1, 6, True)]), "image-orientation", "rotated"
+    ),
+    "blocks": (blocks, "image-block", "MB.*tiles"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_streamed_says_why(tmp_path, monkeypatch, name):
     monkeypatch.setattr(large, "MAX_BLOCK", 20_000)
     path = tmp_path / "a.tif"
-    write, fact = BAD[name]
+    write, _, fact = BAD[name]
     write(path)
     with pytest.raises(DataError, match=f"a.tif: .*{fact}"):
         LargeImage(path, progress=False)
@@ -146,3 +158,30 @@ def test_the_limit_in_memory_names_the_way_out(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "a.tif", GRAY)
     with pytest.raises(DataError, match="cellcount count"):
         read_image(tmp_path / "a.tif")
+
+
+def test_a_large_image_keeps_its_warnings(tmp_path, monkeypatch):
+    """Those that the same file has in memory."""
+    monkeypatch.setattr(large, "LARGE", GRAY.size - 1)
+    cases = {
+        "range": (GRAY.astype(np.float32) - 100, {}, "range from -97"),
+        "transparency": (noise(*SHAPE, 4), {"photometric": "rgb", "extrasamples": ["unassalpha"]}, "transparent"),
+        "faint": (GRAY.astype(np.uint16) % 5 + 1000, {}, "2% of the full scale"),
+        "channel": (GRAY[..., None] * np.array([1, 0, 0], np.uint8), {"photometric": "rgb"}, "in the red one"),
+    }
+    for name, (pixels, options, words) in cases.items():
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, pixels, **options)
+        image, warnings = open_image(path)
+        assert isinstance(image, LargeImage) and len(warnings) == 1 and words in warnings[0]
+        assert warnings == images.examined(path)[1]
+
+
+def test_a_large_tiff_is_told_by_its_content(tmp_path, monkeypatch):
+    monkeypatch.setattr(large, "LARGE", GRAY.size - 1)
+    tifffile.imwrite(tmp_path / "a.png", GRAY)
+    assert isinstance(open_image(tmp_path / "a.png")[0], LargeImage)
+    with tifffile.TiffWriter(tmp_path / "b.tif") as writer:
+        writer.write(GRAY[::2, ::2].copy(), subfiletype=1)  # a thumbnail
+        writer.write(GRAY)
+    np.testing.assert_array_equal(open_image(tmp_path / "b.tif")[0][0:150, 0:210], read_image(tmp_path / "b.tif"))

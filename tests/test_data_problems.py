@@ -4,19 +4,29 @@ import json
 import re
 import struct
 import tomllib
+import unicodedata
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+import roifile
+import test_data_large
+import test_formats
 import tifffile
 from PIL import Image
 
 import cellcount.data
+from cellcount.cli import main
 from cellcount.data import folder
+from cellcount.data.convert import convert
 from cellcount.errors import DataError
 from cellcount.io import problems as catalogue
+from cellcount.io.folders import skipped
+from cellcount.io.images import decode, read_image
 
 HEIGHT, WIDTH = 48, 64
+ROOT = Path(__file__).parents[1]
 
 
 def noise(height=HEIGHT, width=WIDTH, channels=0, seed=0, high=255):
@@ -559,13 +569,234 @@ def _(box):
     box.toml(split='train = ["shared"]\ntest = ["shared.png"]')
 
 
+def rows(*given):
+    """Register cases that one line makes: (name, kind, file, needle, function of the box[, severity])."""
+    for name, kind, file, needle, write, *severity in given:
+        assert name not in CASES
+        CASES[name] = (write, kind, file, needle, *(severity or ["error"]))
+
+
+def png(box, name, format="PNG", **options):
+    Image.fromarray(options.pop("pixels", noise())).save(box.root / name, format=format, **options)
+
+
+def exif(number):
+    found = Image.Exif()
+    found[0x0112] = number
+    return found
+
+
+def pages(box, name, *sizes):
+    with tifffile.TiffWriter(box.root / name) as writer:
+        for size in sizes:
+            writer.write(noise(*size))
+
+
+def compressed(box, name, number):
+    """A TIFF file that says it is compressed in another way."""
+    box.tiff(name, noise(), compression="zlib")
+    with tifffile.TiffFile(box.root / name, mode="r+") as tiff:
+        tiff.pages[0].tags["Compression"].overwrite(number)
+
+
+def turned(box, stem, *points, number=6):
+    """A JPEG of 64 x 48 px that is shown with 48 x 64 px, and points (y, x)."""
+    png(box, f"{stem}.jpg", "JPEG", exif=exif(number))
+    box.text(f"{stem}.csv", "\n".join(["image,y,x", *(f"{stem}.jpg,{y},{x}" for y, x in points)]))
+
+
+def spread(stem, *scale, count=30, size=(HEIGHT, WIDTH)):
+    """Lines of a CSV with points all over an image of `size` px, their coordinates multiplied by `scale`."""
+    points = np.random.default_rng(0).uniform(0, 1, (count, 2)) * (np.array(size) - 1) * scale
+    return [f"{stem}.png,{y:.3f},{x:.3f}" for y, x in points]
+
+
+def large(box, stem, *scale, **options):
+    """An image of 160 x 120 px with points whose coordinates are multiplied."""
+    box.csv(stem, *spread(stem, *scale, size=(120, 160), **options))
+    box.image(f"{stem}.png", noise(120, 160))
+
+
+def two_tasks(box, name, *places):
+    tasks = [studio("x", point(x=40.0 + n), person=n) | {"data": {"img": place}} for n, place in enumerate(places)]
+    box.image(name + ".png")
+    box.json(name + ".json", tasks)
+
+
+def coco_images(*images):
+    entries = [{"id": n, "image_id": n, "category_id": 1, "keypoints": [3, 4, 2]} for n, _ in enumerate(images)]
+    listed = [{"id": n, "file_name": image, "height": HEIGHT, "width": WIDTH} for n, image in enumerate(images)]
+    return {"images": listed, "annotations": entries, "categories": [{"id": 1, "name": "cell"}]}
+
+
+def via_file(name, size):
+    region = {"shape_attributes": {"name": "point", "cx": 3, "cy": 4}, "region_attributes": {}}
+    return {f"{name}{size}": {"filename": name, "size": size, "regions": [region], "file_attributes": {}}}
+
+
+SAID = "as it is stored, 64 x 48 px, "
+rows(
+    # images
+    ("link", "image-link", "link.png", "gone.png", lambda box: (box.root / "link.png").symlink_to("gone.png")),
+    ("Git LFS", "image-other", "lfs.png", "git lfs pull", lambda box: box.text("lfs.png", "version https://git-lfs.x")),
+    ("web page", "image-other", "page.jpg", "web page", lambda box: box.text("page.jpg", "<!DOCTYPE html><p>404")),
+    ("PDF", "image-other", "figure.png", "PDF", lambda box: box.text("figure.png", "%PDF-1.7")),
+    ("ZIP", "image-other", "deck.tif", "ZIP", lambda box: box.text("deck.tif", "PK\3\4")),
+    ("HEIC", "image-other", "phone.jpg", "HEIC", lambda box: box.text("phone.jpg", "\0\0\0\x18ftypheic" + "\0" * 50)),
+    ("zeros", "image-unreadable", "lost.tif", "format is unknown", lambda box: box.text("lost.tif", "\0" * 900)),
+    ("WebP called PNG", "image-format", "web.png", "WEBP", lambda box: png(box, "web.png", "WEBP")),
+    ("JPEG 2000 called JPEG", "image-format", "jp2.jpg", "JPEG2000", lambda box: png(box, "jp2.jpg", "JPEG2000")),
+    ("TIFF called PNG", "image-suffix", "t.png", "t.tif", lambda box: png(box, "t.png", "TIFF"), "warning"),
+    ("PNG called TIFF", "image-suffix", "p.tif", "p.png", lambda box: png(box, "p.tif"), "warning"),
+    ("unknown compression", "image-codec", "odd.tif", "without compression",
+     lambda box: compressed(box, "odd.tif", 32895)),
+    ("thumbnail first", "image-thumbnail", "thumb.tif", "64 x 48",
+     lambda box: pages(box, "thumb.tif", (24, 32), (48, 64))),
+    ("thumbnail and stack", "image-thumbnail", "mini.tif", "32 x 24",
+     lambda box: pages(box, "mini.tif", (24, 32), (48, 64), (48, 64))),
+    ("thumbnail last", "image-other-pages", "last.tif", "32 x 24",
+     lambda box: pages(box, "last.tif", (48, 64), (24, 32)), "warning"),
+    ("time series", "image-pages", "time.tif", "5", lambda box: box.tiff(
+        "time.tif", np.stack([noise(seed=n) for n in range(5)]), imagej=True, metadata={"axes": "TYX"})),
+    ("OME channels and depths", "image-pages", "ome.ome.tif", "6", lambda box: box.tiff(
+        "ome.ome.tif", noise(6 * HEIGHT).reshape(3, 2, HEIGHT, WIDTH), metadata={"axes": "CZYX"},
+        photometric="minisblack")),
+    ("channels of ImageJ", "image-pages", "channels.tif", "3", lambda box: box.tiff(
+        "channels.tif", np.stack([noise(seed=n) for n in range(3)]), imagej=True, metadata={"axes": "CYX"})),
+    ("overlay of ImageJ", "image-regions", "overlay.tif", "ROI Manager", lambda box: box.tiff(
+        "overlay.tif", noise(), imagej=True, metadata={"Overlays": [b"Iout" + bytes(64)]}), "warning"),
+    ("faint", "image-faint", "faint.tif", "1004", lambda box: box.tiff(
+        "faint.tif", noise(high=4).astype(np.uint16) + 1000), "warning"),
+    ("faint float", "image-faint", "dim.tif", "1e-06", lambda box: box.tiff(
+        "dim.tif", (noise() / 255e6).astype(np.float32)), "warning"),
+    ("float up to 2.5", "image-range", "over.tif", "2.5", lambda box: box.tiff(
+        "over.tif", (noise() / 102).astype(np.float32)), "warning"),
+    ("32-bit integers", "image-range", "long.tif", "2.55e+07", lambda box: box.tiff(
+        "long.tif", noise().astype(np.uint32) * 100_000), "warning"),
+    ("infinite", "image-nan", "inf.tif", "infinite", lambda box: box.tiff(
+        "inf.tif", np.where(noise() > 250, np.inf, 0.5).astype(np.float32))),
+    ("two values in TIFF", "image-binary", "bits.tif", "mask",
+     lambda box: box.tiff("bits.tif", noise() > 99), "warning"),
+    ("two channels", "image-channels", "two.tif", "2", lambda box: box.tiff(
+        "two.tif", noise(channels=2), photometric="minisblack", planarconfig="contig")),
+    ("three channels", "image-channels", "three.tif", "3", lambda box: box.tiff(
+        "three.tif", noise(channels=3), photometric="minisblack", planarconfig="contig")),
+    ("four channels", "image-channels", "four.tif", "4", lambda box: box.tiff(
+        "four.tif", noise(channels=4), photometric="minisblack", planarconfig="contig")),
+    ("RGB and two more", "image-channels", "rgb2.tif", "5", lambda box: box.tiff(
+        "rgb2.tif", noise(channels=5), photometric="rgb")),
+    ("Lab", "image-colour", "lab.tif", "CIELAB",
+     lambda box: box.tiff("lab.tif", noise(channels=3), photometric="cielab")),
+    ("raw Bayer mosaic", "image-colour", "bayer.tif", "CFA",
+     lambda box: box.tiff("bayer.tif", noise(), photometric="cfa")),
+    ("YCbCr without JPEG", "image-colour", "ycc.tif", "YCBCR", lambda box: box.tiff(
+        "ycc.tif", noise(channels=3), photometric="ycbcr", subsampling=(1, 1))),
+    ("EXIF", "image-exif", "exif.jpg", "orientation 8",
+     lambda box: png(box, "exif.jpg", "JPEG", exif=exif(8)), "warning"),
+    ("turned TIFF", "image-exif", "mirror.tif", "orientation 3", lambda box: box.tiff(
+        "mirror.tif", noise(), extratags=[(274, "H", 1, 3, True)]), "warning"),
+    ("16-bit colours with transparency", "image-alpha", "deep.png", "transparen",
+     lambda box: (box.root / "deep.png").write_bytes(
+        imagecodecs.png_encode(noise(channels=4, high=65535))), "warning"),
+    # the folder
+    ("microscope's other formats", "image-format", "a.lif", "PNG", lambda box: box.text("a.lif", "x")),
+    ("video", "image-format", "film.avi", "PNG", lambda box: box.text("film.avi", "x")),
+    ("YOLO", "annotation-format", "yolo.txt", "CSV",
+     lambda box: [box.image("yolo.png"), box.text("yolo.txt", "0 .5 .5")]),
+    ("JSON lines", "annotation-format", "lines.jsonl", "CSV", lambda box: box.text("lines.jsonl", "{}")),
+    ("files of other kinds", "files-unused", "", "notes.txt", lambda box: box.text("notes.txt", "x"), "warning"),
+    ("subfolder", "folders-skipped", "", "plateC", lambda box: Box(box.root / "plateC").image("x.png"), "warning"),
+    ("subfolder of images", "folders-skipped", "", "images/deep",
+     lambda box: Box(box.root / "images" / "deep").image("x.png"),
+     "warning"),
+    ("stems of other spelling", "stem-twice", "", "lü.png",
+     lambda box: [box.image("lü.png"), box.image("lu\u0308.png")]),
+    ("stem in images/", "stem-twice", "", "both.",
+     lambda box: [box.image("both.png"), Box(box.root / "images").image("both.tif")]),
+    # names of images
+    ("two folders in CSV", "image-ambiguous", "plates.csv", "plateA/plates.png", lambda box: box.csv(
+        "plates", "plateA/plates.png,3,4", "plateB/plates.png,5,6")),
+    ("two folders in COCO", "image-ambiguous", "cocop.json", "B\\cocop.png", lambda box: [
+        box.image("cocop.png"), box.json("cocop.json", coco_images("A/cocop.png", "B\\cocop.png"))]),
+    ("two uploads", "image-ambiguous", "up.json", "c17bc20f-up.png", lambda box: two_tasks(
+        box, "up", "/data/upload/1/b07bc20f-up.png", "/data/upload/1/c17bc20f-up.png")),
+    ("two places in local storage", "image-ambiguous", "local.json", "B/local.png", lambda box: two_tasks(
+        box, "local", "/data/local-files/?d=A/local.png", "/data/local-files/?d=B/local.png")),
+    ("two buckets", "image-ambiguous", "s3.json", "two/s3.png",
+     lambda box: two_tasks(box, "s3", "s3://one/s3.png", "s3://two/s3.png")),
+    ("two sizes in VIA", "image-ambiguous", "bytes.json", "88 bytes", lambda box: [
+        box.image("bytes.png"), box.json("bytes.json", via_file("bytes.png", 77) | via_file("bytes.png", 88))]),
+    ("image in a subfolder", "image-elsewhere", "sub.csv", "plateD/sub.png", lambda box: [
+        box.csv("sub", "plateD/sub.png,3,4"), Box(box.root / "plateD").image("sub.png")]),
+    ("nearly the right name", "image-unknown", "typo.csv", "Is typo.png meant?",
+     lambda box: box.csv("typo", "typoo.png,3,4")),
+    ("file of an unknown image", "image-unknown", "RoiSet.tsv", "NAME.zip",
+     lambda box: box.text("RoiSet.tsv", "x\ty\n1\t2\n")),
+    # coordinates
+    ("percent", "points-corner", "hundred.csv", "percent",
+     lambda box: large(box, "hundred", 100 / 159, 100 / 159, count=80)),
+    ("half the size", "points-corner", "half2.csv", "resized", lambda box: large(box, "half2", 0.5)),
+    ("a strip", "points-corner", "strip.csv", "x = 4", lambda box: large(box, "strip", 1, 0.3)),
+    ("the remedy of a corner", "points-corner", "corner.csv", '"corner" = [[0, 0, 120, 160]]',
+     lambda box: large(box, "corner", 0.4)),
+    ("twice the size", "points-outside", "double2.csv", "of 30 points",
+     lambda box: box.csv("double2", *spread("double2", 2))),
+    ("negative", "points-outside", "minus.csv", "30 of 30", lambda box: box.csv("minus", *spread("minus", -1))),
+    ("one fraction", "points-fractions", "tenth.csv", "px", lambda box: box.csv("tenth", "tenth.png,.5,.25")),
+    ("the same y", "points-line", "row.csv", "same y",
+     lambda box: box.csv("row", *(f"row.png,7,{x}" for x in range(9, 60, 9))),
+     "warning"),
+    ("one column twice", "points-line", "twice.csv", "y equal to x", lambda box: box.csv(
+        "twice", *(f"twice.png,{x},{x}" for x in range(9, 40, 6))), "warning"),
+    ("a table pasted twice", "points-duplicate", "pasted.csv", "30 points", lambda box: box.csv(
+        "pasted", *spread("pasted", 1), *spread("pasted", 1)), "warning"),
+    ("COCO turned by EXIF", "image-turned", "cocot.json", SAID + "but not", lambda box: [
+        png(box, "cocot.jpg", "JPEG", exif=exif(6)),
+        box.json("cocot.json", coco("cocot.jpg", {"keypoints": [3, 4, 2]}))]),
+    ("stored points", "image-turned", "stored.csv", SAID + "but not",
+     lambda box: turned(box, "stored", (40, 60), (3, 4))),
+    ("either", "image-turned", "either.csv", SAID + "and also", lambda box: turned(box, "either", (3, 4))),
+    ("upside down", "image-turned", "down.csv", "orientation 3", lambda box: turned(box, "down", (3, 60), number=3)),
+    # lines and marks
+    ("label without a place", "csv-no-place", "bare2.csv", "line 2", lambda box: box.csv(
+        "bare2", "bare2.png,,,live", header="image,y,x,label")),
+    ("empty and not", "csv-no-place", "mixed.csv", "line 3",
+     lambda box: box.csv("mixed", "mixed.png,3,4", "mixed.png,,")),
+    ("box without a place", "csv-no-place", "boxed.csv", "line 2", lambda box: box.csv(
+        "boxed", "boxed.png,,,,", header="image,y0,x0,y1,x1")),
+    ("open quote", "csv-broken", "quote.csv", "line 3", lambda box: box.csv(
+        "quote", 'quote.png,3,4,"live', "quote.png,5,6,live", header="image,y,x,label")),
+    ("no column image", "csv-no-image", "noimage.csv", "column image", lambda box: box.csv(
+        "noimage", "noimage.png,3,4", header="file,y,x")),
+    ("decimal comma", "mark-number", "decimal.csv", '"3,5"', lambda box: box.csv("decimal", 'decimal.png,"3,5",4')),
+    ("a measurement of ImageJ", "csv-no-image", "Results.csv", "NAME-points.csv", lambda box: box.text(
+        "Results.csv", " ,Area,X,Y\n1,0,3,4\n")),
+    ("COCO ids twice", "coco-image-twice", "idtwice.json", "7", lambda box: [
+        box.image("idtwice.png"),
+        box.json("idtwice.json", {"images": [{"id": 7, "file_name": "idtwice.png"}] * 2, "annotations": []})]),
+    ("COCO category not listed", "label-unknown", "category.json", '"category 3"', lambda box: [
+        box.image("category.png"),
+        box.json("category.json", coco("category.png", {"category_id": 3, "keypoints": [3, 4, 2]}))]),
+    ("COCO visibility of text", "mark-number", "seen.json", "visibility", lambda box: [
+        box.image("seen.png"), box.json("seen.json", coco("seen.png", {"keypoints": [3, 4, "yes"]}))]),
+    ("vectors of Label Studio", "ls-type", "vector.json", "vectorlabels",
+     lambda box: [box.image("vector.png"), box.json(
+        "vector.json", [studio("vector.png", {"type": "vectorlabels", "value": {"vertices": [{"x": 1, "y": 2}]}})])]),
+    ("ellipse", "ls-type", "ellipse.json", "ellipse", lambda box: [box.image("ellipse.png"), box.json(
+        "ellipse.json", [studio("ellipse.png", {"type": "ellipselabels", "value": {"x": 1, "y": 2, "radiusX": 3}})])]),
+    ("sizes that differ", "ls-no-size", "sizes.json", "both", lambda box: [box.image("sizes.png"), box.json(
+        "sizes.json", [studio("sizes.png", point(), point(y=9.0, original_height=77))])]),
+)  # fmt: skip
+
+
 # These stand alone: each makes the rest of a folder invisible.
 ALONE = {}
 
 
-def alone(kind, file, needle):
+def alone(kind, file, needle, severity="error", name=None):
     def register(function):
-        ALONE[kind] = (function, kind, file, needle, "error")
+        assert (name or kind) not in ALONE
+        ALONE[name or kind] = (function, kind, file, needle, severity)
         return function
 
     return register
@@ -602,6 +833,61 @@ def _(root):
     return root
 
 
+def one_image(root, toml="", points="image,y,x\na.png,3,4\na.png,20,30\n"):
+    """A good folder with an image, its points and a dataset.toml."""
+    Box(root).image("a.png")
+    Box(root).text("points.csv", points)
+    Box(root).text("dataset.toml", toml)
+    return root
+
+
+def counted(root, annotation="", toml="", predictions=(("a.png", 3, 4), ("b.png", 5, 6))):
+    """The folder of `cellcount count` with two images."""
+    for name in ("a.png", "b.png"):
+        Box(root / "images").image(name)
+    for image, y, x in predictions:
+        Box(root / "predictions").text(f"{image[:-4]}.csv", f"image,y,x,label,score\n{image},{y},{x},,0.5\n")
+    Box(root / "annotations").text("points.csv", "image,y,x\n" + annotation) if annotation else None
+    Box(root).text("dataset.toml", "predictions = true\n" + toml)
+    return root
+
+
+for given in (
+    ("none-annotated", "", "2 images", lambda root: [Box(root).image("a.png"), Box(root).image("b.png")], "warning"),
+    ("none-live", "", "1 annotated", lambda root: one_image(root, points="image,y,x\na.png,,\n"), "warning"),
+    ("none-live", "", "1 annotated",
+     lambda root: one_image(root, points="image,y,x,label\na,3,4,dead\n"), "warning", "dead"),
+    ("split-all-test", "dataset.toml", "1 annotated", lambda root: one_image(root, '[split]\na = "test"\n'), "warning"),
+    ("toml-key", "dataset.toml", "split.tests",
+     lambda root: one_image(root, '[split]\na = "tests"\n'), "error", "part"),
+    ("toml-value", "dataset.toml", "split", lambda root: one_image(root, "split = 7\n"), "error", "split of a number"),
+    ("split-image", "dataset.toml", "z.png",
+     lambda root: one_image(root, '[split]\nz.png = "test"\n'), "error", "unquoted"),
+    ("toml-value", "dataset.toml", "orientation",
+     lambda root: one_image(root, 'orientation = "left"\n'), "error", "turn"),
+    ("toml-value", "dataset.toml", "channel", lambda root: one_image(root, 'channel = "DAPI"\n'), "error", "channel"),
+    ("toml-value", "dataset.toml", "annotation",
+     lambda root: one_image(root, 'annotation = "most"\n'), "error", "most"),
+    ("toml-value", "dataset.toml", "regions",
+     lambda root: one_image(root, "[regions]\na = [1, 2]\n"), "error", "boxes"),
+    ("toml-value", "dataset.toml", "reviewed", lambda root: one_image(root, 'reviewed = "a"\n'), "error", "reviewed"),
+    ("toml-broken", "dataset.toml", "decode",
+     lambda root: (one_image(root) / "dataset.toml").write_bytes(b"\xff"), "error",
+     "not UTF-8"),
+    ("points-outside", "points.csv", "micrometres", lambda root: one_image(
+        root, "pixel_size_um = 2", "\n".join(["image,y,x", *spread("a", 2)])), "error", "micrometres"),
+    ("corrected-some", "predictions", "1 of 2", lambda root: counted(root, "a.png,3,4\na.png,9,9\n"), "warning"),
+    ("corrected-none", "predictions", "reviewed", lambda root: counted(root, "a.png,3,4\n")),
+    ("predictions-missing", "", "predictions", lambda root: counted(root, "a.png,9,9\n", predictions=())),
+    ("predictions-image", "", "gone.png", lambda root: counted(
+        root, "a.png,9,9\n", predictions=(("a.png", 3, 4), ("gone.png", 3, 4))), "warning"),
+    ("reviewed-nothing", "dataset.toml", "b.png", lambda root: counted(
+        root, "a.png,9,9\n", 'reviewed = ["b"]\n', predictions=(("a.png", 3, 4),)), "warning"),
+):  # fmt: skip
+    kind, file, needle, make, *more = given
+    alone(kind, file, needle, *more)(make)
+
+
 def expect(problems, kind, file, needle, severity):
     """The one problem that the case is about."""
     hits = [p for p in problems if p.kind == kind and file in p.file and needle in str(p)]
@@ -626,10 +912,12 @@ def test_each_kind_has_its_own_error(tmp_path, name):
 @pytest.mark.parametrize("name", ALONE)
 def test_each_kind_that_stands_alone(tmp_path, name):
     make, kind, file, needle, severity = ALONE[name]
-    root = make(tmp_path)
+    made = make(tmp_path)
+    root = made if isinstance(made, Path) else tmp_path
     problem = expect(folder.check(root), kind, file, needle, severity)
-    with pytest.raises(DataError, match=re.escape(str(problem))):
-        folder.load_folder(root)
+    if severity == "error":
+        with pytest.raises(DataError, match=re.escape(str(problem))):
+            folder.load_folder(root)
 
 
 def test_one_pass_finds_all_kinds(tmp_path):
@@ -663,3 +951,209 @@ def test_every_kind_of_problem_is_used_and_says_what_to_do():
         assert f'"{kind}"' in sources, kind
         assert texts["what"] and texts["todo"] and set(texts) <= {"what", "todo", "severity"}
         assert texts.get("severity", "warning") == "warning"
+
+
+# What is skipped when a folder is counted: a warning, and the images in it are counted all the same.
+SKIPPED = {
+    "other formats": ("images-skipped", "2 (a.czi, b.nd2)",
+     lambda box: [box.text("a.czi", "x"), box.text("b.nd2", "x")]),
+    "subfolders": ("folders-skipped", "2 (images/old, plateA)", lambda box: [
+        Box(box.root / "plateA").image("x.png"), Box(box.root / "images" / "old").image("x.png")]),
+    "dot images alone": ("dots-skipped", "1 (z_dots.png)", lambda box: box.image("z_dots.png", dotted((3, 4)))),
+    "regions": ("regions-skipped", "2 (RoiSet.zip, a.geojson)", lambda box: [
+        box.text("RoiSet.zip", "x"), box.text("a.geojson", "{}")]),
+}  # fmt: skip
+# Files and folders that cannot be read as an image: the words of the message.
+UNREADABLE = {
+    "nothing": ("image-missing", "no such file", lambda root: root / "absent.png"),
+    "a name too long": ("image-missing", "no such file", lambda root: root / ("x" * 300 + ".png")),
+    "a folder": ("image-folder", "no image in this folder", lambda root: root),
+    "a folder called as an image": ("image-folder", "no image", lambda root: Box(root / "a.png").root),
+    "another suffix": ("image-format", ".czi", lambda root: (root / "a.czi", (root / "a.czi").touch())[0]),
+    "no suffix": ("image-format", "suffix ''", lambda root: (root / "image", (root / "image").touch())[0]),
+    "a table": ("image-format", ".csv", lambda root: (root / "a.csv", (root / "a.csv").touch())[0]),
+}
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_what_is_skipped_in_a_folder_is_named(tmp_path, name, capsys):
+    kind, needle, write = SKIPPED[name]
+    box = Box(tmp_path / "mine")
+    box.csv("good", "good.png,3,4")
+    write(box)
+    [problem] = skipped(box.root)
+    assert problem.kind == kind and needle in str(problem) and problem.severity == "warning"
+    assert main(["count", str(box.root), "--method", "blobs", "--out", str(tmp_path / "out")]) == 0
+    assert f"warning: {problem}" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["images"][0]["image"].endswith("good.png")
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_is_no_image_says_so(tmp_path, name):
+    kind, needle, make = UNREADABLE[name]
+    path = make(tmp_path)
+    _, [problem] = decode(path)
+    assert problem.kind == kind and needle in str(problem)
+    with pytest.raises(DataError, match=re.escape(str(problem))):
+        read_image(path)
+
+
+def all_rows():
+    """(table, name, kind) of every kind of bad input that is tested in a table."""
+    tables = {"CASES": CASES, "ALONE": ALONE, "SKIPPED": SKIPPED, "UNREADABLE": UNREADABLE}
+    tables |= {"REFUSED": test_formats.REFUSED, "HELD": test_formats.HELD, "BAD": test_data_large.BAD}
+    known = set(messages())
+    for table, rows in tables.items():
+        for name, row in rows.items():
+            [kind] = [value for value in row if isinstance(value, str) and value in known]
+            yield table, name, kind
+
+
+def messages():
+    return tomllib.loads(Path(catalogue.__file__).with_suffix(".toml").read_text())
+
+
+def test_every_message_has_a_row():
+    assert sorted(set(messages()) - {kind for _, _, kind in all_rows()}) == []
+
+
+def test_there_are_more_than_120_kinds_of_bad_input():
+    """Each name is another fault in what a user has; several faults may share a message."""
+    names = [(table, name) for table, name, _ in all_rows()]
+    assert len(names) == len(set(names)) > 240
+
+
+# What is right, or becomes right by the remedy that a message names.
+
+
+@pytest.mark.parametrize("kind", ["csv", "roi", "dots", "split", "convert"])
+@pytest.mark.parametrize("stored, written", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_may_spell_accents_either_way(tmp_path, kind, stored, written):
+    """macOS stores "ü" as two characters, and other systems as one."""
+    box, name = Box(tmp_path), unicodedata.normalize(stored, "zellü")
+    other = unicodedata.normalize(written, "zellü")
+    box.image(f"{name}.png")
+    if kind == "roi":
+        region = roifile.ImagejRoi.frompoints(np.array([[4, 3]], np.float32))
+        region.roitype = roifile.ROI_TYPE.POINT
+        (tmp_path / f"{other}.roi").write_bytes(region.tobytes())
+    elif kind == "dots":
+        box.image(f"{other}_dots.png", dotted((3, 4)))
+    else:
+        box.text("points.csv", f"image,y,x\n{other}.png,3,4\n")
+    if kind == "split":
+        box.text("dataset.toml", f'[split]\n{json.dumps(other)} = "train"\n')
+    if kind == "convert":
+        convert(tmp_path / "points.csv", tmp_path / "boxes.json", "Label Studio")  # needs the image's size
+        (tmp_path / "boxes.json").unlink()
+    assert folder.check(tmp_path) == []
+    [sample] = cellcount.data.load(tmp_path)
+    assert sample.points.tolist() == [[3, 4]] and sample.split == ("train" if kind == "split" else "")
+
+
+def test_the_split_of_chapter_90_is_accepted(tmp_path):
+    [text] = re.findall(r"```toml\n(.*?)```", (ROOT / "book" / "90-rerun.md").read_text(), re.DOTALL)
+    box = Box(tmp_path)
+    for name in ("field-7", "field-8"):
+        box.image(f"{name}.png")
+    box.text("points.csv", "image,y,x\nfield-7.png,3,4\nfield-8.png,3,4\n")
+    box.text("dataset.toml", text)
+    assert folder.check(tmp_path) == []
+    assert [sample.split for sample in cellcount.data.load(tmp_path)] == ["test", ""]
+
+
+@pytest.mark.parametrize(
+    "table", ['a = "train"\nb.png = "test"', '"a.png" = "train"\n"b" = "test"', 'train = ["a"]\ntest = ["b.png"]']
+)
+def test_a_split_may_be_written_by_image_or_by_part(tmp_path, table):
+    one_image(tmp_path, f"[split]\n{table}\n")
+    Box(tmp_path).image("b.png")
+    assert {sample.name: sample.split for sample in cellcount.data.load(tmp_path)} == {"a": "train", "b": "test"}
+
+
+@pytest.mark.parametrize("number", range(2, 9))
+def test_stored_positions_are_turned_as_the_image_is(tmp_path, number):
+    """A bright pixel on each annotated place of the stored image."""
+    stored = np.zeros((HEIGHT, WIDTH), np.uint8)
+    points = [(5, 9), (40, 60)]
+    for y, x in points:
+        stored[y, x] = 255
+    Box(tmp_path).tiff("a.tif", stored, extratags=[(274, "H", 1, number, True)])
+    box = "image,y0,x0,y1,x1\na.tif,1,2,10,30\n"
+    Box(tmp_path).text("points.csv", "image,y,x\n" + "".join(f"a.tif,{y},{x}\n" for y, x in points))
+    Box(tmp_path).text("boxes.csv", box)
+    assert "image-turned" in {problem.kind for problem in folder.check(tmp_path)}
+    Box(tmp_path).text("dataset.toml", 'orientation = "stored"\n')
+    [sample] = cellcount.data.load(tmp_path)
+    assert [sample.image[int(y), int(x)] for y, x in sample.points] == [1, 1]
+    y0, x0, y1, x1 = sample.boxes[0]
+    assert {y1 - y0, x1 - x0} == {9, 28} and sample.image[int(y0) : int(y1), int(x0) : int(x1)].sum() == 1
+    folder.import_folder(tmp_path, tmp_path / "plain")
+    [again] = cellcount.data.load(tmp_path / "plain")
+    np.testing.assert_array_equal(again.points, sample.points)
+
+
+def test_points_that_fit_only_the_image_as_it_is_shown_are_of_that(tmp_path):
+    turned(Box(tmp_path), "a", (60, 40), (3, 4))
+    assert [problem.kind for problem in folder.check(tmp_path)] == ["image-exif"]
+
+
+def test_the_original_of_an_exported_image_or_table_is_no_error(tmp_path):
+    """... so that the remedy "export it" is all that has to be done."""
+    box = Box(tmp_path)
+    box.text("a.czi", "x"), box.text("points.xlsx", "x")
+    assert {problem.kind for problem in folder.check(tmp_path)} >= {"image-format", "annotation-format"}
+    one_image(tmp_path)
+    [problem] = folder.check(tmp_path)
+    assert problem.kind == "files-unused" and "2 (a.czi, points.xlsx)" in str(problem)
+
+
+def test_points_in_a_corner_are_accepted_if_stated(tmp_path):
+    large(Box(tmp_path), "corner", 0.4)
+    [problem] = folder.check(tmp_path)
+    [line] = re.findall(r'"corner" = \S+ \S+ \S+ \S+\]\]', problem.todo)
+    Box(tmp_path).text("dataset.toml", f"[regions]\n{line}\n")
+    assert folder.check(tmp_path) == []
+    [sample] = cellcount.data.load(tmp_path)
+    assert len(sample.points) == 30 and sample.valid.all()
+
+
+def test_cells_that_lie_on_one_side_are_no_error(tmp_path):
+    """A few clicks, or cells in more than half of the image."""
+    box = Box(tmp_path)
+    large(box, "few", 0.1, count=3)
+    large(box, "most", 0.95, 0.6, count=200)
+    assert folder.check(tmp_path) == []
+
+
+def test_a_folder_of_one_plate_matches_the_names_that_hold_the_plate(tmp_path):
+    box = Box(tmp_path)
+    box.csv("a", "plate/A/a.png,3,4", "a.png,5,6", "A\\a.png,7,8")
+    Box(tmp_path / "images").image("b.png")
+    box.text("b.csv", "image,y,x\nimages/b.png,3,4\n")
+    kinds = [problem.kind for problem in folder.check(tmp_path)]
+    assert kinds == ["annotators"], "one image under three names: only the file can say whether that is meant"
+    box.csv("a", "plate/A/a.png,3,4", "plate/A/a.png,5,6")
+    assert folder.check(tmp_path) == []
+
+
+def test_hidden_and_system_files_are_no_part_of_a_folder(tmp_path):
+    one_image(tmp_path)
+    for name in ("._a.png", ".DS_Store", "Thumbs.db", "desktop.ini", "~$points.xlsx", ".hidden.csv"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / "a.png").write_text("x")
+    (tmp_path / "empty").mkdir()
+    assert folder.check(tmp_path) == [] and skipped(tmp_path) == []
+
+
+def test_a_field_called_as_a_dot_image_is_an_image(tmp_path):
+    Box(tmp_path).csv("polkadots", "polkadots.png,3,4")
+    assert folder.check(tmp_path) == [] and skipped(tmp_path) == []
+
+
+@pytest.mark.parametrize("points", [0, 1])
+def test_folds_need_two_cells(tmp_path, points):
+    one_image(tmp_path, points="image,y,x\n" + ("a.png,3,4\n" if points else "a.png,,\n"))
+    with pytest.raises(DataError, match="two annotated cells"):
+        cellcount.data.folds(cellcount.data.load(tmp_path))

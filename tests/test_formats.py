@@ -24,6 +24,7 @@ from cellcount.data import folder, load
 from cellcount.data.convert import convert
 from cellcount.errors import CellcountError, DataError, ParameterError
 from cellcount.io import labelstudio
+from cellcount.io import problems as catalogue
 from cellcount.io.points import READERS, WRITERS, Annotation, Mark, read
 from cellcount.io.writing import write
 
@@ -620,6 +621,11 @@ OUTSIDE = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/pass
 RECTANGLE = {"label": "live", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
 
 
+SEAM = [
+    crop(0, 0, (100, 500, "prediction"), size=(512, 544)), crop(0, 480, (100, 22, "prediction"), size=(512, 544))
+]  # fmt: skip
+
+
 def point_region(**more):
     one = roifile.ImagejRoi.frompoints(np.array([[10.5, 3.25]], np.float32), name="live")
     one.roitype = roifile.ROI_TYPE.POINT
@@ -705,23 +711,75 @@ REFUSED = {
     "deep JSON": ("a.json", "[" * 200_000, "json-broken"),
     "crop at a word": ("a.json", json.dumps([crop("a", 0, (1, 2, ""))]), "mark-number"),
     "another suffix": ("a.docx", b"PK", "annotation-format"),
+    "too large": ("a.json", 2**30, "annotation-size"),
+    "CVAT polygon": ("a.xml", CVAT.replace("<tag", "<polygon").replace("</tag", "</polygon"), "not-points"),
+    "CVAT without marks": ("a.xml", CVAT[: CVAT.index("    <points")] + "</image></annotations>", "no-marks"),
+    "Cell Counter without marks": ("a.xml", "<CellCounter_Marker_File/>", "no-marks"),
+    "XML of nothing": ("a.xml", b" ", "annotation-empty"),
+    "GeoJSON without features": ("a.geojson", '{"type": "FeatureCollection", "features": []}', "no-marks"),
+    "GeoJSON line": ("a.geojson", json.dumps(feature("LineString", [[1, 1], [2, 2]])), "not-points"),
+    "GeoJSON of one number": ("a.geojson", json.dumps(feature("Point", [1])), "json-structure"),
+    "VIA polygon": ("a.json", json.dumps(via({"name": "polygon", "all_points_x": [1]}, {})), "not-points"),
+    "VIA regions empty": ("a.json", json.dumps({"a": {"filename": "a.png", "regions": []}}), "no-marks"),
+    "VIA 3": ("a.json", '{"project": {}, "file": {}, "metadata": {}}', "json-kind"),
+    "labelme polygon": ("a.json", json.dumps(labelme(RECTANGLE | {"shape_type": None})), "not-points"),
+    "COCO invisible": ("a.json", json.dumps(coco({"keypoints": [3, 4, 0]})), "coco-invisible"),
+    "COCO listed but not annotated": ("a.json", json.dumps(coco(images=("a.png", "b.png"))), "no-marks"),
+    "COCO with null": ("a.json", json.dumps(coco({"keypoints": [None, 4, 2]})), "mark-number"),
+    "COCO of text ids": ("a.json", json.dumps(coco({"image_id": "1", "keypoints": [3, 4, 2]})), "coco-image-id"),
+    "napari of tracks": ("a.csv", "index,axis-0\n0,1\n", "napari-axes"),
+    "napari without a value": ("a.csv", "index,axis-0,axis-1\n0,1,\n", "mark-number"),
+    "centroid not a number": ("a.tsv", "Image\tCentroid X px\tCentroid Y px\na.png\tNaN\t2\n", "mark-number"),
+    "empty region": ("a.roi", b"", "annotation-empty"),
+    "freehand region": ("a.roi", point_region(roitype=roifile.ROI_TYPE.FREEHAND), "not-points"),
+    "Label Studio predictions": ("a.json", json.dumps([task(region(3, 4), key="predictions")]), "ls-no-annotations"),
+    "the same task twice": ("a.json", json.dumps([task(region(3, 4))] * 2), "ls-twice"),
+    "draft": ("a.json", json.dumps([task(region(3, 4)) | {"drafts": [{"id": 1}]}]), "ls-drafts"),
+    "crops not annotated": (
+        "a.json",
+        json.dumps([crop(0, 0, (9, 9, "manual"), source_height=576, source_width=1024),
+                    crop(0, 448, source_height=576, source_width=1024) | {"annotations": []}]),
+        "ls-crops",
+    ),
+    "crop of no size": ("a.json", json.dumps([crop(0, 0), crop(0, 480) | {"annotations": []}]), "ls-crop-size"),
+    "crop outside": (
+        "a.json", json.dumps([crop(0, 9000, (9, 9, "manual"), source_height=576, source_width=1024)]), "ls-crop-place"
+    ),
+    "point in the margin": (
+        "a.json", json.dumps([crop(0, 0, (9, 570, "manual"), source_height=576, source_width=1024)]), "ls-margin"
+    ),
+    "seam": ("a.json", json.dumps(SEAM), "ls-seam"),
+    "rotated image": ("a.json", json.dumps([task(region(3, 4, image_rotation=90))]), "ls-image-rotated"),
+    "text of one quote": ("a.csv", 'image,y,x\na.png,1,"2\n', "csv-broken"),
+    "columns in words": ("a.csv", "image,row,column\na.png,1,2\n", "csv-columns"),
+    "separated by bars": ("a.csv", "image|y|x\na.png|1|2\n", "csv-columns"),
+    "a title above the table": ("a.csv", "Counts of May\nimage,y,x\na.png,1,2\n", "csv-columns"),
+    "origin of another kind": ("a.csv", "image,y,x,origin\na.png,1,2,Mars\n", "csv-unread"),
+    "UTF-32": ("a.csv", "image,y,x\na.png,1,2\n".encode("utf-32"), "encoding-utf16"),
     "image that is no dot image": ("a.png", b"PNG", "content-unknown"),
     "missing file": ("missing.csv", None, "file-unreadable"),
-}
+}  # fmt: skip
+# Read with predictions=True.
+ASKED = {"predictions asked for": ("a.json", json.dumps([task(region(3, 4))]), "ls-no-predictions")}
+REFUSED |= ASKED
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_or_warned_of(tmp_path, name):
     file, content, kind = REFUSED[name]
-    if content is not None:
+    if isinstance(content, int):
+        with open(tmp_path / file, "wb") as made:
+            made.truncate(content)  # takes no room on the disk
+    elif content is not None:
         (tmp_path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
-    found, problems = read(tmp_path / file)
+    options = {"predictions": name in ASKED}
+    found, problems = read(tmp_path / file, **options)
     assert kind in kinds(problems), problems
     one = next(one for one in problems if one.kind == kind)
     assert one.what and one.todo and file in str(one)
     if one.severity == "error":
         with pytest.raises(CellcountError):
-            convert(tmp_path / file, tmp_path / "new.csv")
+            convert(tmp_path / file, tmp_path / "new.csv", **options)
 
 
 def test_a_name_in_an_archive_never_becomes_a_path(tmp_path):
@@ -745,20 +803,46 @@ def test_the_format_must_be_known(tmp_path, target, format, match):
         write(tmp_path / target, [Annotation("", "", "a.png")], format)
 
 
-@pytest.mark.parametrize(
-    "name, target, points, kind",
-    [
-        ("Label Studio", "x.json", [(3, 4)], "size of the image"),
-        ("CVAT", "x.xml", [(3, 4)], "size of the image"),
-        ("dot image", "x_dots.png", [(3, 4)], "size of the image"),
-        ("ImageJ", "x.roi", [(3, 4, "live"), (5, 6, "dead")], "2 labels"),
-    ],
-)
-def test_what_cannot_be_written(tmp_path, name, target, points, kind):
-    points = [Mark((float(y), float(x)), *label) if label else Mark((y, x), "live") for y, x, *label in points]
-    with pytest.raises(DataError, match=kind):
-        write(tmp_path / target, [Annotation("", "", "a.png", points=points)], name)
-    assert list(tmp_path.iterdir()) == []
+# What a format cannot hold: the format, the file, points (y, x[, label[, score]]), boxes, and the kind of problem.
+HELD = {
+    "Label Studio without the size": ("Label Studio", "x.json", [(3, 4)], 0, "write-size"),
+    "CVAT without the size": ("CVAT", "x.xml", [(3, 4)], 0, "write-size"),
+    "dots without the size": ("dot image", "x_dots.png", [(3, 4)], 0, "write-size"),
+    "one region for two labels": ("ImageJ", "x.roi", [(3, 4, "live"), (5, 6, "dead")], 0, "write-one-label"),
+    "no region": ("ImageJ", "x.roi", [], 0, "write-one-label"),
+    "dots that touch": ("dot image", "s_dots.png", [(3, 4), (3, 5)], 0, "write-dots"),
+    "dots of other labels": ("dot image", "s_dots.png", [(3, 4), (9, 9, "dead")], 0, "write-labels"),
+    "dots between pixels": ("dot image", "s_dots.png", [(3, 4.25)], 0, "write-rounded"),
+    "markers between pixels": ("Cell Counter", "s.xml", [(3, 4.25)], 0, "write-rounded"),
+    "scores in QuPath": ("QuPath", "s.geojson", [(3, 4, "live", 0.5)], 0, "write-scores"),
+    "scores in VIA": ("VIA", "s.json", [(3, 4, "live", 0.5)], 0, "write-scores"),
+    "boxes in COCO": ("COCO", "s.json", [(3, 4)], 1, "write-boxes"),
+    "boxes in napari": ("napari", "s.csv", [(3, 4)], 1, "write-boxes"),
+    "no cell in CVAT": ("CVAT", "s.xml", [], 0, "write-empty"),
+    "no cell in labelme": ("labelme", "s.json", [], 0, "write-empty"),
+    "annotated twice": ("CSV", "s.csv", "image,y,x\na.png,1,2\n", 0, "convert-twice"),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_a_format_cannot_hold_is_refused_or_warned_of(tmp_path, name):
+    format, target, points, boxes, kind = HELD[name]
+    if isinstance(points, str):  # in two files
+        for file in "ab":
+            (tmp_path / f"{file}.csv").write_text(points)
+        with pytest.raises(DataError, match="is annotated 2 times"):
+            convert(tmp_path, tmp_path / "new.csv")
+        return
+    marks = [Mark((y, x), *(more or ["live"])[:1], score=(more[1:] or [None])[0]) for y, x, *more in points]
+    box = [Mark((1.0, 1.0, 9.0, 9.0), "live")] * boxes
+    one = Annotation("", "", "a.png", (40, 60) if target.startswith("s") else None, points=marks, boxes=box)
+    expected = catalogue.problem(kind, target, image="a.png", count=max(1, len(points)))
+    if expected.severity == "error":
+        with pytest.raises(DataError, match=expected.todo):
+            write(tmp_path / target, [one], format)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert kinds(write(tmp_path / target, [one], format)) == [kind] and (tmp_path / target).exists()
 
 
 def test_targets_that_cannot_be_written(tmp_path):
@@ -784,12 +868,6 @@ def test_a_name_never_leaves_the_folder(tmp_path):
     write(tmp_path / "in" / "out", [Annotation("", "", name, points=points) for name in names], "ImageJ")
     assert {path.parent.name for path in tmp_path.rglob("*.zip")} == {"out"}
     assert len(list((tmp_path / "in" / "out").iterdir())) == len(names)
-
-
-def test_a_file_too_large_is_not_read(tmp_path):
-    with open(tmp_path / "a.json", "wb") as file:
-        file.truncate(2**30)  # takes no room on the disk
-    assert kinds(read(tmp_path / "a.json")[1]) == ["annotation-size"]
 
 
 def test_lines_may_end_as_on_any_system(tmp_path):

@@ -51,7 +51,7 @@ def decoding(path: Path) -> Iterator[Report]:
             other = "a HEIC or AVIF photograph" if start[4:10] in (b"ftyphe", b"ftypmi", b"ftypav") else other
         except OSError as locked:
             kind, cause = "file-unreadable", locked
-        kind = "image-codec" if "imagecodecs" in str(cause) or isinstance(cause, NotImplementedError) else kind
+        kind = "image-codec" if "COMPRESSION" in str(cause) or isinstance(cause, NotImplementedError) else kind
         text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         text = "its format is unknown" if text.startswith("cannot identify image file") else text
         report.add("image-other" if other else kind, error=text, content=other)
