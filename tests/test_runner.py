@@ -3,12 +3,14 @@
 import json
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from cellcount.cli import main
 from cellcount.companion.runner import keep, run_chapter
 from cellcount.companion.runner.sources import chapters, checked, defaults, find, overrides, read, slug
-from cellcount.errors import CellcountError, ParameterError
+from cellcount.errors import CellcountError, DataError, ParameterError
 
 CHAPTER = """\
 # A chapter
@@ -84,6 +86,17 @@ def test_a_failed_chapter_is_kept_beside_and_never_installed(book, capsys):
     failed = nbformat.read(out.with_suffix(".failed.ipynb"), as_version=4)
     assert failed.cells[3].outputs[-1].ename == "ValueError"
     assert sorted(path.name for path in out.parent.iterdir()) == ["toy", "toy.failed.ipynb", "toy.ipynb"]
+
+
+def test_a_chapter_that_fails_on_a_folder_without_cells_says_so(book):
+    (book / "mine").mkdir()
+    image = np.random.default_rng(0).integers(0, 255, (48, 64), dtype=np.uint8)
+    Image.fromarray(image).save(book / "mine" / "a.png")
+    with pytest.raises(DataError, match=r"01-toy.md: no image in the folder has two annotated cells.*no such number"):
+        run_chapter("toy", parameters={"number": "-1"}, data="mine", out=book / "toy.ipynb")
+    (book / "mine" / "points.csv").write_text("image,y,x\na.png,3,4\na.png,30,40\n")
+    with pytest.raises(CellcountError, match=r"01-toy.md: cell 4"):
+        run_chapter("toy", parameters={"number": "-1"}, data="mine", out=book / "toy.ipynb")
 
 
 def test_keep_copies_every_table_of_a_run_by_one_rule(book, capsys):

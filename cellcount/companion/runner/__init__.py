@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cellcount.companion.runner.sources import dataset, defaults, find, overrides, read, root
-from cellcount.errors import CellcountError, ParameterError
+from cellcount.errors import CellcountError, DataError, ParameterError, require
 from cellcount.files import replacing
 
 KERNEL_START_SECONDS = 120  # enough for a busy machine
+BARE = "no image in the folder has two annotated cells, which this chapter needs"
 MODULES = 'import sys\n\nprint(*sorted(name for name in sys.modules if name.partition(".")[0] == "cellcount"))'
 
 
@@ -55,6 +56,8 @@ def run_chapter(
         For an unknown chapter, profile or parameter, or a value of the wrong type.
     CellcountError
         If a cell fails; the notebook up to there is kept as <stem>.failed.ipynb, and `out` stays as it was.
+    DataError
+        If a cell fails on a folder in which no image has two annotated cells.
     """
     source = find(chapter)
     notebook = read(source)  # now: the file may be edited while the chapter runs
@@ -74,7 +77,9 @@ def run_chapter(
     if error:
         _write(finished, failed)
         reason = str(failure(finished) or error).rstrip(".")
-        raise CellcountError(f"{source.name}: {reason}. The notebook up to that cell: {failed}")
+        kept = f"The notebook up to that cell: {failed}"
+        require(not _bare(values.get("dataset")), f"{source.name}: {BARE} ({reason}). {kept}", DataError)
+        raise CellcountError(f"{source.name}: {reason}. {kept}")
     for line in stderr_lines(executed):
         print(f"{source.name}: stderr: {line}", file=sys.stderr)
     _write(finished, out)
@@ -82,6 +87,16 @@ def run_chapter(
         write_record(out, key, notebook, values, modules)
     failed.unlink(missing_ok=True)
     return out
+
+
+def _bare(data: Any) -> bool:
+    """Whether a data set is a folder without an image with two annotated cells, which can be loaded."""
+    from cellcount.data import load
+
+    try:
+        return Path(str(data)).is_dir() and all(s.points is None or len(s.points) < 2 for s in load(data))
+    except CellcountError:
+        return False  # the chapter has failed with it
 
 
 def renew_text(chapter: Path | str) -> Path:
