@@ -1,6 +1,7 @@
 """The folder of `cellcount count` as a data set: what a person did to the predictions, and what is trained on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from cellcount import data
 from cellcount.cli import main
 from cellcount.companion.studies import correcting
 from cellcount.counting import training_samples
-from cellcount.data import corrections, folder
+from cellcount.data import corrections, folder, phantom
 from cellcount.data.convert import convert
 from cellcount.errors import DataError, ParameterError
-from cellcount.io.points import Annotation, Mark
+from cellcount.io.points import Annotation, Mark, read
 from cellcount.io.writing import write
 from cellcount.types import Sample
 
@@ -286,6 +287,29 @@ def test_train_writes_nothing_among_the_data_unasked(F, monkeypatch, capsys):
     assert main(["train", "."]) == ParameterError.exit_code
     assert "--out ../cellnet.safetensors" in capsys.readouterr().err
     assert sorted(F.rglob("*")) == before
+
+
+def test_the_folder_that_count_writes_is_corrected_and_trained_on(tmp_path, capsys):
+    """The loop with the real writer, without a file edited by hand: count, convert, correct, check, load."""
+    (tmp_path / "plate").mkdir()
+    for i in range(2):
+        image = phantom.simulate(seed=i, size=(128, 160)).image
+        Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(tmp_path / "plate" / f"well-{i}.png")
+    F, fast = tmp_path / "counts", ("--method", "blobs", "--out", str(tmp_path / "counts"))
+    assert main(["count", str(tmp_path / "plate"), *fast]) == 0
+    assert main(["data", "convert", str(F / "predictions"), str(F / "annotations"), "--format", "ImageJ"]) == 0
+    assert main(["data", "check", str(F)]) == 3
+    [before], _ = read(F / "annotations" / "well-1.zip")
+    (F / "annotations" / "well-1.zip").unlink()
+    write(F / "annotations" / "well-1.zip", [replace(before, points=before.points[2:] + [Mark((1.5, 2.25), "")])])
+    capsys.readouterr()
+    assert main(["data", "check", str(F)]) == 0
+    n = len(before.points)
+    assert f"well-1.png: {n} predicted; {n - 2} kept, 0 moved, 2 deleted, 1 added\n" in capsys.readouterr().out
+    left, corrected = data.load(F)
+    assert left.points is None and len(corrected.points) == n - 1
+    assert main(["count", str(tmp_path / "plate"), *fast]) == 0, "counted before; the corrections stay"
+    assert len(data.load(F)[1].points) == n - 1
 
 
 def test_a_simulated_person_corrects_as_one_would():
