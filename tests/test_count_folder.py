@@ -103,6 +103,33 @@ def test_the_folder_is_a_data_set_of_the_counted_images(plate, tmp_path, capsys)
     assert "predictions = true" in (out / "dataset.toml").read_text()
     text = capsys.readouterr().out
     assert f"cellcount labelstudio push {out}" in text and f"cellcount train {out}" in text
+    assert run("count", plate, "--method", "blobs", "--out", tmp_path / "F 2") == 0
+    assert f"cellcount train '{tmp_path / 'F 2'}'" in capsys.readouterr().out, "can be copied to a shell"
+    assert run("count", tmp_path / "plate", "--method", "blobs", "--out", plate / "counts") == 0
+    assert run("count", plate, "--method", "blobs", "--out", plate / "counts") == 0
+    assert capsys.readouterr().err == "", "what count wrote is no folder that was forgotten"
+
+
+def test_a_number_without_points_is_not_written_as_no_cell(plate, tmp_path, capsys):
+    """Of a method that gives points, and then of one that does not."""
+    out = tmp_path / "F"
+    count(plate, out=out)
+    for _ in range(2):
+        assert run("count", plate, "--method", "foreground-area", "--out", out) == 0
+        assert "correct" not in capsys.readouterr().out
+        images = summary(out)["images"]
+        assert [one["points"] for one in images] == 3 * [None] and all(one["count"] > 1 for one in images)
+        assert not list((out / "predictions").iterdir())
+    assert count_folder([plate], out, method="foreground-area").kept == 3
+    assert count(plate, out=out).counted == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_or_folder_with_the_name_of_an_image_is_a_failure(plate, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    done = count(tmp_path / "pipe.png", tmp_path / "folder.png", plate / "a.png", out=tmp_path / "F")
+    assert (done.counted, len(done.failed)) == (1, 2)
 
 
 def test_an_image_without_a_cell_is_known_to_have_none(tmp_path):

@@ -404,6 +404,8 @@ def test_a_signal_ends_a_count_with_a_whole_summary(tmp_path, number, word):
     ):
         time.sleep(0.01)
     process.send_signal(number)
+    if number == signal.SIGTERM:  # as `timeout` does
+        process.send_signal(number)
     printed, told = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert told == f"{word}; files written before are complete\n"

@@ -110,6 +110,8 @@ def _terminable() -> Iterator[None]:
     """End a command as Ctrl-C does, so that it completes its files, if it is terminated or its terminal is closed."""
 
     def stop(number: int, frame: Any) -> NoReturn:
+        for one in numbers:  # some programs send it twice; what is being completed takes a second
+            signal.signal(one, signal.SIG_IGN)
         raise Terminated(number)
 
     names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()

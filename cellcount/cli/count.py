@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cellcount.counting import Failure, parameters_from_text
     from cellcount.io.folders import skipped
     from cellcount.results.count_folder import Entry, count_folder
+    from cellcount.results.count_images import PREDICTIONS
 
     params = parameters_from_text(arguments.method, arguments.parameters) if arguments.parameters else {}
     for folder in filter(os.path.isdir, arguments.images):
@@ -70,8 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{kept} of them before, with these settings; --again counts them again")
     if others:
         print(f"{out} also has the counts of {others} other image{'s' * (others > 1)}, of earlier calls")
-    if done.names:
-        print(f"To correct points: `cellcount labelstudio push {out}` (or `export`), then `... pull {out}`; or")
-        print(f"`cellcount data convert {out}/predictions {out}/annotations --format napari` (imagej, qupath, ...),")
-        print(f"and edit these files. Then: `cellcount train {out}`")
+    if any((out / PREDICTIONS).iterdir()):
+        folder = shlex.quote(str(out))
+        table, target = shlex.quote(str(out / PREDICTIONS)), shlex.quote(str(out / "annotations"))
+        print(f"To correct points: cellcount labelstudio push {folder}  (or export), then  ... pull {folder}")
+        print(f"  or: cellcount data convert {table} {target} --format napari  (imagej, qupath, ...), and edit these")
+        print(f"  then: cellcount train {folder}")
     return done.exit_code

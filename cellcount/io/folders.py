@@ -44,7 +44,8 @@ def subfolders_of(folder: Path | str) -> list[Path]:
     """The subfolders that `files_of` does not search, in natural order, without hidden or empty ones, and `count`'s."""
     places = _places(folder)
     inside = [path for place in places for path in _inside(place) if path.is_dir() and _inside(path)]
-    return sorted((path for path in inside if path not in places and path.name not in WRITTEN), key=natural)
+    counted = [path for path in inside if (path / "records.jsonl").exists()]  # by `count`: its images are those here
+    return sorted((p for p in inside if p not in (*places, *counted) and p.name not in WRITTEN), key=natural)
 
 
 def relative(paths: Iterable[Path], folder: Path | str) -> str:

@@ -1,7 +1,8 @@
 """The folder that `cellcount count` writes: the counted images as a data set, and what the method found in them.
 
     images/NAME.ext      the counted image: a link, or a copy where links are impossible
-    predictions/NAME.csv what the method found: columns image, y, x (px), label (empty), score
+    predictions/NAME.csv what the method found: columns image, y, x (px), label (empty), score; none of methods that
+                         give a number of cells without points
     overlays/NAME.png    the image with rings
     records.jsonl        one line for each counted image: its count, hashes and settings
     summary.json         the records and the failures, put together at the end of each call; counts.csv is its table

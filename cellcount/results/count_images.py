@@ -166,18 +166,21 @@ class CountFolder(Records):
             If it has to be counted, but its predictions were edited.
         """
         path = Path(path)
+        if path.suffix.lower() not in SUFFIXES or not os.path.isfile(path):
+            return None  # opening it says why; reading a pipe would not end
         try:
             plan = self._plans[path] = self._plan(path)
         except OSError:
-            return None  # opening it says why
-        before = self.index.get(plan.name)
-        predictions = self.path / PREDICTIONS / f"{plan.name}.csv"
-        if before is None or not predictions.is_file():
             return None
-        same = (before.run, before.image_sha256) == (self.key, plan.sha256)
+        before = self.index.get(plan.name)
+        if before is None:
+            return None
+        predictions = self.path / PREDICTIONS / f"{plan.name}.csv"
+        there = predictions.is_file()
+        same = (before.run, before.image_sha256, there) == (self.key, plan.sha256, bool(before.predictions_sha256))
         if same and not again and (self.path / plan.file).is_file():
             return plan
-        if sha256(predictions) != before.predictions_sha256:
+        if there and sha256(predictions) != before.predictions_sha256:
             raise DataError(
                 f"{path} would be counted again, but {predictions} was edited: move that file to "
                 f"{self.path / folders.SEARCHED[1]} and choose another --out, or delete it."
@@ -224,9 +227,9 @@ class CountFolder(Records):
         if isinstance(one, Failure):
             return one
         if isinstance(one, Plan):
-            points = f"{PREDICTIONS}/{one.name}.csv"
+            points, before = f"{PREDICTIONS}/{one.name}.csv", self.index[one.name].predictions_sha256
             edited = f"{points} was edited; corrections belong in {self.path / folders.SEARCHED[1]}."
-            same = sha256(self.path / points) == self.index[one.name].predictions_sha256
+            same = not before or sha256(self.path / points) == before
             return Entry(str(path), self.record(one.name), True, () if same else (edited,))
         try:
             record = self._write(path, plan or self._plan(path), one)
@@ -242,13 +245,17 @@ class CountFolder(Records):
     def _write(self, path: Path, plan: Plan, one: Result) -> dict[str, Any]:
         """Write link, predictions, overlay and, last, the record, which is returned."""
         points, overlay = f"{PREDICTIONS}/{plan.name}.csv", f"{OVERLAYS}/{plan.name}.png"
+        pointless = not len(one.points) and one.count >= 1  # of a method that gives a number only: not "no cell"
         _link(path, self.path / plan.file)
-        replace(one, image=Path(plan.file).name).to_csv(self.path / points)
+        if pointless:
+            (self.path / points).unlink(missing_ok=True)
+        else:
+            replace(one, image=Path(plan.file).name).to_csv(self.path / points)
         record = one.summary() | {
-            "channel": one.channel, "parameters": self.run["parameters"], "points": points, "overlay": overlay,
-            "overlay_shrunken_by": 1, "name": plan.name, "file": plan.file, "source": plan.source, "run": self.key,
-            "image_sha256": plan.sha256, "predictions_sha256": sha256(self.path / points), "cellcount": self.version,
-            "weights_file": self.weights,
+            "channel": one.channel, "parameters": self.run["parameters"], "weights_file": self.weights,
+            "points": None if pointless else points, "overlay": overlay, "overlay_shrunken_by": 1, "name": plan.name,
+            "file": plan.file, "source": plan.source, "run": self.key, "image_sha256": plan.sha256,
+            "predictions_sha256": "" if pointless else sha256(self.path / points), "cellcount": self.version,
         }  # fmt: skip
         try:
             record["overlay_shrunken_by"] = one.save_overlay(self.path / overlay)
