@@ -306,6 +306,9 @@ def test_the_folder_that_count_writes_is_corrected_and_trained_on(tmp_path, caps
     assert main(["data", "check", str(F)]) == 0
     n = len(before.points)
     assert f"well-1.png: {n} predicted; {n - 2} kept, 0 moved, 2 deleted, 1 added\n" in capsys.readouterr().out
+    assert main(["data", "check", str(F), "--json"]) == 0
+    done = {"predicted": n, "kept": n - 2, "moved": 0, "added": 1, "deleted": 2}
+    assert json.loads(capsys.readouterr().out)["corrected"] == {"well-1.png": done}
     left, corrected = data.load(F)
     assert left.points is None and len(corrected.points) == n - 1
     assert main(["count", str(tmp_path / "plate"), *fast]) == 0, "counted before; the corrections stay"

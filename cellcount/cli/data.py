@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plain = add_verb(verbs, "import", _import, "write a folder of annotated images in the project's plain format")
     for parser in (check, plain):
         parser.add_argument("folder", type=Path, help="images, and an annotation file in any of the known formats")
-    add_json(check, "folder, errors, warnings, usable, problems (kind, severity, file, where, what, todo)")
+    keys = "folder, errors, warnings, usable, problems (kind, severity, file, where, what, todo), corrected (by image)"
+    add_json(check, keys)
     plain.add_argument("target", type=Path, help="a new folder")
     plain.add_argument("--link", action="store_true", help="make symbolic links to the images instead of copies")
     convert = add_verb(verbs, "convert", _convert, "convert annotations between the formats of other tools")
@@ -41,15 +42,16 @@ def _check(arguments):
 
     surveyed = survey(arguments.folder)
     problems = surveyed.problems
-    for stem, provenance in surveyed.provenance.items():
-        print(sentence(surveyed.images[stem].name, provenance))
+    corrected = {surveyed.images[stem].name: done for stem, done in surveyed.provenance.items()}
+    for image, done in corrected.items():
+        print(sentence(image, done))
     for problem in problems:
         print(f"{problem.severity}: {problem}")
     found = errors(problems)
     warnings = len(problems) - len(found)
     arguments.answer = {
         "folder": str(arguments.folder), "errors": len(found), "warnings": warnings, "usable": not found,
-        "problems": [vars(problem) for problem in problems],
+        "problems": [vars(problem) for problem in problems], "corrected": corrected,
     }  # fmt: skip
     print(f"{arguments.folder}: {len(found)} errors, {warnings} warnings{'' if found else '; it can be used'}")
     return DataError.exit_code if found else 0
