@@ -13,7 +13,7 @@ from cellcount.companion.studies import maskrcnn_findings
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import maskrcnn
 from cellcount.methods.detection.boxes import squares
-from cellcount.methods.maskrcnn import inference, network
+from cellcount.methods.maskrcnn import detector, network
 from cellcount.methods.maskrcnn.settings import Settings
 from cellcount.metrics import match
 from cellcount.tiling import tiled
@@ -126,7 +126,7 @@ def test_masks_are_painted_one_on_top_of_the_other():
     masks = np.ones((3, 28, 28), np.float32)
     masks[2, :14] = 0  # only its lower half is cell
     boxes = np.float32([[9.5, 9.5, 19.5, 19.5], [14.5, 14.5, 24.5, 24.5], [-10.5, 29.5, 9.5, 49.5]])
-    labels = inference.paint(boxes, masks, (40, 45))
+    labels = detector.paint(boxes, masks, (40, 45))
     assert (labels[10:20, 10:20] == 1).all() and (labels == 1).sum() == 100
     assert (labels == 2).sum() == 75
     assert labels.shape == (40, 45)

@@ -14,8 +14,9 @@ from cellcount import registry
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import METHODS, prompts, sam, weights_files
 from cellcount.methods.masks import Masks
-from cellcount.methods.sam import backbones, decoding, embedding, small
+from cellcount.methods.sam import backbones, decoding, small
 from cellcount.methods.sam import session as session_module
+from cellcount.methods.sam.session import eight_bit
 from cellcount.tiling import owned, tiled
 
 TINY = {"width": 32, "depth": 1, "heads": 2, "prompt_width": 32, "stem": (8, 8, 16)}
@@ -64,7 +65,7 @@ def predictor(session):
     from segment_anything import SamPredictor
 
     own = SamPredictor(session.loaded.sam)
-    own.set_image(embedding.eight_bit(session.image, session.embeddings.exposure))
+    own.set_image(eight_bit(session.image, session.embeddings.exposure))
     own.features = own.features.half().float()
     return own
 

@@ -10,7 +10,7 @@ from cellcount.methods import sam
 from cellcount.methods.prompts import NO_POINT, UNWANTED, WANTED
 from cellcount.methods.sam import examples, small
 from cellcount.methods.sam.examples import Examples, mistakes, turned, turned_points
-from cellcount.methods.sam.losses import dense_head, dense_loss, mask_loss
+from cellcount.methods.sam.training import dense_head, dense_loss, mask_loss
 from cellcount.types import Sample
 
 TINY = {"width": 32, "depth": 1, "heads": 2, "prompt_width": 32, "stem": (8, 16, 32), "tiles": 2, "prompts": 4}

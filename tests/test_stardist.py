@@ -15,8 +15,7 @@ from cellcount import registry
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import stardist
 from cellcount.methods.stardist.process import PROCESS
-from cellcount.methods.stardist.settings import Settings
-from cellcount.methods.stardist.tiles import UNKNOWN, training_tiles
+from cellcount.methods.stardist.settings import UNKNOWN, Settings, training_tiles
 from cellcount.metrics import match
 
 TINY = {"filters": 8, "depth": 2, "patch": 64, "rays": 16, "tile": 96, "masks": "true"}

@@ -12,9 +12,9 @@ import cellcount
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import yolox
 from cellcount.methods.detection.tiles import Tile
-from cellcount.methods.yolox import inference, network
+from cellcount.methods.yolox import detector
+from cellcount.methods.yolox.detector import tensors
 from cellcount.methods.yolox.settings import Settings
-from cellcount.methods.yolox.training import tensors
 from cellcount.metrics import match
 from cellcount.tiling import tiled
 from cellcount.types import Sample
@@ -107,12 +107,12 @@ def test_boxes_are_handed_over_as_centre_and_size_from_the_corner():
 def test_the_package_answers_in_the_coordinates_that_it_was_given():
     """An untrained network puts boxes of one stride's size at the places of its maps."""
     settings = Settings.of(SMALL)
-    net = network.build(settings).eval()
+    net = detector.build(settings).eval()
     for conv in net.head.reg_preds:
         torch.nn.init.zeros_(conv.weight)
         torch.nn.init.zeros_(conv.bias)
-    boxes, scores = inference.detect(
-        net, np.zeros((32, 48), np.float32), "cpu", network.stride(settings), threshold=0.0, nms=1.0
+    boxes, scores = detector.detect(
+        net, np.zeros((32, 48), np.float32), "cpu", detector.stride(settings), threshold=0.0, nms=1.0
     )
     assert len(boxes) == len(scores) == 8 * 12 + 4 * 6 + 2 * 3
     finest = boxes[np.isclose(boxes[:, 2] - boxes[:, 0], 4)]
@@ -123,7 +123,7 @@ def test_the_package_answers_in_the_coordinates_that_it_was_given():
 
 
 def test_untrusted_places_teach_neither_way():
-    loss = network.TrustingLoss()
+    loss = detector.TrustingLoss()
     trusted = torch.ones(1, 32, 32, dtype=torch.bool)
     trusted[:, :, 16:] = False
     loss.watch(trusted, [4, 8, 16])
@@ -137,9 +137,9 @@ def test_untrusted_places_teach_neither_way():
 def test_maps_one_step_finer_or_as_published():
     for finest, sides in ((4, (16, 8, 4)), (8, (8, 4, 2))):
         settings = Settings.of(SMALL | {"finest": finest})
-        maps = network.build(settings).backbone(torch.zeros(1, 1, 64, 64))
+        maps = detector.build(settings).backbone(torch.zeros(1, 1, 64, 64))
         assert tuple(m.shape[-1] for m in maps) == sides
-        assert network.stride(settings) == 4 * finest
+        assert detector.stride(settings) == 4 * finest
 
 
 def test_bad_settings_and_calls_are_refused(raw):
@@ -157,7 +157,7 @@ def test_a_machine_without_the_package_is_told_how_to_get_it(monkeypatch, tmp_pa
     monkeypatch.setitem(sys.modules, "yolox", None)
     monkeypatch.setitem(sys.modules, "yolox.models", None)
     with pytest.raises(NotAvailableError, match="pip install --no-deps pixeltable-yolox"):
-        network.build(Settings.of(SMALL))
+        detector.build(Settings.of(SMALL))
     monkeypatch.setattr(yolox, "find_spec", lambda name: None)
     assert yolox.status().state == "needs package"
 
@@ -165,5 +165,5 @@ def test_a_machine_without_the_package_is_told_how_to_get_it(monkeypatch, tmp_pa
 def test_the_environment_has_the_version_that_the_message_names():
     root = Path(cellcount.__file__).parents[1]
     pins = (root / "constraints.txt").read_text().splitlines()
-    assert next(pin for pin in pins if pin.startswith("pixeltable-yolox==")) in network.INSTALL
+    assert next(pin for pin in pins if pin.startswith("pixeltable-yolox==")) in detector.INSTALL
     assert not [pin for pin in pins if pin.startswith("opencv-python==")]  # it would overwrite the headless one

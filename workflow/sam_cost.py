@@ -73,7 +73,7 @@ def library(run, points):
     from micro_sam.inference import batched_inference
     from segment_anything import SamPredictor
 
-    from cellcount.methods.sam.embedding import eight_bit
+    from cellcount.methods.sam.session import eight_bit
 
     window, _ = run.tiles[0]
     y0, y1, x0, x1 = window

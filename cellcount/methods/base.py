@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, Union, ge
 
 import numpy as np
 
-from cellcount.errors import SMALLEST_EXTRA, CellcountError, DataError, ParameterError, install, needing
+from cellcount.errors import SMALLEST_EXTRA, CellcountError, DataError, ParameterError, install, needing, require
 from cellcount.methods.prompts import Prompts
 from cellcount.types import Prediction, Sample, as_points
 
@@ -89,10 +89,7 @@ class Parameter(NamedTuple):
 
 
 def predicts(
-    label: str,
-    *,
-    prompts: Literal["none", "optional", "required"] = "none",
-    packages: Sequence[str] = (),
+    label: str, *, prompts: Literal["none", "optional", "required"] = "none", packages: Sequence[str] = ()
 ) -> Callable[[Any], Any]:
     """Decorate a method's `predict(image, *, prompts, device, **params)` with the checks that all methods share.
 
@@ -117,7 +114,7 @@ def predicts(
             check_image(image, label)
             if given.get("prompts") is not None and not isinstance(given["prompts"], Prompts):
                 given["prompts"] = as_points(given["prompts"], "prompts")
-            require(label, packages)
+            need_packages(label, packages)
             with needing("methods", label):
                 return predict(image, **given)
 
@@ -127,7 +124,7 @@ def predicts(
     return decorate
 
 
-def require(label: str, packages: Iterable[str]) -> None:
+def need_packages(label: str, packages: Iterable[str]) -> None:
     """Raise a NotAvailableError, which names the method by `label`, if a package is not installed."""
     with needing("methods", label):
         for package in packages:
@@ -145,19 +142,15 @@ def check_image(image: np.ndarray, label: str) -> None:
 def check_call(predict: Callable[..., Prediction], given: Mapping[str, Any]) -> None:
     """Raise a ParameterError for arguments that `predict`, decorated by `predicts`, does not take or lacks."""
     label, prompts = predict.label, predict.prompts  # type: ignore[attr-defined]
-    known = parameters(predict)
-    if given.get("prompts") is not None and prompts == "none":
-        raise ParameterError(f"{label} takes no prompts.")
-    own = inspect.signature(predict).parameters  # some have `progress`
+    known, own = parameters(predict), inspect.signature(predict).parameters  # some have `progress`
+    require(given.get("prompts") is None or prompts != "none", f"{label} takes no prompts.")
     refuse_unknown(label, [name for name in given if name not in own], known)
     for name, (kind, _) in known.items():
         if name in given:
             check_value(label, name, given[name], kind)
-    lacking = [name for name, known_as in known.items() if known_as.default is inspect.Parameter.empty]
-    lacking += ["prompts"] if prompts == "required" else []
-    for name in lacking:
-        if given.get(name) is None:
-            raise ParameterError(f"{label} needs {name}: {HINTS.get(name, 'it has no default')}.")
+    needed = [name for name, one in known.items() if one.default is inspect.Parameter.empty]
+    for name in [*needed, "prompts"] if prompts == "required" else needed:
+        require(given.get(name) is not None, f"{label} needs {name}: {HINTS.get(name, 'it has no default')}.")
 
 
 def check_value(label: str, name: str, value: Any, kind: Any) -> None:
@@ -184,19 +177,15 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def refuse_unknown(label: str, names: Iterable[str], known: Iterable[str]) -> None:
     """Raise a ParameterError, which lists the `known` names, if one of `names` is not among them."""
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        has = ", ".join(name for name in known if name not in CONTEXT) or "none"
-        raise ParameterError(f"{label} has no parameter {', '.join(unknown)}; it has: {has}.")
+    unknown, has = sorted(set(names) - set(known)), ", ".join(name for name in known if name not in CONTEXT) or "none"
+    require(not unknown, f"{label} has no parameter {', '.join(unknown)}; it has: {has}.")
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, Parameter]:
     """The parameters of a method's `predict` or `fit` by name, without the arguments that every method has."""
-    found = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in ("prompts", *PARTS):
-            found[name] = Parameter(parameter.annotation, parameter.default)
-    return found
+    known = inspect.signature(function).parameters.values()
+    own = [one for one in known if one.kind is one.KEYWORD_ONLY and one.name not in ("prompts", *PARTS)]
+    return {one.name: Parameter(one.annotation, one.default) for one in own}
 
 
 def training_parameters(method: Any, name: str) -> dict[str, Parameter]:
@@ -207,8 +196,7 @@ def training_parameters(method: Any, name: str) -> dict[str, Parameter]:
     ParameterError
         If the method cannot be trained.
     """
-    if not hasattr(method, "fit"):
-        raise ParameterError(f"{name} cannot be trained; choose a method with `fit`, such as cellnet.")
+    require(hasattr(method, "fit"), f"{name} cannot be trained; choose a method with `fit`, such as cellnet.")
     found = parameters(method.fit)
     settings = getattr(method, "Settings", None)
     if settings is not None:
@@ -243,11 +231,11 @@ class TrainingSettings:
                 object.__setattr__(self, name, tuple(value))
             check_value(self.LABEL, name, value, field.type)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if number and name not in self.FREE and not value > 0:
-                choice = ", or None to have it chosen" if field.default is None else ""
-                raise ParameterError(f"{name}={value!r} must be positive{choice}.")
-            if name in self.CHOICES and value not in self.CHOICES[name]:
-                raise ParameterError(f"{name}={value!r} is unknown; choose one of {', '.join(self.CHOICES[name])}.")
+            choice = ", or None to have it chosen" if field.default is None else ""
+            free = not number or name in self.FREE or value > 0
+            require(free, f"{name}={value!r} must be positive{choice}.")
+            known = self.CHOICES.get(name, [value])
+            require(value in known, f"{name}={value!r} is unknown; choose one of {', '.join(map(str, known))}.")
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Self:
@@ -261,11 +249,10 @@ class TrainingSettings:
         names = [field.name for field in fields(cls)]
         refuse_unknown(cls.LABEL, params, ["preset", *names] if cls.PRESETS else names)
         preset = params.get("preset", next(iter(cls.PRESETS), ""))
-        if cls.PRESETS and preset not in cls.PRESETS:
-            raise ParameterError(f"preset={preset!r} is unknown; choose one of {', '.join(cls.PRESETS)}.")
+        known = not cls.PRESETS or preset in cls.PRESETS
+        require(known, f"preset={preset!r} is unknown; choose one of {', '.join(cls.PRESETS)}.")
         chosen = {**cls.PRESETS.get(preset, {}), **params}
-        chosen.pop("preset", None)
-        return cls(**chosen)
+        return cls(**{name: value for name, value in chosen.items() if name != "preset"})
 
 
 def need_points(samples: Sequence[Sample], label: str) -> None:

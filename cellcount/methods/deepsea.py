@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from cellcount import registry
 from cellcount.devices import choose_device
-from cellcount.errors import DataError, NotAvailableError, check_positive
-from cellcount.methods.base import Status, predicts, ready
+from cellcount.errors import check_positive
+from cellcount.methods.base import Status, predicts, weights_status
 from cellcount.methods.pixels import centroids, percentiles, stretched
 from cellcount.types import Prediction, visible
 
@@ -111,10 +111,9 @@ def _network(path, device):
 
 def status() -> Status:
     """Ready where its package is installed."""
-    state = ready("weights of its package, trained on stem cells in phase contrast", "deepsea")
-    try:
-        if state.state == "ready":
-            registry.local_weights("deepsea")
-    except (DataError, NotAvailableError) as error:
-        return Status("needs weights", str(error))
-    return state
+
+    def found(name):
+        registry.local_weights(name)
+        return "weights of its package, trained on stem cells in phase contrast"
+
+    return weights_status(found, ["deepsea"], "deepsea")

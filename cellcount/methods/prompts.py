@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cellcount.errors import ParameterError, check_positive
+from cellcount.errors import check_positive, require
 from cellcount.types import as_points
 
 WANTED, UNWANTED, NO_POINT = 1, -1, 0  # signs of a point; NO_POINT fills rows that have fewer points than others
@@ -173,6 +173,12 @@ def neighbours(centres: ArrayLike, nearest: int = 8, within: float = 60.0) -> Pr
     return _prompts("neighbours", centres, points, signs)
 
 
+def check_wanted(wanted: str) -> None:
+    """Raise a ParameterError unless a foreground prompt may want this: "cells" or "background"."""
+    known = wanted in ("cells", "background")
+    require(known, f"foreground: wanted={wanted!r}; choose 'cells' or 'background'.")
+
+
 def foreground(centres: ArrayLike, background: ArrayLike, wanted: str = "cells") -> Prompts:
     """All centres as one prompt for one big object, with points on the background as their opposite.
 
@@ -188,8 +194,7 @@ def foreground(centres: ArrayLike, background: ArrayLike, wanted: str = "cells")
     Prompts
         One.
     """
-    if wanted not in ("cells", "background"):
-        raise ParameterError(f"foreground: wanted={wanted!r}; choose 'cells' or 'background'.")
+    check_wanted(wanted)
     centres, background = as_points(centres, "centres"), as_points(background, "background")
     points = np.concatenate([centres, background])
     sign = WANTED if wanted == "cells" else UNWANTED

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cellcount.devices import choose_device, deterministic
-from cellcount.methods.cellpose.inference import GRAY, OFF, as_prediction, normalised, quiet
+from cellcount.methods.cellpose.inference import OFF, PLAIN, as_prediction, normalised, quiet
 from cellcount.methods.cellpose.training import numpy_seed_kept
 from cellcount.methods.cellpose.weights import load, new_model
 from cellcount.types import Prediction
@@ -47,11 +47,7 @@ class Silence(NamedTuple):
 
 
 def silent_start(
-    image: np.ndarray,
-    labels: np.ndarray,
-    *,
-    widths: Sequence[int] = (32, 64, 128, 256),
-    epochs: int = 1,
+    image: np.ndarray, labels: np.ndarray, *, widths: Sequence[int] = (32, 64, 128, 256), epochs: int = 1
 ) -> Silence:
     """Train on one image as in the library's documentation, and record what a user sees.
 
@@ -133,16 +129,13 @@ def scale_error(
         "object just trained": `train_seg` sets the diameter of the network only; the model object around it keeps its
         initial value, and without a given diameter the image is not scaled either.
     """
-    loaded = load(weights, choose_device(device))
+    loaded, gray = load(weights, choose_device(device)), normalised(image)
     model = loaded.model
-    gray = normalised(image)
     declared = model.diam_mean, model.diam_labels
 
     def run(**params):
         with deterministic(0), quiet():
-            masks, (_, _, logit), _ = model.eval(
-                gray, channels=GRAY, normalize=OFF, flow_threshold=loaded.flow_threshold, **params
-            )
+            masks, (_, _, logit), _ = model.eval(gray, flow_threshold=loaded.flow_threshold, **params, **PLAIN)
         return as_prediction(masks, logit, weights_sha256=loaded.sha256, device=str(model.device))
 
     answers = {"as trained": run(diameter=diameter)}
@@ -151,8 +144,7 @@ def scale_error(
         answers["training mode"] = run(diameter=diameter)
         model.diam_mean = float(diameter)
         answers["diam_mean = diameter"] = run(diameter=diameter)
-        model.diam_mean = declared[0]
-        model.diam_labels = declared[0]  # as the object is built, and as train_seg leaves it
+        model.diam_mean = model.diam_labels = declared[0]  # as the object is built, and as train_seg leaves it
         answers["object just trained"] = run(diameter=None)
     finally:
         model.diam_mean, model.diam_labels = declared

@@ -21,8 +21,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import MultiScaleRoIAlign
 
 from cellcount.methods.detection.boxes import clip, squares
-from cellcount.methods.maskrcnn.inference import about, paint, predict
-from cellcount.methods.maskrcnn.training import fit
+from cellcount.methods.maskrcnn.detector import about, fit, paint, predict
 from cellcount.methods.pixels import brightness_and_contrast
 from cellcount.results import timed
 from cellcount.tiling import tiled, tiles
@@ -249,10 +248,9 @@ def tile_sizes(
 
         whole = tiled(counted, tile=size, overlap=overlap, progress=False)
         prediction = timed(whole, image, exposure=exposure, **params)
-        rows.append({
-            "tile": size, "limit": limit, "tiles": len(counts), "full": sum(n == limit for n, _ in counts),
-            "detections": len(prediction.points), "pasted_mb": max(4 * n * pixels / 1e6 for n, pixels in counts),
-            "seconds": prediction.meta["seconds"],
-        })  # fmt: skip
+        row = {"tile": size, "limit": limit, "tiles": len(counts), "full": sum(n == limit for n, _ in counts)}
+        row |= {"detections": len(prediction.points)}
+        row |= {"pasted_mb": max(4 * n * pixels / 1e6 for n, pixels in counts), "seconds": prediction.meta["seconds"]}
+        rows.append(row)
         predictions.append(prediction)
     return pd.DataFrame(rows), predictions

@@ -4,8 +4,7 @@
 thresholds from one run of the network.
 """
 
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import lazy_loader
 
@@ -17,14 +16,10 @@ from cellcount.methods.cellpose.weights import find
 
 VERSION = 1  # raise it when the same call of `fit` trains other weights (tests/test_training_versions.py)
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"]})
-__all__ += [
-    "NAMES", "VERSION", "Settings", "about", "context", "estimate_diameter", "flow", "predict", "segment", "status",
-]  # fmt: skip
-
-
-def about(path: str | Path) -> dict[str, Any]:
-    """Settings, samples, losses and versions of the training of a file written by `fit`. Raises DataError."""
-    return weights_files.about(path, FORMAT, "Cellpose")
+__all__ += ["NAMES", "VERSION", "Settings", "about", "status"]
+__all__ += ["context", "estimate_diameter", "flow", "predict", "segment"]
+# Of the path of a file written by `fit`: settings, samples, losses and versions of its training; raises DataError.
+about = partial(weights_files.about, format=FORMAT, label="Cellpose")
 
 
 def status(weights: str | None = None) -> Status:

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from cellcount.errors import NotAvailableError, ParameterError
+from cellcount.errors import NotAvailableError, require
 from cellcount.methods.base import check_image, middle, predicts
 from cellcount.methods.cellpose.weights import Loaded, load
 from cellcount.methods.pixels import centroids, percentiles, stretched
 from cellcount.types import Prediction
 
 OFF = {"normalize": False}  # a dict: given False, the library would change its own defaults for good
-GRAY = [0, 0]  # channels: gray, and no nuclear stain
+PLAIN = {"channels": [0, 0], "normalize": OFF}  # gray, and no nuclear stain; an image that is normalised already
 LEAST_DIAMETER = 5.0  # px; the library's lower limit of the automatic diameter
 LARGEST = 2048  # px; of a larger image the size model gets the central part
 SMALLEST = 16  # px; the library fails on a narrower image, which holds no cell
@@ -94,8 +94,8 @@ def predict(
     ParameterError
         If a parameter is out of range.
     """
-    if diameter is not None and not diameter > 0:
-        raise ParameterError(f"diameter={diameter!r} must be positive, or None for the size model's.")
+    positive = diameter is None or diameter > 0
+    require(positive, f"diameter={diameter!r} must be positive, or None for the size model's.")
     flows = flow(image, device=device, weights=weights, diameter=diameter, exposure=exposure)
     return segment(flows, flow_threshold, cellprob_threshold=cellprob_threshold, min_size=min_size)
 
@@ -124,9 +124,7 @@ def flow(
         return Flows(zero, zero[0] - 10, float(diameter or loaded.diameter), loaded)
     if diameter is None:
         diameter = _automatic_diameter(image, loaded)
-    _, (_, vectors, logit), _ = loaded.model.eval(
-        image, channels=GRAY, normalize=OFF, diameter=diameter, compute_masks=False
-    )
+    _, (_, vectors, logit), _ = loaded.model.eval(image, diameter=diameter, compute_masks=False, **PLAIN)
     shape = image.shape  # the library removes axes of length 1
     return Flows(vectors.reshape(2, *shape), logit.reshape(shape), float(diameter), loaded)
 
@@ -152,23 +150,20 @@ def _automatic_diameter(image, loaded):
     from cellpose.models import SizeModel
     from cellpose.utils import diameters
 
-    if loaded.size is None:
-        raise NotAvailableError(
-            "The size model of these weights is not on this machine (see `cellcount methods`); give a diameter in px."
-        )
+    way = "(see `cellcount methods`); give a diameter in px."
+    known = loaded.size is not None
+    require(known, f"The size model of these weights is not on this machine {way}", NotAvailableError)
     if min(image.shape) < SMALLEST:
         return loaded.diameter
-    size = SizeModel(loaded.model)
+    model, size = loaded.model, SizeModel(loaded.model)
     size.params, size.diam_mean = loaded.size, loaded.size["diam_mean"]
-    model = loaded.model
     # The size model was trained on images that were not scaled: rescale=1.
-    _, _, style = model.eval(image, channels=GRAY, normalize=OFF, compute_masks=False, rescale=1.0, diameter=None)
+    _, _, style = model.eval(image, compute_masks=False, rescale=1.0, diameter=None, **PLAIN)
     first = float(size._size_estimation(np.asarray(style)))
     first = first if np.isfinite(first) else loaded.diameter
     with quiet():
-        masks, _, _ = model.eval(
-            image, channels=GRAY, normalize=OFF, diameter=first, flow_threshold=loaded.flow_threshold, resample=False
-        )
+        asked = {"diameter": first, "flow_threshold": loaded.flow_threshold, "resample": False}
+        masks, _, _ = model.eval(image, **asked, **PLAIN)
     second = float(diameters(masks)[0]) if masks.any() else first
     return max(second, LEAST_DIAMETER)
 
@@ -179,26 +174,14 @@ def segment(
     """Masks from a `Flows`, as a Prediction; arguments as of `predict`."""
     from cellpose.dynamics import resize_and_compute_masks
 
-    threshold = flows.loaded.flow_threshold if flow_threshold is None else flow_threshold
-    steps = flows.diameter / flows.loaded.model.diam_mean * 200  # as in CellposeModel.eval
+    loaded, model = flows.loaded, flows.loaded.model
+    threshold = loaded.flow_threshold if flow_threshold is None else flow_threshold
+    limits = {"flow_threshold": threshold, "cellprob_threshold": cellprob_threshold, "min_size": min_size}
+    steps = flows.diameter / model.diam_mean * 200  # as in CellposeModel.eval
     with quiet():
-        masks = resize_and_compute_masks(
-            flows.flow,
-            flows.logit,
-            niter=steps,
-            flow_threshold=threshold,
-            cellprob_threshold=cellprob_threshold,
-            min_size=min_size,
-            device=flows.loaded.model.device,
-        )
-    return as_prediction(
-        masks,
-        flows.logit,
-        weights_sha256=flows.loaded.sha256,
-        device=str(flows.loaded.model.device),
-        diameter=flows.diameter,
-        flow_threshold=threshold,
-    )
+        masks = resize_and_compute_masks(flows.flow, flows.logit, niter=steps, device=model.device, **limits)
+    about = {"weights_sha256": loaded.sha256, "device": str(model.device), "diameter": flows.diameter}
+    return as_prediction(masks, flows.logit, flow_threshold=threshold, **about)
 
 
 @contextmanager

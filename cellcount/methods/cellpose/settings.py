@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods import training_masks
 from cellcount.methods.base import TrainingSettings
 
@@ -38,11 +38,11 @@ class Settings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.start and self.widths != LIBRARY_WIDTHS:
-            raise ParameterError(f"widths={self.widths}: the weights {self.start} have {LIBRARY_WIDTHS}.")
-        if len(self.widths) != 4 or self.widths[-1] != STYLE:
-            raise ParameterError(f"widths={self.widths}: Cellpose needs four of them, the last {STYLE}.")
-        if self.crop % 8 or self.size_crop % 8:
-            raise ParameterError(f"crop={self.crop}, size_crop={self.size_crop} must be multiples of 8.")
-        if self.epochs < 2:
-            raise ParameterError(f"epochs={self.epochs}: Cellpose's learning rate is 0 in the first; give 2 or more.")
+        widths, crop, size = self.widths, self.crop, self.size_crop
+        own = not self.start or widths == LIBRARY_WIDTHS
+        require(own, f"widths={widths}: the weights {self.start} have {LIBRARY_WIDTHS}.")
+        four = len(widths) == 4 and widths[-1] == STYLE
+        require(four, f"widths={widths}: Cellpose needs four of them, the last {STYLE}.")
+        require(crop % 8 == 0 == size % 8, f"crop={crop}, size_crop={size} must be multiples of 8.")
+        slow = f"epochs={self.epochs}: Cellpose's learning rate is 0 in the first; give 2 or more."
+        require(self.epochs >= 2, slow)

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from cellcount.devices import choose_device, deterministic
-from cellcount.errors import DataError
+from cellcount.errors import DataError, require
 from cellcount.methods import weights_files
 from cellcount.methods.cellpose.inference import OFF, normalised
 from cellcount.methods.cellpose.settings import FORMAT, Settings
@@ -59,12 +59,9 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
         model = _start(settings, device)
         losses = _train(model.net, cut, settings, progress)
         size = _train_size(model.net, cut, settings)
-    training = {
-        "tiles": len(cut[0]),
-        "masks": int(sum(len(np.unique(label[0])) - 1 for label in cut[1])),
-        "diameter": float(model.net.diam_labels.item()),
-        "losses": [round(float(loss), 5) for loss in losses],
-    }
+    masks = int(sum(len(np.unique(label[0])) - 1 for label in cut[1]))
+    training = {"tiles": len(cut[0]), "masks": masks, "diameter": float(model.net.diam_labels.item())}
+    training |= {"losses": [round(float(loss), 5) for loss in losses]}
     about = weights_files.described(settings, samples, training, cellpose=version("cellpose"))
     about |= {"format": FORMAT, "size": {name: float(size[name]) for name in ("ymean", "diam_mean")}}
     network = {f"net.{name}": tensor for name, tensor in model.net.state_dict().items()}
@@ -107,11 +104,9 @@ def training_tiles(
             if sample.valid[part].mean() >= settings.trusted and len(np.unique(labels[part])) > LEAST_MASKS:
                 images.append(np.stack([gray[part], np.zeros_like(gray[part])]))
                 masks.append(np.ascontiguousarray(labels[part]))
-    if not images:
-        raise DataError(
-            f"No tile of {settings.tile} px has {LEAST_MASKS} masks and trusted annotation on at least "
-            f"{settings.trusted:.0%} of its pixels: annotate more, or lower `trusted`."
-        )
+    few = f"No tile of {settings.tile} px has {LEAST_MASKS} masks and trusted annotation on at least"
+    way = f"{settings.trusted:.0%} of its pixels: annotate more, or lower `trusted`."
+    require(images, f"{few} {way}", DataError)
     bar = tqdm(masks, desc="flows of the masks", unit="tile", disable=not progress)
     with _quiet():
         flows = [labels_to_flows([mask], device=torch.device("cpu"))[0] for mask in bar]
@@ -131,51 +126,30 @@ def _train(net, cut, settings, progress):
     """Train in place; the loss of each epoch. The library has no callback, so a hook on the network moves the bar."""
     from cellpose.train import train_seg
 
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        tqdm(total=settings.epochs, desc="Cellpose", unit="step", disable=not progress, mininterval=1) as bar,
-        _quiet(),
-    ):
-        hook = net.register_forward_hook(lambda *_: bar.update() and None)  # None: the output stays
-        try:
-            _, losses, _ = train_seg(
-                net,
-                train_data=cut[0],
-                train_labels=cut[1],
-                normalize=OFF,  # done already, for each field as a whole and not for each tile
-                batch_size=settings.batch,
-                nimg_per_epoch=settings.batch,
-                n_epochs=settings.epochs,
-                learning_rate=settings.learning_rate,
-                weight_decay=settings.weight_decay,
-                bsize=settings.crop,
-                save_path=scratch,
-                save_every=NEVER,
-                min_train_masks=0,
-                model_name="network",
-            )
-        finally:
-            hook.remove()
-    return losses
+    bar = tqdm(total=settings.epochs, desc="Cellpose", unit="step", disable=not progress, mininterval=1)
+    hook = net.register_forward_hook(lambda *_: bar.update() and None)  # None: the output stays
+    steps = {"n_epochs": settings.epochs, "batch_size": settings.batch, "nimg_per_epoch": settings.batch}
+    rate = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay}
+    try:
+        with tempfile.TemporaryDirectory() as scratch, bar, _quiet():
+            files = {"save_path": scratch, "save_every": NEVER, "model_name": "network"}
+            return train_seg(net, **_data(cut), bsize=settings.crop, **steps, **rate, **files)[1]
+    finally:
+        hook.remove()
 
 
 def _train_size(net, cut, settings):
     """The size model's parameters: a linear regression from the style of a crop to the diameter of its cells."""
     from cellpose.train import train_size
 
+    steps = {"n_epochs": settings.size_epochs, "batch_size": 4, "nimg_per_epoch": 8}
     with tempfile.TemporaryDirectory() as scratch, _quiet():
-        return train_size(
-            net,
-            f"{scratch}/network",
-            train_data=cut[0],
-            train_labels=cut[1],
-            normalize=OFF,
-            nimg_per_epoch=8,
-            n_epochs=settings.size_epochs,
-            batch_size=4,
-            bsize=settings.size_crop,
-            min_train_masks=0,
-        )
+        return train_size(net, f"{scratch}/network", **_data(cut), bsize=settings.size_crop, **steps)
+
+
+def _data(cut):
+    """The training tiles as both of the library's functions take them; normalised already, each field as a whole."""
+    return {"train_data": cut[0], "train_labels": cut[1], "normalize": OFF, "min_train_masks": 0}
 
 
 @contextmanager

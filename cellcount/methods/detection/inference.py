@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellcount.devices import choose_device
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.files import sha256
 from cellcount.methods import weights_files
 from cellcount.methods.base import sampled
@@ -60,10 +60,9 @@ def prepare(
     chosen = choose_device(device)
     network, settings, digest = _load(weights, kind, build, chosen)
     threshold = settings.threshold if threshold is None else threshold
-    if not (0 <= threshold <= 1 and 0 < nms <= 1 and (detections is None or detections > 0)):
-        raise ParameterError(
-            f"threshold={threshold}, nms={nms}, detections={detections}: the first two from 0 to 1, the last positive."
-        )
+    given = f"threshold={threshold}, nms={nms}, detections={detections}"
+    allowed = 0 <= threshold <= 1 and 0 < nms <= 1 and (detections is None or detections > 0)
+    require(allowed, f"{given}: the first two from 0 to 1, the last positive.")
     return network, settings, {"weights_sha256": digest, "device": str(chosen), "threshold": threshold}
 
 

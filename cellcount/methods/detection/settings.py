@@ -4,26 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods.base import TrainingSettings
 from cellcount.methods.pixels import standardised
 
 # For phantoms and a CPU: boxes one and a half times the cells' spacing, half the resolution, and a schedule that trains
 # from scratch within minutes.
-LIGHT = {
-    "box": 36.0,
-    "factor": 2,
-    "tile": 128,
-    "least": 9.0,
-    "augment": True,
-    "batch": 8,
-    "epochs": 30,
-    "epoch_steps": 30,
-    "optimizer": "adamw",
-    "schedule": "onecycle",
-    "weight_decay": 1e-4,
-    "average": 0.98,
-}
+LIGHT = {"box": 36.0, "factor": 2, "tile": 128, "least": 9.0, "augment": True}
+LIGHT |= {"batch": 8, "epochs": 30, "epoch_steps": 30, "average": 0.98}
+LIGHT |= {"optimizer": "adamw", "schedule": "onecycle", "weight_decay": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -56,8 +45,7 @@ class Common(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.average < 1:
-            raise ParameterError(f"average={self.average!r} must be at least 0 and below 1.")
+        require(0 <= self.average < 1, f"average={self.average!r} must be at least 0 and below 1.")
 
     def prepared(self, image: np.ndarray, exposure: tuple[float, float] | None = None) -> np.ndarray:
         """What the network sees of an image (H, W) float32: (ceil(H / factor), ceil(W / factor)) float32.

@@ -10,7 +10,7 @@ from cellcount.methods.detection.inference import context
 
 VERSION = 1  # raise it when the same call of `fit` trains other weights (tests/test_training_versions.py)
 # torch takes seconds to import: it is not needed for the status.
-_PARTS = {"inference": ["about", "predict"], "settings": ["Settings"], "training": ["fit"]}
+_PARTS = {"detector": ["about", "fit", "predict"], "settings": ["Settings"]}
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_PARTS)
 __all__ += ["VERSION", "context", "status"]
 

@@ -44,13 +44,10 @@ def build(settings: Settings) -> GeneralizedRCNN:
     ----------
     settings : Settings
     """
-    if settings.pyramid:
-        levels, ratios = LEVELS, RATIOS
-        sizes, ratios = ANCHORS, (ratios,) * len(ANCHORS)
-    else:
+    levels, sizes, ratios = LEVELS, ANCHORS, (RATIOS,) * len(ANCHORS)
+    if not settings.pyramid:
         levels, sizes, ratios = ["0"], ((settings.box / settings.factor,),), ((1.0,),)
-    backbone = _backbone(settings)
-    anchors = AnchorGenerator(sizes, ratios)
+    backbone, anchors = _backbone(settings), AnchorGenerator(sizes, ratios)
     rpn = TrustingProposals(
         anchors, RPNHead(settings.channels, anchors.num_anchors_per_location()[0]),
         fg_iou_thresh=0.7, bg_iou_thresh=0.3, batch_size_per_image=256, positive_fraction=0.5,
@@ -150,11 +147,9 @@ def allow(network: GeneralizedRCNN, *, proposals: int, detections: int, threshol
 
     These limits are attributes of the two stages: torchvision reads none of the network.
     """
-    for limits in (network.rpn._pre_nms_top_n, network.rpn._post_nms_top_n):
-        limits["testing"] = proposals
-    network.roi_heads.detections_per_img = detections
-    network.roi_heads.score_thresh = threshold
-    network.roi_heads.nms_thresh = nms
+    network.rpn._pre_nms_top_n["testing"] = network.rpn._post_nms_top_n["testing"] = proposals
+    heads = network.roi_heads
+    heads.detections_per_img, heads.score_thresh, heads.nms_thresh = detections, threshold, nms
 
 
 def load_coco(network: GeneralizedRCNN, path: Path | str) -> None:

@@ -2,36 +2,16 @@
 
 from dataclasses import dataclass
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods.detection import settings as shared
 
 # Trained from scratch within minutes on a CPU: one feature map and one anchor, since all boxes have one size, and
 # narrow heads, since the original spends most of its time on masks.
-LIGHT = {
-    **shared.LIGHT,
-    "backbone": "resnet18",
-    "start": "scratch",
-    "pyramid": False,
-    "channels": 96,
-    "pool": 5,
-    "samples": 1,
-    "representation": 256,
-    "mask_layers": 1,
-    "hidden": 64,
-    "proposals": 256,
-    "sampled": 64,
-    "positive": 0.5,
-    "learning_rate": 1e-3,
-}
-COCO = {  # the network whose pretrained weights there are
-    "backbone": "resnet50",
-    "pyramid": True,
-    "channels": 256,
-    "pool": 7,
-    "representation": 1024,
-    "mask_layers": 4,
-    "hidden": 256,
-}
+LIGHT = {**shared.LIGHT, "backbone": "resnet18", "start": "scratch", "pyramid": False, "channels": 96, "pool": 5}
+LIGHT |= {"samples": 1, "representation": 256, "mask_layers": 1, "hidden": 64}
+LIGHT |= {"proposals": 256, "sampled": 64, "positive": 0.5, "learning_rate": 1e-3}
+# The weights pretrained on COCO are those of the network with the defaults of these fields.
+COCO = ("backbone", "pyramid", "channels", "pool", "representation", "mask_layers", "hidden")
 
 
 @dataclass(frozen=True)
@@ -65,11 +45,11 @@ class Settings(shared.Common):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.start == "coco" and not self.fits_coco:
-            needed = ", ".join(f"{name}={value!r}" for name, value in COCO.items())
-            raise ParameterError(f"start='coco' needs the network that was trained on COCO: {needed}.")
+        needed = ", ".join(f"{name}={getattr(Settings, name)!r}" for name in COCO)
+        fits = self.start != "coco" or self.fits_coco
+        require(fits, f"start='coco' needs the network that was trained on COCO: {needed}.")
 
     @property
     def fits_coco(self) -> bool:
         """Whether the weights pretrained on COCO fit this network."""
-        return all(getattr(self, name) == value for name, value in COCO.items())
+        return all(getattr(self, name) == getattr(Settings, name) for name in COCO)

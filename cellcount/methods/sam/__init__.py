@@ -11,9 +11,10 @@ from typing import Any
 import lazy_loader
 import numpy as np
 
+from cellcount.errors import require
 from cellcount.methods.base import predicts
 from cellcount.methods.pixels import percentiles
-from cellcount.methods.prompts import Prompts, point
+from cellcount.methods.prompts import Prompts, check_wanted, point
 from cellcount.methods.sam.backbones import BACKBONES, DEFAULT, SMALL, status
 from cellcount.methods.sam.small import Settings, about
 from cellcount.types import Prediction, visible
@@ -114,13 +115,11 @@ def foreground(
     ParameterError
         If there is no foreground prompt, or `wanted` is neither; and as `Session` does.
     """
-    from cellcount.errors import ParameterError
     from cellcount.methods.sam.session import Session
 
-    if not isinstance(prompts, Prompts) or prompts.kind != "foreground":
-        raise ParameterError("SAM finds a foreground from a prompt only: give one made by prompts.foreground.")
-    if wanted not in ("cells", "background"):
-        raise ParameterError(f"foreground: wanted={wanted!r}; choose 'cells' or 'background'.")
+    made = isinstance(prompts, Prompts) and prompts.kind == "foreground"
+    require(made, "SAM finds a foreground from a prompt only: give one made by prompts.foreground.")
+    check_wanted(wanted)
     session = Session(image, model=model, device=device, weights=weights, batch=batch, **settings)
     if wanted == "background":
         return (~session.foreground(replace(prompts, signs=-prompts.signs))).astype(np.float32)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cellcount import registry
 from cellcount.devices import choose_device
-from cellcount.errors import DataError, NotAvailableError, ParameterError
+from cellcount.errors import DataError, NotAvailableError, require
 from cellcount.methods import weights_files
-from cellcount.methods.base import Status, ready
+from cellcount.methods.base import Status, weights_status
 from cellcount.methods.sam import small
 from cellcount.registry import megabytes
 
@@ -78,32 +78,26 @@ def entry(model: str) -> registry.Weights:
 
 def backbone(name: str) -> Backbone:
     """The `Backbone` of this name. Raises ParameterError with the known names."""
-    if name not in BACKBONES:
-        raise ParameterError(f"SAM has no model {name!r}; known are {', '.join(BACKBONES)}.")
+    require(name in BACKBONES, f"SAM has no model {name!r}; known are {', '.join(BACKBONES)}.")
     return BACKBONES[name]
 
 
 def status(model: str = DEFAULT) -> Status:
     """Whether a model can run here: `Status`. Raises ParameterError if there is no such model."""
     chosen = backbone(model)
-    state = ready(f"{model}, trained on {chosen.trained_on}", chosen.package)
-    if state.state != "ready":
-        return state
-    if model == SMALL:
-        if small.SHIPPED.is_file():
-            return Status("ready", "small, bundled with the package: trained on simulated fields")
-        return Status("needs weights", f"{small.SHIPPED.name} is missing: train it with `python workflow/train_sam.py`")
-    wanted = entry(model)
-    try:
-        if registry.find_weights(wanted.name):
-            return state
-    except DataError as error:
-        return Status("needs weights", str(error))
-    return Status(
-        "needs weights",
-        f"{model} ({megabytes(wanted.bytes)}, {wanted.licence}): run `cellcount weights fetch {wanted.name}`, or "
-        f"{registry.ways_to_weights(wanted.name)}",
-    )
+
+    def found(_):
+        if model == SMALL:
+            way = f"{small.SHIPPED.name} is missing: train it with `python workflow/train_sam.py`"
+            require(small.SHIPPED.is_file(), way, NotAvailableError)
+            return "small, bundled with the package: trained on simulated fields"
+        wanted = entry(model)
+        fetch = f"run `cellcount weights fetch {wanted.name}`, or {registry.ways_to_weights(wanted.name)}"
+        way = f"{model} ({megabytes(wanted.bytes)}, {wanted.licence}): {fetch}"
+        require(registry.find_weights(wanted.name), way, NotAvailableError)
+        return f"{model}, trained on {chosen.trained_on}"
+
+    return weights_status(found, [model], chosen.package)
 
 
 def load(model: str = DEFAULT, device: str = "auto", weights: Path | str | None = None) -> Loaded:
@@ -133,12 +127,10 @@ def load(model: str = DEFAULT, device: str = "auto", weights: Path | str | None 
     chosen = backbone(model)
     if model == SMALL:
         path = weights_files.existing(weights or small.SHIPPED)
-    elif weights is not None:
-        raise ParameterError(f"weights={str(weights)!r}: {model} takes the registered weights only.")
     else:
+        require(weights is None, f"weights={str(weights)!r}: {model} takes the registered weights only.")
         state = status(model)
-        if state.state != "ready":
-            raise NotAvailableError(f"Not on this machine: {state.detail}.")
+        require(state.state == "ready", f"Not on this machine: {state.detail}.", NotAvailableError)
         path = registry.find_weights(entry(model).name)
     return _load(path, chosen, choose_device(device))
 

@@ -146,18 +146,20 @@ def predict_masks(
     """
     given, corners = as_sam(points, signs, boxes, features.device)
     sparse, dense = sam.prompt_encoder(points=given, boxes=corners, masks=None)
-    return sam.mask_decoder.predict_masks(
-        image_embeddings=features,
-        image_pe=sam.prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-    )
+    return sam.mask_decoder.predict_masks(features, sam.prompt_encoder.get_dense_pe(), sparse, dense)
 
 
 def select(
-    masks: Masks, stabilities: np.ndarray, *, least_iou: float, least_stability: float, most_overlap: float
+    masks: Masks,
+    stabilities: np.ndarray,
+    *,
+    least_iou: float = 0.88,
+    least_stability: float = 0.95,
+    most_overlap: float = 0.7,
 ) -> np.ndarray:
     """Rows of the masks that SAM's automatic mode keeps, best first.
+
+    The defaults are those of segment_anything's SamAutomaticMaskGenerator.
 
     Parameters
     ----------

@@ -1,24 +1,121 @@
-"""One image and one network: embedded once, prompted any number of times, and continued after an interruption."""
+"""One image and one network: embedded once, prompted any number of times, and continued after an interruption.
 
+Embeddings of tiles are kept on disk: they take most of the time, and do not depend on prompts.
+"""
+
+import functools
 import hashlib
+import logging
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
+from cellcount.files import replacing
 from cellcount.methods.base import check_image
 from cellcount.methods.masks import Masks
-from cellcount.methods.pixels import percentiles
+from cellcount.methods.pixels import percentiles, stretched
 from cellcount.methods.prompts import Prompts, grid, point
-from cellcount.methods.sam.backbones import DEFAULT, SMALL, load
+from cellcount.methods.sam.backbones import DEFAULT, SMALL, Loaded, load
 from cellcount.methods.sam.decoding import Candidate, decode, select
-from cellcount.methods.sam.embedding import Embeddings, kept
 from cellcount.registry import cache_root
-from cellcount.tiling import owned, slices, tiles
+from cellcount.tiling import Window, owned, slices, tiles
 
+if TYPE_CHECKING:
+    import torch
+    from segment_anything.utils.transforms import ResizeLongestSide
+
+
+log = logging.getLogger(__name__)
 VERSION = 1  # of what decides the mask of a prompt, here and in `decoding`: masks kept on disk are for one version
+
+
+def eight_bit(image: np.ndarray, exposure: tuple[float, float]) -> np.ndarray:
+    """SAM's input: (H, W) float32 to (H, W, 3) uint8, `exposure` (low, high) stretched from black to white."""
+    gray = np.clip(stretched(image, exposure), 0, 1)
+    return np.repeat((gray * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def kept(path: Path | None, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Arrays by name from an .npz file, computed and written there if it is missing or damaged; None keeps nothing."""
+    if path is None:
+        return compute()
+    try:
+        with np.load(path) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        arrays = compute()
+    try:
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, **arrays)
+    except OSError as error:
+        _warn(path.parent, error.strerror)
+    return arrays
+
+
+@functools.cache
+def _warn(folder, reason):
+    log.warning("The cache folder %s is not writable (%s): SAM's results are computed again each time.", folder, reason)
+
+
+class Embeddings:
+    """The embeddings of one image by one network, computed on demand and kept in a folder of the cache.
+
+    The folder's name depends on the image's pixels, their exposure, the weights' SHA-256 and the tiles, so that an
+    embedding is never confused with another one. The folder may be deleted at any time.
+
+    Parameters
+    ----------
+    loaded : Loaded
+    image : (H, W) float32
+    exposure : (low, high)
+    keep : bool
+        Whether to use the disk.
+    """
+
+    def __init__(self, loaded: Loaded, image: np.ndarray, exposure: tuple[float, float], keep: bool = True) -> None:
+        self.loaded, self.image, self.exposure = loaded, image, exposure
+        backbone = loaded.backbone
+        identity = [loaded.digest, backbone.tile, backbone.overlap, image.shape, tuple(exposure)]
+        self.key = hashlib.sha256(np.ascontiguousarray(image).tobytes() + repr(identity).encode()).hexdigest()[:32]
+        self.folder = cache_root() / "embeddings" / f"{backbone.name}-{self.key}" if keep else None
+        self.computed = 0
+        self._known: dict[str, np.ndarray] = {}  # some 12 bytes for each pixel of the image
+
+    def transform(self, window: Window) -> "ResizeLongestSide":
+        """segment_anything's resizing of this window: the scale is the same for every window, whatever its shape."""
+        from segment_anything.utils.transforms import ResizeLongestSide
+
+        scale = self.loaded.sam.image_encoder.img_size / self.loaded.backbone.tile
+        return ResizeLongestSide(round(max(window[1] - window[0], window[3] - window[2]) * scale))
+
+    def features(self, window: Window) -> "torch.Tensor":
+        """The embedding of a window (y0, y1, x0, x1) px: (1, C, h, w) float32 tensor on the network's device."""
+        import torch
+
+        name = "-".join(map(str, window))
+        if name not in self._known:
+            path = self.folder and self.folder / f"{name}.npz"
+            self._known[name] = kept(path, lambda: {"features": self._compute(window)})["features"]
+        return torch.from_numpy(self._known[name].astype(np.float32)).to(self.loaded.sam.device)
+
+    def _compute(self, window):
+        import torch
+
+        y0, y1, x0, x1 = window
+        sam = self.loaded.sam
+        pixels = self.transform(window).apply_image(eight_bit(self.image[y0:y1, x0:x1], self.exposure))
+        with torch.inference_mode():
+            x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().to(sam.device)
+            features = sam.image_encoder(sam.preprocess(x))
+        self.computed += 1
+        # Half the disk space; in memory too, so that a second run, which reads the disk, gives the same masks.
+        return features.half().cpu().numpy()
 
 
 class Session:
@@ -71,8 +168,7 @@ class Session:
         progress: bool = True,
     ) -> None:
         check_image(image, "SAM")
-        if batch < 1:
-            raise ParameterError(f"batch={batch!r} must be at least 1.")
+        require(batch >= 1, f"batch={batch!r} must be at least 1.")
         self.image, self.batch, self.progress = image, batch, progress
         self.loaded = load(model, device, weights)
         keep = model != SMALL if cache is None else cache
@@ -106,32 +202,25 @@ class Session:
             If the prompt is one for the foreground, which asks for no single cell.
         """
         prompts = prompts if isinstance(prompts, Prompts) else point(prompts)
-        if prompts.kind == "foreground":
-            raise ParameterError("A foreground prompt asks for one object and not for cells: use Session.foreground.")
+        single = "A foreground prompt asks for one object and not for cells: use Session.foreground."
+        require(prompts.kind != "foreground", single)
         return self._decoded(prompts)[0]
 
-    def automatic(
-        self,
-        spacing: float = 32.0,
-        *,
-        least_iou: float = 0.88,
-        least_stability: float = 0.95,
-        most_overlap: float = 0.7,
-    ) -> Masks:
+    def automatic(self, spacing: float = 32.0, **limits: float) -> Masks:
         """SAM's automatic mode: prompt with a grid of points, and keep the masks of which the network is certain.
 
         Parameters
         ----------
         spacing : float, px
             Of the grid.
-        least_iou, least_stability, most_overlap : float
-            See `decoding.select`; the defaults are those of segment_anything's SamAutomaticMaskGenerator.
+        limits
+            least_iou, least_stability and most_overlap, see `decoding.select`.
 
         Returns
         -------
         Masks
         """
-        limits = {"least_iou": least_iou, "least_stability": least_stability, "most_overlap": most_overlap}
+
         masks, stabilities = self._decoded(grid(self.image.shape, spacing), every=True)
         return masks.take(select(masks, stabilities, **limits))
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods import weights_files
 from cellcount.methods.base import TrainingSettings
 
@@ -51,12 +51,10 @@ class Settings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width % self.heads or self.prompt_width % 16:
-            raise ParameterError(
-                f"width={self.width} must be a multiple of heads={self.heads}, prompt_width={self.prompt_width} of 16."
-            )
-        if len(self.stem) != 3:
-            raise ParameterError(f"stem={self.stem}: give three widths, at 2, 4 and 8 px.")
+        divided = self.width % self.heads == 0 == self.prompt_width % 16
+        second = f"prompt_width={self.prompt_width} of 16."
+        require(divided, f"width={self.width} must be a multiple of heads={self.heads}, {second}")
+        require(len(self.stem) == 3, f"stem={self.stem}: give three widths, at 2, 4 and 8 px.")
 
 
 def build(settings: Settings) -> "Sam":
@@ -74,35 +72,19 @@ def build(settings: Settings) -> "Sam":
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
     from torch import nn
 
-    side, width = TILE // PATCH, settings.prompt_width
-    encoder = ImageEncoderViT(
-        img_size=TILE,
-        patch_size=PATCH,
-        embed_dim=settings.width,
-        depth=settings.depth,
-        num_heads=settings.heads,
-        out_chans=settings.prompt_width,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        use_rel_pos=True,
-        window_size=settings.window,
-        global_attn_indexes=tuple(range(2, settings.depth, 3)),
-    )
+    side, width, norm = TILE // PATCH, settings.prompt_width, partial(nn.LayerNorm, eps=1e-6)
+    blocks = {"embed_dim": settings.width, "depth": settings.depth, "num_heads": settings.heads, "norm_layer": norm}
+    attention = {"window_size": settings.window, "global_attn_indexes": tuple(range(2, settings.depth, 3))}
+    attention |= {"use_rel_pos": True}
+    encoder = ImageEncoderViT(img_size=TILE, patch_size=PATCH, out_chans=width, **blocks, **attention)
     encoder.patch_embed = _stem(settings)
     heads = max(1, width // 32)  # 16 channels each, as SAM's 8 heads have
     transformer = TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=4 * width, num_heads=heads)
-    sam = Sam(  # the order in which these are made decides their initial weights
-        image_encoder=encoder,
-        prompt_encoder=PromptEncoder(
-            embed_dim=width, image_embedding_size=(side, side), input_image_size=(TILE, TILE), mask_in_chans=16
-        ),
-        mask_decoder=MaskDecoder(
-            num_multimask_outputs=3,
-            transformer=transformer,
-            transformer_dim=width,
-            iou_head_depth=3,
-            iou_head_hidden_dim=width,
-        ),
-    )
+    # The order in which these are made decides their initial weights.
+    prompts = PromptEncoder(width, (side, side), (TILE, TILE), mask_in_chans=16)
+    iou = {"iou_head_depth": 3, "iou_head_hidden_dim": width}
+    decoder = MaskDecoder(transformer_dim=width, transformer=transformer, num_multimask_outputs=3, **iou)
+    sam = Sam(encoder, prompts, decoder)
     _look_where_pointed(sam)
     return sam
 
@@ -149,15 +131,10 @@ def _stem(settings):
     class Stem(nn.Module):
         def __init__(self):
             super().__init__()
-            widths = (3, *settings.stem)
-            self.steps = nn.Sequential(
-                *(
-                    nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), Residual(after))
-                    for before, after in zip(widths, widths[1:])
-                ),
-                LayerNorm2d(settings.stem[-1]),
-                nn.Conv2d(settings.stem[-1], settings.width, 1),
-            )
+            halved, last = [], settings.stem[-1]
+            for before, after in zip((3, *settings.stem), settings.stem):
+                halved.append(nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), Residual(after)))
+            self.steps = nn.Sequential(*halved, LayerNorm2d(last), nn.Conv2d(last, settings.width, 1))
 
         def forward(self, x):
             return self.steps(x).permute(0, 2, 3, 1)

@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from cellcount.devices import choose_device, deterministic
-from cellcount.errors import DataError
+from cellcount.errors import DataError, require
 from cellcount.files import replacing
 from cellcount.methods import weights_files
 from cellcount.methods.prompts import NO_POINT, drawn, point, true_boxes
 from cellcount.methods.sam import small
 from cellcount.methods.sam.decoding import predict_masks
 from cellcount.methods.sam.examples import LEAST, MARGIN, Examples, mistakes
-from cellcount.methods.sam.losses import dense_head, dense_loss, enlarged, mask_loss
 from cellcount.types import Sample
 
+FOCAL = 20.0  # times the dice loss: Kirillov et al. 2023, appendix A
 SAVE_EVERY = 250  # steps; a run that is interrupted loses at most as many
 STATEFUL = ("network", "average", "dense", "optimizer", "schedule")  # parts of a run that have a `state_dict`
 
@@ -71,10 +72,8 @@ def fit(
     _check(samples)
     run = _Run(samples, settings, Path(out), choose_device(device))
     last = settings.steps if stop is None else min(stop, settings.steps)
-    bar = tqdm(
-        total=settings.steps, initial=run.step, desc="small SAM", unit="step", disable=not progress, mininterval=1
-    )
-    with deterministic(settings.seed), bar:
+    look = {"desc": "small SAM", "unit": "step", "disable": not progress, "mininterval": 1}
+    with deterministic(settings.seed), tqdm(total=settings.steps, initial=run.step, **look) as bar:
         while run.step < last:
             loss = run.advance()
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -87,16 +86,15 @@ def fit(
 
 
 def _check(samples):
-    if not samples:
-        raise DataError("The small SAM needs at least one sample for training.")
+    require(samples, "The small SAM needs at least one sample for training.", DataError)
+    side = small.TILE + 2 * MARGIN
     for sample in samples:
-        if sample.labels is None or sample.points is None:
-            raise DataError(f"{sample.name}: the small SAM is trained on true masks, which only simulated fields have.")
-        if min(sample.image.shape) < small.TILE + 2 * MARGIN:
-            raise DataError(f"{sample.name}: the image must have {small.TILE + 2 * MARGIN} px or more on each side.")
+        name, known = sample.name, sample.labels is not None and sample.points is not None
+        require(known, f"{name}: the small SAM is trained on true masks, which only simulated fields have.", DataError)
+        large = min(sample.image.shape) >= side
+        require(large, f"{name}: the image must have {side} px or more on each side.", DataError)
         sizes = np.bincount(sample.labels.ravel())[1:]
-        if not (sizes >= LEAST).any():
-            raise DataError(f"{sample.name}: no cell has {LEAST} px or more.")
+        require((sizes >= LEAST).any(), f"{name}: no cell has {LEAST} px or more.", DataError)
 
 
 class _Run:
@@ -111,11 +109,10 @@ class _Run:
         self.network = small.build(settings).to(device).train()
         self.dense = dense_head(settings).to(device)
         self.average = copy.deepcopy(self.network).eval()
-        weights = [*self.network.parameters(), *self.dense.parameters()]
-        self.optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.05
-        )
+        weights, rate = [*self.network.parameters(), *self.dense.parameters()], settings.learning_rate
+        self.optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=settings.weight_decay)
+        cycle = torch.optim.lr_scheduler.OneCycleLR
+        self.schedule = cycle(self.optimizer, rate, total_steps=settings.steps + 1, pct_start=0.05)
         self.step, self.losses, self.scores = 0, [], []
         self._resume()
 
@@ -159,9 +156,8 @@ class _Run:
                 wrong, sign = mistakes(self.rng, enlarged(best, small.TILE) > 0, targets)
                 points = np.concatenate([points, wrong[:, None]], axis=1)
                 signs = np.concatenate([signs, sign[:, None]], axis=1)
-                losses.append(
-                    mask_loss(*predict_masks(self.network, features, points, signs, boxes), targets, single)[0]
-                )
+                again_masks = predict_masks(self.network, features, points, signs, boxes)
+                losses.append(mask_loss(*again_masks, targets, single)[0])
         return torch.cat(losses).mean()
 
     def score(self, validation):
@@ -199,11 +195,73 @@ class _Run:
         if not self._state.exists():
             return
         state = torch.load(self._state, map_location=self.device, weights_only=True)
-        if state["identity"] != self.identity:
-            raise DataError(
-                f"{self._state} belongs to a run with other settings or samples: delete it, or write to another file."
-            )
+        other = f"{self._state} belongs to a run with other settings or samples: delete it, or write to another file."
+        require(state["identity"] == self.identity, other, DataError)
         for name in STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         self.rng.bit_generator.state = state["rng"]
         self.step, self.losses, self.scores = state["step"], state["losses"], state["scores"]
+
+
+def dense_head(settings: small.Settings) -> nn.Module:
+    """A layer that classifies each 2 x 2 px as cell or not, and as border or not.
+
+    It is used in training only: it gives the image encoder a target on every cell, while prompts ask for few at a time.
+    """
+    return nn.Sequential(nn.Conv2d(settings.prompt_width, 2 * 16, 1), nn.PixelShuffle(4))
+
+
+def dense_loss(logits: torch.Tensor, labels: Sequence[np.ndarray]) -> torch.Tensor:
+    """Cross-entropy of `dense_head`'s logits (N, 2, h, w) with the cells and borders of N label images (S, S) int."""
+    labels = torch.from_numpy(np.stack([np.ascontiguousarray(array) for array in labels])).to(logits.device)
+    border = torch.zeros_like(labels, dtype=torch.bool)
+    for axis in (1, 2):
+        step = labels.diff(dim=axis) != 0
+        length = labels.shape[axis] - 1
+        border.narrow(axis, 0, length).logical_or_(step)
+        border.narrow(axis, 1, length).logical_or_(step)
+    target = F.avg_pool2d(torch.stack([labels > 0, border], dim=1).float(), labels.shape[-1] // logits.shape[-1])
+    return F.binary_cross_entropy_with_logits(logits, target)
+
+
+def mask_loss(
+    logits: torch.Tensor, iou: torch.Tensor, targets: np.ndarray, ambiguous: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Focal and dice loss of the masks, and the squared error of their predicted IoU.
+
+    An ambiguous prompt trains the best of its three masks, any other the single one, and each of these masks the
+    prediction of its own IoU.
+
+    Parameters
+    ----------
+    logits : (n, 4, h, w) tensor
+    iou : (n, 4) tensor
+        Predicted.
+    targets : (n, S, S) bool array
+    ambiguous : (n,) bool array
+
+    Returns
+    -------
+    (n,) tensor of losses, and (n, h, w) logits of the masks that they belong to
+    """
+    target = torch.from_numpy(targets).to(logits.device).float()[:, None]
+    target = F.avg_pool2d(target, targets.shape[-1] // logits.shape[-1])
+    share = torch.sigmoid(logits)
+    entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+    focal = (entropy * (share - target) ** 2).mean(dim=(2, 3))
+    dice = 1 - (2 * (share * target).sum(dim=(2, 3)) + 1) / (share.sum(dim=(2, 3)) + target.sum(dim=(2, 3)) + 1)
+    with torch.no_grad():
+        inside, true = logits > 0, target > 0.5
+        real = (inside & true).sum(dim=(2, 3)) / (inside | true).sum(dim=(2, 3)).clamp(min=1)
+    losses = FOCAL * focal + dice
+    three = torch.from_numpy(ambiguous).to(logits.device)
+    best = torch.where(three, losses[:, 1:].argmin(dim=1) + 1, 0)
+    rows = torch.arange(len(logits), device=logits.device)
+    judged = ((torch.arange(4, device=logits.device) > 0) == three[:, None]).float()
+    guess = ((iou - real) ** 2 * judged).sum(dim=1) / judged.sum(dim=1)
+    return losses[rows, best] + guess, logits[rows, best].detach()
+
+
+def enlarged(logits: torch.Tensor, side: int) -> np.ndarray:
+    """(n, h, w) logits of a square tile upsampled to its full resolution: (n, side, side) numpy array."""
+    return F.interpolate(logits[:, None], (side, side), mode="bilinear")[:, 0].cpu().numpy()

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from cellcount import registry
-from cellcount.errors import DataError, NotAvailableError, ParameterError, check_positive
+from cellcount.errors import DataError, NotAvailableError, check_positive, require
 from cellcount.methods import weights_files
-from cellcount.methods.base import Status, predicts, require, weights_status
+from cellcount.methods.base import Status, need_packages, predicts, weights_status
 from cellcount.methods.pixels import percentiles, stretched
 from cellcount.methods.stardist.process import PROCESS
-from cellcount.methods.stardist.settings import BLACK_WHITE, FORMAT, Settings
+from cellcount.methods.stardist.settings import BLACK_WHITE, FORMAT, Settings, training_tiles
 from cellcount.types import Prediction, Sample
 
 __all__ = ["NAMES", "VERSION", "Settings", "about", "fit", "context", "predict", "status"]
@@ -82,28 +82,17 @@ def predict(
         If a parameter is out of range.
     """
     _check_device(device)
-    for name, share in (("threshold", threshold), ("overlap", overlap)):
-        if share is not None and not 0 <= share <= 1:
-            raise ParameterError(f"{name}={share!r} must be from 0 to 1.")
+    limits = {"threshold": threshold, "overlap": overlap}
+    for name, share in limits.items():
+        require(share is None or 0 <= share <= 1, f"{name}={share!r} must be from 0 to 1.")
     check_positive("StarDist", scale=scale)
     path = _find(weights)
-    normalised = stretched(image, exposure or context(image)["exposure"])
-    found = PROCESS.call(
-        "predict",
-        image=1 - normalised if (str(weights) in BRIGHT if invert is None else invert) else normalised,
-        weights=str(path),
-        threshold=threshold,
-        overlap=overlap,
-        scale=scale,
-    )
-    meta = {
-        "method": "stardist",
-        "weights_sha256": found["sha256"],
-        "device": "cpu",
-        "threshold": found["thresholds"]["prob"] if threshold is None else threshold,
-        "overlap": found["thresholds"]["nms"] if overlap is None else overlap,
-    }
-    points = found["points"]
+    shown = stretched(image, exposure or context(image)["exposure"])
+    shown = 1 - shown if (str(weights) in BRIGHT if invert is None else invert) else shown
+    found = PROCESS.call("predict", image=shown, weights=str(path), scale=scale, **limits)
+    own, points = dict(zip(limits, found["thresholds"])), found["points"]
+    meta = {"method": "stardist", "weights_sha256": found["sha256"], "device": "cpu"}
+    meta |= {name: own[name] if share is None else share for name, share in limits.items()}
     return Prediction(points, found["scores"], float(len(points)), labels=found["labels"], meta=meta)
 
 
@@ -115,8 +104,8 @@ def _find(weights):
 
 
 def _check_device(device):
-    if device not in ("auto", "cpu"):
-        raise NotAvailableError(f"device={device!r}: StarDist computes where its TensorFlow does; use 'auto'.")
+    where = f"device={device!r}: StarDist computes where its TensorFlow does; use 'auto'."
+    require(device in ("auto", "cpu"), where, NotAvailableError)
 
 
 def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
@@ -149,11 +138,9 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
     """
     from tqdm import tqdm
 
-    from cellcount.methods.stardist.tiles import training_tiles
-
     settings = Settings.of(params)
     _check_device(device)
-    require("StarDist", PACKAGES)
+    need_packages("StarDist", PACKAGES)
     train, validation = training_tiles(samples, settings)
     described = weights_files.described(settings, samples, {"tiles": len(train[0])}, stardist=version("stardist"))
     with tqdm(total=settings.steps, desc="StarDist", unit="step", disable=not progress, mininterval=1) as bar:
@@ -162,15 +149,9 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
 
-        PROCESS.call(
-            "fit",
-            train=train,
-            validation=validation,
-            settings=described["settings"],
-            out=str(Path(out).resolve()),
-            about={"format": FORMAT} | described,
-            on_progress=step,
-        )
+        asked = {"settings": described["settings"], "out": str(Path(out).resolve())}
+        about = {"format": FORMAT} | described
+        PROCESS.call("fit", train=train, validation=validation, about=about, on_progress=step, **asked)
     return Path(out)
 
 

@@ -79,13 +79,8 @@ class Process:
             root = str(Path(cellcount.__file__).parents[1])
             path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
             quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "PYTHONPATH": path}
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", self._module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                env=os.environ | quiet,
-            )
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._stderr}
+            self._child = subprocess.Popen([sys.executable, "-m", self._module], env=os.environ | quiet, **pipes)
         return self._child
 
     def _obituary(self):

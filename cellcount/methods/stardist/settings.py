@@ -1,13 +1,21 @@
-"""Settings of a StarDist training."""
+"""What a StarDist training needs: its settings, and tiles with masks of -1 where the annotation cannot be trusted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cellcount.errors import ParameterError
-from cellcount.methods import training_masks
+import numpy as np
+
+from cellcount.errors import DataError, require
 from cellcount.methods.base import TrainingSettings
+from cellcount.methods.pixels import percentiles, stretched
+from cellcount.methods.training_masks import CHOICES, training_masks
+from cellcount.tiling import tiles
+from cellcount.types import Sample
 
 FORMAT = "cellcount-stardist-1"  # of about.json in a weights file
 BLACK_WHITE = (1, 99.8)  # percentiles of an image that become 0 and 1
+UNKNOWN = -1  # StarDist leaves such pixels out of its losses
+Part = tuple[list[np.ndarray], list[np.ndarray]]  # images and labels
 
 
 @dataclass(frozen=True)
@@ -28,14 +36,49 @@ class Settings(TrainingSettings):
     seed: int = 0
 
     LABEL = "StarDist"
-    CHOICES = {"masks": training_masks.CHOICES}
+    CHOICES = {"masks": CHOICES}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.validation >= 1:
-            raise ParameterError(f"validation={self.validation!r} must be between 0 and 1.")
-        step = self.grid * 2**self.depth
-        if self.patch % step:
-            raise ParameterError(
-                f"patch={self.patch} must be a multiple of {step}, by which the network downsamples it."
-            )
+        require(self.validation < 1, f"validation={self.validation!r} must be between 0 and 1.")
+        step, patch = self.grid * 2**self.depth, self.patch
+        require(patch % step == 0, f"patch={patch} must be a multiple of {step}, by which the network downsamples it.")
+
+
+def training_tiles(samples: Sequence[Sample], settings: Settings) -> tuple[Part, ...]:
+    """Cut samples into tiles, and keep the best annotated of them for validation.
+
+    Parameters
+    ----------
+    samples : list of Sample
+    settings : Settings
+
+    Returns
+    -------
+    (train, validation)
+        Each a pair of lists: images (h, w) float32, and labels (h, w) int32 with `UNKNOWN`.
+
+    Raises
+    ------
+    DataError
+        If a sample has no annotation, is smaller than a patch, or there are fewer than two tiles with cells.
+    """
+    found = []
+    for sample in samples:
+        small = f"{sample.name}: {' x '.join(map(str, sample.image.shape))} px is smaller than a patch of"
+        way = f"{settings.patch} px; lower `patch`, or leave this image out."
+        require(min(sample.image.shape) >= settings.patch, f"{small} {way}", DataError)
+        image = stretched(sample.image, percentiles(sample.image, *BLACK_WHITE))
+        labels = training_masks(sample, settings.masks, settings.LABEL)
+        labels = np.where((labels == 0) & ~sample.valid, UNKNOWN, labels).astype(np.int32)
+        height, width = (side - settings.patch for side in image.shape)
+        for (y0, y1, x0, x1), _ in tiles(image.shape, max(settings.tile, settings.patch), 0):
+            part = np.s_[min(y0, height) : y1, min(x0, width) : x1]  # at least as wide as a patch
+            if (labels[part] > 0).any():
+                found.append((image[part], labels[part], float((labels[part] != UNKNOWN).mean())))
+    few = "StarDist needs two tiles with cells, one to train and one to validate: give a larger image."
+    require(len(found) > 1, few, DataError)
+    count = max(1, round(settings.validation * len(found)))
+    best = sorted(range(len(found)), key=lambda i: -found[i][2])[:count]
+    parts = [i for i in range(len(found)) if i not in best], sorted(best)
+    return tuple(([found[i][0] for i in part], [found[i][1] for i in part]) for part in parts)

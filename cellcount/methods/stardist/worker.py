@@ -31,23 +31,14 @@ def predict(
     model = _load(weights)
     channels = model.config.n_channel_in
     stacked = image if channels == 1 else np.repeat(image[..., None], channels, axis=2)  # weights for H&E: RGB
-    labels, found = model.predict_instances(
-        stacked,
-        axes="YX" if channels == 1 else "YXC",
-        prob_thresh=threshold,
-        nms_thresh=overlap,
-        scale=None if scale == 1 else (scale, scale, 1)[: stacked.ndim],
-        n_tiles=None,
-        show_tile_progress=False,
-        verbose=False,
-    )
-    return {
-        "labels": labels.astype(np.int32),
-        "points": centres(labels, np.asarray(found["points"], np.float32).reshape(-1, 2)),
-        "scores": np.asarray(found["prob"], np.float32),
-        "thresholds": dict(model.thresholds._asdict()),
-        "sha256": sha256(weights),
-    }
+    scales = None if scale == 1 else (scale, scale, 1)[: stacked.ndim]
+    options = {"axes": "YX" if channels == 1 else "YXC", "prob_thresh": threshold, "nms_thresh": overlap}
+    options |= {"n_tiles": None, "show_tile_progress": False, "verbose": False}
+    labels, found = model.predict_instances(stacked, scale=scales, **options)
+    points = centres(labels, np.asarray(found["points"], np.float32).reshape(-1, 2))
+    thresholds = (model.thresholds.prob, model.thresholds.nms)
+    answer = {"labels": labels.astype(np.int32), "points": points, "scores": np.asarray(found["prob"], np.float32)}
+    return answer | {"thresholds": thresholds, "sha256": sha256(weights)}
 
 
 def centres(labels: np.ndarray, origins: np.ndarray) -> np.ndarray:
@@ -86,7 +77,7 @@ def fit(
     ----------
     train, validation : (images, labels), lists of (H, W) float32 and int32
         Labels are -1 where the annotation cannot be trusted.
-    settings : dict of `cellcount.methods.stardist.settings.Settings`
+    settings : dict of `cellcount.methods.stardist.Settings`
     out : str
     about : dict
         Written as about.json, with "losses" and "validation_losses", one for each epoch of 50 steps.
@@ -99,22 +90,14 @@ def fit(
 
     _limit_threads()
     keras.utils.set_random_seed(settings["seed"])
-    per_epoch = min(EPOCH, settings["steps"])
-    config = Config2D(
-        n_rays=settings["rays"],
-        grid=(settings["grid"], settings["grid"]),
-        n_channel_in=1,
-        unet_n_filter_base=settings["filters"],
-        unet_n_depth=settings["depth"],
-        net_conv_after_unet=8 * settings["filters"] // 2,
-        train_patch_size=(settings["patch"], settings["patch"]),
-        train_batch_size=settings["batch"],
-        train_learning_rate=settings["learning_rate"],
-        train_epochs=-(-settings["steps"] // per_epoch),
-        train_steps_per_epoch=per_epoch,
-        train_reduce_lr={"factor": 0.5, "patience": 3, "min_delta": 0},
-        train_tensorboard=False,
-    )
+    filters, patch, per_epoch = settings["filters"], settings["patch"], min(EPOCH, settings["steps"])
+    network = {"n_channel_in": 1, "n_rays": settings["rays"], "grid": (settings["grid"], settings["grid"])}
+    network |= {"unet_n_filter_base": filters, "unet_n_depth": settings["depth"], "net_conv_after_unet": 4 * filters}
+    steps = {"train_epochs": -(-settings["steps"] // per_epoch), "train_steps_per_epoch": per_epoch}
+    steps |= {"train_patch_size": (patch, patch), "train_batch_size": settings["batch"], "train_tensorboard": False}
+    rate = {"train_learning_rate": settings["learning_rate"]}
+    rate |= {"train_reduce_lr": {"factor": 0.5, "patience": 3, "min_delta": 0}}
+    config = Config2D(**network, **steps, **rate)
     with tempfile.TemporaryDirectory() as scratch:
         model = StarDist2D(config, name="model", basedir=scratch)
         model.prepare_for_training()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods.detection import settings as shared
 
 INSTALL = "pip install --no-deps pixeltable-yolox==0.4.3 pycocotools"  # its OpenCV would overwrite the one in use
@@ -35,7 +35,6 @@ class Settings(shared.Common):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.finest not in (4, 8):
-            raise ParameterError(f"finest={self.finest!r} is unknown; choose 4 or 8.")
-        if self.tile % 32 or self.width * 64 % 8:
-            raise ParameterError(f"tile={self.tile}, width={self.width}: must be multiples of 32 and of 0.125.")
+        require(self.finest in (4, 8), f"finest={self.finest!r} is unknown; choose 4 or 8.")
+        whole = self.tile % 32 == 0 == self.width * 64 % 8
+        require(whole, f"tile={self.tile}, width={self.width}: must be multiples of 32 and of 0.125.")

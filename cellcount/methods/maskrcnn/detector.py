@@ -1,6 +1,8 @@
-"""From an image to detections, to points and masks."""
+"""Mask R-CNN: from samples to weights, and from an image to detections, to points and masks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +10,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from cellcount import registry
 from cellcount.methods import weights_files
 from cellcount.methods.base import predicts
-from cellcount.methods.detection.boxes import from_corner_xy
+from cellcount.methods.detection import loop
+from cellcount.methods.detection.boxes import from_corner_xy, to_corner_xy
 from cellcount.methods.detection.inference import most, prepare, to_points
-from cellcount.methods.maskrcnn.network import allow, build
+from cellcount.methods.detection.tiles import Tile
+from cellcount.methods.maskrcnn.network import COCO_NAME, allow, build, load_coco
 from cellcount.methods.maskrcnn.settings import Settings
 from cellcount.methods.pixels import centroids, enlarged, to_full
-from cellcount.types import Prediction
+from cellcount.types import Prediction, Sample
 
 
 @predicts("Mask R-CNN")
@@ -82,15 +87,8 @@ def predict(
     return Prediction(points, found["scores"], float(len(points)), labels=labels, meta=meta)
 
 
-def about(path: str | Path) -> dict[str, Any]:
-    """Settings, samples, number of points, curves and versions of a weights file's training.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, truncated, or not one of Mask R-CNN's.
-    """
-    return weights_files.about(path, Settings.FORMAT, Settings.LABEL)
+# Of a path: settings, samples, number of points, curves and versions of a weights file; raises DataError.
+about = partial(weights_files.about, format=Settings.FORMAT, label=Settings.LABEL)
 
 
 @torch.inference_mode()
@@ -139,3 +137,63 @@ def paint(boxes: np.ndarray, masks: np.ndarray, shape: Sequence[int]) -> np.ndar
             part = labels[y0:y1, x0:x1]
             part[inside & (part == 0)] = i + 1
     return labels
+
+
+def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
+    """Train on annotated samples and write the weights.
+
+    Each point becomes a square box, and the box its own mask, as in the thesis; or the samples' instance masks are
+    learned. A pixel without a box is background only where the annotation can be trusted (`Sample.valid`).
+
+    Parameters
+    ----------
+    samples : list of Sample
+        Each with `points` (N, 2) (y, x) px and `valid`; with `labels` if targets="labels".
+    out : path
+        The safetensors file to write; its metadata holds the settings, the data's names, and the training curves.
+    device : "auto", "cpu", "cuda", ...
+    params
+        Fields of `Settings`; `preset` is "thesis", the default, or "light".
+
+    Returns
+    -------
+    Path of `out`
+
+    Raises
+    ------
+    DataError
+        If no sample has a point, or one lacks its annotation.
+    ParameterError
+        If a parameter is unknown or out of range.
+    NotAvailableError
+        If start="coco" and the weights are not on this machine and cannot be downloaded.
+    """
+    settings = Settings.of(params)
+    pretrained = registry.fetch_weights(COCO_NAME) if settings.start == "coco" else None
+    if settings.start == "auto":
+        pretrained = registry.find_weights(COCO_NAME) if settings.fits_coco else None
+        settings = replace(settings, start="coco" if pretrained else "scratch")
+
+    def network():
+        made = build(settings)
+        if pretrained:
+            load_coco(made, pretrained)
+        return made
+
+    def losses(network, batch, device):
+        parts = network(*tensors(batch, device))
+        return parts, {"positive_share": round(network.roi_heads.positive_share, 4)}
+
+    run = {"out": out, "device": device, "progress": progress}
+    return loop.fit(samples, settings, network, losses, masks=True, targets=settings.targets, **run)
+
+
+def tensors(batch: Sequence[Tile], device: torch.device) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+    """Images and targets of a list of `Tile`, for torchvision."""
+    images = [torch.from_numpy(tile.image)[None].to(device) for tile in batch]
+    targets = []
+    for tile in batch:
+        arrays = {"boxes": to_corner_xy(tile.boxes), "labels": np.ones(len(tile.boxes), np.int64)}
+        arrays |= {"masks": tile.masks, "trusted": np.ascontiguousarray(tile.trusted)}
+        targets.append({name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
+    return images, targets
