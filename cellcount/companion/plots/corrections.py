@@ -107,10 +107,10 @@ def overlooked_errors(table: pd.DataFrame) -> Figure:
                 band = {"color": look["color"], "alpha": 0.12, "linewidth": 0}
                 axes.fill_between(group.overlooked, group.f1_low, group.f1_high, **band)
         axes.set_xlabel("share of errors that is overlooked")
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
     panels[0].set_ylabel("F1 on other fields")
     panels[1].set_ylabel("counted / true − 1")
     panels[1].axhline(0, color=style.GRAY, linewidth=0.9)
-    panels[1].yaxis.set_major_formatter(PercentFormatter(1))
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1, 0))
     panels[1].set_ylim(*np.array([-0.05, 0.05]) + [min(0, table.count_error.min()), max(0, table.count_error.max())])
     return style.legend(figure)
