@@ -82,7 +82,7 @@ def stand_in():
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield state, f"http://127.0.0.1:{server.server_address[1]}"
     finally:

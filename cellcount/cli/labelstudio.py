@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )  # fmt: skip
         verb.add_argument("--seed", type=int, default=0, help="of the random order (default: 0)")
         verb.add_argument(
-            "--views", type=int, default=8, metavar="N",
-            help="turned views in which CellNet counts each image for the doubt, 1 to 8 (default: 8; 1 is the fastest)",
+            "--views", type=int, default=1, metavar="N",
+            help="of CellNet: for the doubt, also count N - 1 turned views of each image, N up to 8 (default: 1)",
         )  # fmt: skip
         verb.add_argument("--weights", help="those of the count, if they are not found")
         add_device(verb)
