@@ -412,8 +412,9 @@ def test_a_signal_ends_a_count_with_a_whole_summary(tmp_path, number, word):
     assert json.loads(printed) == {"error": told.strip(), "exit_code": 128 + number}
     recorded = len((out / "records.jsonl").read_text().splitlines())
     assert 2 < recorded < 40 and recorded - len(summary(out)["images"]) in (0, 1)
-    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
     assert (out / "counts.csv").read_text().count("\n") == 1 + len(summary(out)["images"])
+    assert blobs(noise, "--out", out) == 0 and len(summary(out)["images"]) == 40
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
 
 
 def test_a_closed_pipe_keeps_what_was_counted(plate, tmp_path):

@@ -327,13 +327,15 @@ def _link(source: Path, target: Path) -> None:
     if os.path.exists(target) and os.path.samefile(real, target):
         return
     temporary = target.with_name(f"{TEMPORARY}{os.getpid()}{target.suffix}")
-    for make in (os.link, os.symlink, shutil.copyfile):
+    try:
+        for make in (os.link, os.symlink, shutil.copyfile):
+            temporary.unlink(missing_ok=True)
+            try:
+                make(real, temporary)
+                break
+            except (OSError, NotImplementedError):
+                if make is shutil.copyfile:
+                    raise
+        os.replace(temporary, target)
+    finally:
         temporary.unlink(missing_ok=True)
-        try:
-            make(real, temporary)
-            break
-        except (OSError, NotImplementedError):
-            if make is shutil.copyfile:
-                temporary.unlink(missing_ok=True)
-                raise
-    os.replace(temporary, target)
