@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cellcount import data
+from cellcount import data, results
 from cellcount.cli import main
 from cellcount.companion.studies import correcting
 from cellcount.counting import training_samples
@@ -17,7 +17,8 @@ from cellcount.data.convert import convert
 from cellcount.errors import DataError, ParameterError
 from cellcount.io.points import Annotation, Mark, read
 from cellcount.io.writing import write
-from cellcount.types import Sample
+from cellcount.metrics import tuned
+from cellcount.types import Prediction, Sample
 
 SHAPE = (96, 128)
 FOUND = [(20.25, 30.5), (20.75, 60.25), (50.5, 30.0), (50.25, 90.5), (80.0, 64.75)]  # 30 px apart
@@ -193,6 +194,18 @@ def test_regions_of_dataset_toml_limit_any_annotation(F):
     assert told(sample) == {
         "predicted": 2, "kept": 1, "moved": 0, "added": 1, "deleted": 1, "area": 0.5, "outside": 1
     }  # fmt: skip
+
+
+def test_predictions_outside_of_the_annotated_regions_are_not_scored(F):
+    correct(F, "a", FOUND[3], (5.0, 100.0), (5.0, 5.0))
+    setting(F, '[regions]\n"a.png" = [[0, 64, 96, 128]]')
+    sample = loaded(F)["a"]
+    points = np.float32([FOUND[3], (40, 30), (41, 30), (60, 110)])
+    found = Prediction(points, np.ones(4), 4)
+    row = results.rows(sample, found, tolerances=[5.0], dataset="mine", parts=0).iloc[0]
+    assert (row.tp, row.fp, row.fn) == (1, 1, 1) and np.isnan(row["count"])
+    _, tried = tuned(lambda image, **_: found, [sample], {"sigma": [1.0]}, 5.0)
+    assert tried.precision.tolist() == [0.5]
 
 
 @pytest.mark.parametrize("boxes", ["3", "[3]", "[[1, 2, 3]]", "[[1, 2, 1, 9]]", '[["a", 2, 3, 4]]'])

@@ -66,7 +66,24 @@ FLASKS = pd.DataFrame(
 )
 TENTHS = metrics.by_density(np.arange(20.0) / 1e4, np.arange(20.0), np.full(20, 9.5))
 SWEPT = pd.DataFrame([(d, f, 0.1 * f + d / 100) for d in (10, 30) for f in (0, 1)], columns=["d", "flow", "f1"])
+EFFORT = pd.DataFrame(
+    [("debris", strategy, k, 0.8 + k / 100, 10 * k, 30.0 * k, 90.0 * k, 0.3 * k)
+     for strategy, k in (("none", 0), ("click", 1), ("click", 2), ("loop", 1), ("loop", 2))],
+    columns=["kind", "strategy", "k", "f1", "actions", "fast", "careful", "before_f1"],
+).assign(f1_low=0.7, f1_high=0.9)  # fmt: skip
+OVERLOOKED = pd.DataFrame(
+    [
+        (strategy, share, 0.9 - share / 9, 0.7, 0.95, share / 5)
+        for strategy in ("correct", "scattered")
+        for share in (0, 1)
+    ],
+    columns=["strategy", "overlooked", "f1", "f1_low", "f1_high", "count_error"],
+)
+SPEEDS = {"fast": "quick", "careful": "slow"}
 FIGURES = {
+    "effort_curves": lambda: plots.effort_curves(EFFORT, kinds={"debris": "Debris", "x": "X"}, speeds=SPEEDS),
+    "correction_cost": lambda: plots.correction_cost(EFFORT, speeds=SPEEDS, even={"fast": 0.6, "careful": 0.9}),
+    "overlooked_errors": lambda: plots.overlooked_errors(OVERLOOKED),
     "mask_panels": lambda: plots.mask_panels(SAMPLE, {"one": MASKED.labels, "other": MASKED.labels}),
     "mask_outcome": lambda: plots.mask_outcome(SAMPLE, MASKED, OUTCOMES),
     "mask_gallery": lambda: plots.mask_gallery(SAMPLE, MASKED, OUTCOMES, number=3, side=40),
@@ -135,7 +152,8 @@ def test_figure_draws_is_labelled_and_leaves_settings_alone(name, tmp_path):
             assert not axes.xaxis.get_ticklocs().size or not axes.axison
         elif name not in ("matching_example", "phase_contrast_microscope"):
             # Names on the y axis need no further label, nor does an axis that panels side by side share.
-            named = ("score_dots", "sweep_lines", "design_dots", "fault_curves", "crowding_curve", "seconds_bars")
+            named = ("score_dots", "sweep_lines", "design_dots", "fault_curves", "crowding_curve", "seconds_bars",
+                     "effort_curves")  # fmt: skip
             assert axes.get_xlabel() and (axes.get_ylabel() or name in named)
         else:
             assert axes.get_xlabel() and axes.get_title(loc="left")
@@ -281,6 +299,16 @@ def test_study_plots_show_every_line_of_their_tables():
     assert curves == [[0.9, 0.8], [0.7, 0.6]]
     axes = FIGURES["draws"]().axes[0]
     assert axes.lines[0].get_ydata().tolist() == [2, 4] and axes.lines[1].get_ydata().tolist() == [3]
+
+
+def test_effort_is_shown_over_actions_and_over_minutes():
+    left, right = FIGURES["effort_curves"]().axes
+    assert [line.get_xdata().tolist() for line in left.lines[:2]] == [[10, 20], [10, 20]]
+    # Clicks have one speed, corrections two.
+    assert [line.get_xdata().tolist() for line in right.lines[:3]] == [[0.5, 1.0], [0.5, 1.0], [1.5, 3.0]]
+    cost = FIGURES["correction_cost"]().axes[0]
+    assert cost.lines[0].get_ydata().tolist() == EFFORT.fast.tolist() and cost.get_yscale() == "log"
+    assert [len(axes.lines) for axes in FIGURES["overlooked_errors"]().axes] == [2, 3]
 
 
 def test_the_fastest_is_on_top_and_ours_is_coloured():

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def load_folder(folder: Path | str, channel: str | None = None) -> list[Sample]:
         file's path, its SHA-256, "background", (B, 2) float32 (y, x) px, and, of corrected predictions, "provenance":
         the numbers of points "predicted", "kept", "moved", "deleted" and "added", and "origin", (N,) str, one of
         "kept", "moved" and "added" for each of `points`. `valid` is the whole image, unless `dataset.toml` says
-        annotation = "sparse" or only regions were annotated; marks outside of these are left out.
+        annotation = "sparse" or only regions were annotated ("limited" in `meta`); marks outside of these are left out.
 
     Raises
     ------
@@ -137,7 +138,14 @@ def _sample(stem: str, found: Survey, channel: str | None) -> Sample:
 
     live, dead, background, boxes = of("live"), of("dead"), of("background"), of("live", boxed, 4)
     sparse = wanted.annotation == dataset_toml.SPARSE and annotated
-    meta = {"source": str(path), "sha256": sha256(path), "annotation": wanted.annotation, "background": background}
+    meta: dict[str, Any] = {
+        "source": str(path),
+        "sha256": sha256(path),
+        "annotation": wanted.annotation,
+        "background": background,
+    }
+    if limits:
+        meta["limited"] = True
     if stem in found.provenance:
         done = [corrections.DONE[origin] for origin in corrections.origins(live, marks, "live", labels)]
         meta["provenance"] = found.provenance[stem] | {"origin": np.array(done, dtype=str)}

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
 from cellcount.errors import require
-from cellcount.types import as_points
+from cellcount.types import Sample, as_points
 
 NEAR_PX = 26.0  # about the cell spacing in the thesis images, and the radius of the published CellNet's loss
 
@@ -170,3 +170,24 @@ def inside(points: ArrayLike, region: np.ndarray) -> np.ndarray:
     kept = np.zeros(len(points), bool)
     kept[on_image] = region[tuple(indices[on_image].T)]
     return kept
+
+
+def scored(sample: Sample, points: np.ndarray, tolerance: float) -> np.ndarray:
+    """Which predicted points are scored: all, unless only regions of the image were annotated.
+
+    Then those in the regions, and those near enough to an annotated point to match it.
+
+    Parameters
+    ----------
+    sample : Sample
+        With points; `meta["limited"]` says that the annotation is limited to `valid`.
+    points : (M, 2) float, (y, x) px
+    tolerance : float, px
+
+    Returns
+    -------
+    (M,) bool
+    """
+    if not sample.meta.get("limited") or sample.points is None:
+        return np.ones(len(points), bool)
+    return inside(points, sample.valid) | near(points, sample.points, tolerance)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from cellcount.errors import ParameterError, require
-from cellcount.metrics.matching import match
+from cellcount.metrics.matching import match, scored
 from cellcount.metrics.scores import pooled
 from cellcount.types import Prediction, Sample
 
@@ -82,6 +82,7 @@ def tuned(
             for setting, sums in zip(everything, counts):
                 if run.items() <= setting.items():
                     points = found.points[found.scores >= setting["threshold"]] if cuts else found.points
+                    points = points[scored(sample, points, tolerance)]
                     sums[:] = map(sum, zip(sums, match(sample.points, points, tolerance)[:3]))
     scores = [pooled(*sums) for sums in counts]
     best = max(range(len(scores)), key=lambda i: scores[i]["f1"])

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cellcount.errors import DataError, require
 from cellcount.files import replacing
-from cellcount.metrics import READINGS, box_iou, match, near, parts_of, segmentation_counts
+from cellcount.metrics import READINGS, box_iou, match, near, parts_of, scored, segmentation_counts
 from cellcount.results.provenance import provenance
 from cellcount.types import Prediction, Sample
 
@@ -42,7 +42,8 @@ def rows(
     DataFrame with `COLUMNS`
         `reading` is "whole" (every prediction counts: a lower bound on precision, as the annotation misses cells) or
         "near" (only predictions within 26 px of an annotated point count). `part` is "all" or the number of a piece.
-        `count` is the method's own; it belongs to the whole image and is missing elsewhere.
+        `count` is the method's own; it belongs to the whole image and is missing elsewhere. If only regions of the
+        image were annotated, "whole" means these.
 
     Raises
     ------
@@ -55,11 +56,12 @@ def rows(
     close = near(prediction.points, sample.points)
     found = []
     for index, tolerance in enumerate(tolerances):
-        for reading, kept in zip(READINGS, (np.ones_like(close), close), strict=True):
+        whole = scored(sample, prediction.points, tolerance)
+        for reading, kept in zip(READINGS, (whole, whole & close), strict=True):
             points = prediction.points[kept]
             matching = match(sample.points, points, tolerance)
             row = origin | {"reading": reading, "part": "all", "tolerance_px": float(tolerance)}
-            count = prediction.count if reading == "whole" else np.nan
+            count = prediction.count if reading == "whole" and whole.all() else np.nan
             distance = matching.distances.mean() if matching.tp else np.nan
             found.append(row | _counts(*matching[:3]) | {"count": count, "mean_distance_px": round(distance, 3)})
             if index == 0 and parts:

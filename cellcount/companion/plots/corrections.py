@@ -31,7 +31,7 @@ def effort_curves(table: pd.DataFrame, *, kinds: Mapping[str, str], speeds: Mapp
     Figure
     """
     shown = [kind for kind in kinds if (table.kind == kind).any()]
-    figure = style.new_figure(height=0.9 + 2.3 * len(shown))
+    figure = style.new_figure(height=0.9 + 2.4 * len(shown))
     panels = figure.subplots(len(shown), 2, sharey="row", squeeze=False)
     for kind, (left, right) in zip(shown, panels):
         lines = table[table.kind == kind].sort_values("k")
@@ -52,10 +52,8 @@ def effort_curves(table: pd.DataFrame, *, kinds: Mapping[str, str], speeds: Mapp
                 start.iloc[0], color=style.GRAY, linewidth=0.9, linestyle=style.DASHES[2], label="first network"
             )
             axes.set_xlim(0, None)
-        left.set(title=kinds[kind], ylabel="F1 on other fields")
-        right.set_title("")
-    panels[-1, 0].set_xlabel("clicks, additions, deletions and moves")
-    panels[-1, 1].set_xlabel("minutes")
+        left.set(title=kinds[kind], ylabel="F1 on other fields", xlabel="clicks, additions, deletions and moves")
+        right.set_xlabel("minutes")
     return style.legend(figure)
 
 

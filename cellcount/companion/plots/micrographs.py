@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
 from cellcount.companion.plots import style
-from cellcount.metrics import match, near
+from cellcount.metrics import match, near, scored
 from cellcount.types import Prediction, Sample
 
 
@@ -147,8 +147,9 @@ def _judged(sample, prediction, tolerance):
     """The Matching, and the indices of the false predictions and of the missed cells."""
     matching = match(sample.points, prediction.points, tolerance)
     true, right = matching.pairs.T
-    false, missed = np.arange(len(prediction.points)), np.arange(len(sample.points))
-    return matching, np.delete(false, right), np.delete(missed, true)
+    false = scored(sample, prediction.points, tolerance)
+    false[right] = False
+    return matching, np.flatnonzero(false), np.delete(np.arange(len(sample.points)), true)
 
 
 @style.styled
