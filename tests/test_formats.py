@@ -824,6 +824,7 @@ HELD = {
     "boxes in napari": ("napari", "s.csv", [(3, 4)], 1, "write-boxes"),
     "no cell in CVAT": ("CVAT", "s.xml", [], 0, "write-empty"),
     "no cell in labelme": ("labelme", "s.json", [], 0, "write-empty"),
+    "parts of an image": ("CSV", "s.csv", [(3, 4)], [(0, 0, 16, 16)], "write-regions"),
     "annotated twice": ("CSV", "s.csv", "image,y,x\na.png,1,2\n", 0, "convert-twice"),
 }
 
@@ -838,9 +839,11 @@ def test_what_a_format_cannot_hold_is_refused_or_warned_of(tmp_path, name):
             convert(tmp_path, tmp_path / "new.csv")
         return
     marks = [Mark((y, x), *(more or ["live"])[:1], score=(more[1:] or [None])[0]) for y, x, *more in points]
+    regions, boxes = ([], boxes) if isinstance(boxes, int) else (boxes, 0)
     box = [Mark((1.0, 1.0, 9.0, 9.0), "live")] * boxes
-    one = Annotation("", "", "a.png", (40, 60) if target.startswith("s") else None, points=marks, boxes=box)
-    expected = catalogue.problem(kind, target, image="a.png", count=max(1, len(points)))
+    size = (40, 60) if target.startswith("s") else None
+    one = Annotation("", "", "a.png", size, points=marks, boxes=box, regions=regions)
+    expected = catalogue.problem(kind, target, image="a.png", count=max(1, len(points)), stem="a", regions=regions)
     if expected.severity == "error":
         with pytest.raises(DataError, match=expected.todo):
             write(tmp_path / target, [one], format)

@@ -17,6 +17,7 @@ from cellcount.io import labelstudio_server
 from cellcount.io.crops import grid, inside
 from cellcount.io.images import read_image
 from cellcount.io.points import read
+from cellcount.io.writing import write
 from cellcount.metrics.doubt import doubts, turned, turned_back
 from cellcount.results.review import crops, review
 
@@ -77,6 +78,12 @@ def test_annotated_crops_are_the_regions_of_an_annotation(tmp_path):
     [one], problems = reading(path, emptied)
     assert one.points == [] and one.regions == [(0, 268, 268, 500)]
     assert one.holds() == {"cells"}
+
+
+def test_regions_are_not_lost_in_silence(tmp_path):
+    found, _ = reading(tmp_path / "a.json", task(0, 0, (10, 10, "prediction")))
+    [problem] = write(tmp_path / "a.csv", found)
+    assert problem.kind == "write-regions" and '"a" = [[0, 0, 268, 268]]' in str(problem)
 
 
 def test_crops_that_cannot_be_placed_are_refused(tmp_path):

@@ -102,7 +102,9 @@ def _complete(one: Annotation, path: Path, form: Format, report: Report) -> Anno
     if size is None and form.sized:
         report.add("write-size", image=one.image)
     scores, empty = sum(mark.score is not None for mark in one.points), not (one.points or one.boxes)
-    for kind, count in {"write-scores": scores, "write-boxes": len(one.boxes), "write-empty": empty}.items():
+    regions = [list(box) for box in one.regions]
+    lost = {"write-scores": scores, "write-boxes": len(one.boxes), "write-empty": empty, "write-regions": len(regions)}
+    for kind, count in lost.items():
         if count and kind.removeprefix("write-") not in form.keeps:
-            report.add(kind, image=one.image, count=count)
+            report.add(kind, image=one.image, count=count, stem=Path(one.image).stem, regions=regions)
     return replace(one, size=size)
