@@ -177,11 +177,12 @@ def _repeated(annotation: Annotation, name: str, found: Survey) -> None:
             found.add("points-line", file, annotation.where, count=len(y), image=name, shared=shared)
     first: dict[tuple, str] = {}
     again: list[tuple[str, str]] = []
-    for mark in annotation.points:
-        key = (*np.asarray(mark.position, np.float32), mark.label)
-        if key in first:
-            again.append((mark.where, first[key]))
-        first.setdefault(key, mark.where)
+    with np.errstate(over="ignore"):
+        places = map(tuple, _array(annotation).astype(np.float32).tolist())
+    for mark, place in zip(annotation.points, places, strict=True):
+        if (place, mark.label) in first:
+            again.append((mark.where, first[place, mark.label]))
+        first.setdefault((place, mark.label), mark.where)
     if again:
         found.add("points-duplicate", file, again[0][0], count=len(again), image=name, first=again[0][1])
 
