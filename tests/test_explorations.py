@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scenes import scene
 
-from cellcount.companion.studies import area, explorations, flasks
+from cellcount.companion.studies import area, explorations
 from cellcount.methods import METHODS
 from cellcount.methods.foreground import foreground, kinds
 from cellcount.types import Sample
@@ -107,7 +107,7 @@ def test_fields_come_to_the_scale_of_the_20x_objective(objective):
     yy, xx = np.indices((120, 160))
     period = 24 * objective / 20  # px of a structure that is 24 px wide at 20x
     image = np.sin(2 * np.pi * xx / period).astype(np.float32) + 0 * yy
-    there = flasks.at_reference(image, objective)
+    there = area.at_reference(image, objective)
     spectrum = np.abs(np.fft.rfft(there - there.mean(), axis=1)).mean(axis=0)
     assert there.shape[1] / spectrum.argmax() == pytest.approx(24, rel=0.2)
     assert there.shape == {10: (120, 160), 20: (120, 160), 40: (60, 80)}[objective]
@@ -117,7 +117,7 @@ def test_survey_has_a_line_for_each_field_and_foreground(field):
     about = {"flask": "A", "objective": 20, "volume": 150.0, "device_count": 3e7}
     seen = Sample("1", field.image, field.points, meta=about | {"background": np.float32([[10, 80], [10, 10]])})
     unseen = Sample("2", field.image, meta=about | {"objective": 40})
-    lines = list(flasks.survey([seen, unseen], ["ramp"]))
+    lines = list(area.survey([seen, unseen], ["ramp"]))
     assert [line["image"] for line in lines] == ["1", "2"]
     assert lines[0]["device"] == pytest.approx(2e5)
     assert lines[0]["covered"] == pytest.approx(foreground(field.image, "ramp").mean(), abs=1e-5) == 0.5

@@ -21,7 +21,7 @@ MEASUREMENTS = {
                  "gray values, spectra and sizes, to compare with simulated fields", "%.6g"),
     "windows": ("area", "measure_thesis", "foreground-windows.csv",
                 "cells and foreground area in windows of images 1 and 2", None),
-    "flasks": ("flasks", "measure_thesis", "foreground-flasks.csv",
+    "flasks": ("area", "survey_thesis", "foreground-flasks.csv",
                "covered area of all 34 fields, and the counts by a device", "%.6g"),
 }  # fmt: skip
 

@@ -74,7 +74,7 @@ def iterate(names: Iterable[str] | None = None, *, annotated: bool = True, chann
     wanted, table, points = _wanted(names, annotated), _table(), {}
     if set(wanted) & set(POINTS_OF[POINTS]):
         path = _points_path()
-        points = _marks(path) if annotated and names is None else _or_none(_marks, path) or {}
+        points = marks(path) if annotated and names is None else _or_none(marks, path) or {}
     for name in wanted:
         yield _sample(name, channel, table[name], points.get(name))
 
@@ -85,7 +85,7 @@ def points_plus(channel: str = "auto") -> Sample:
     Raises as `load` does.
     """
     first = load(["1"], channel=channel)[0]
-    live = positions(_marks("annotations/points-plus.json")["1"].points, "live")
+    live = positions(marks("annotations/points-plus.json")["1"].points, "live")
     valid = valid_region(first.image, np.concatenate([live, first.dead]))
     return replace(first, name="1+", points=live, valid=valid, meta=first.meta | {"pass": 2})
 
@@ -133,8 +133,8 @@ def _or_none(fetch: Callable[..., Result], *arguments: Any) -> Result | None:
         return None
 
 
-def _marks(path: str) -> dict[str, Annotation]:
-    """{image name: Annotation} of one of the annotation files."""
+def marks(path: str) -> dict[str, Annotation]:
+    """The marks in one of the annotation files: dict of image name to Annotation; raises as `load` does."""
     annotations, problems = read(registry.fetch_file(NAME, path))
     raise_errors(problems)
     return {beside.UPLOAD_PREFIX.sub("", a.image).rsplit(".", 1)[0]: a for a in annotations}
@@ -158,7 +158,7 @@ def _sample(name: str, channel: str, row: Mapping[str, str], annotation: Annotat
         return Sample(name, image, meta=meta)
     live, dead, boxes = positions(annotation.points, "live"), positions(annotation.points, "dead"), None
     if name == "1":
-        boxed, marked = (_or_none(_marks, f"annotations/{kind}.json") for kind in ("boxes", "background"))
+        boxed, marked = (_or_none(marks, f"annotations/{kind}.json") for kind in ("boxes", "background"))
         boxes = positions(boxed["1"].boxes, "live", width=4) if boxed else None
         meta |= {"background": positions(marked["1"].points, "background")} if marked else {}
     valid = valid_region(image, np.concatenate([live, dead]))

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods.base import ready
 from cellcount.methods.classical.maps import context, contrast_of, peaks_of
 
@@ -37,8 +37,7 @@ def answer(image: np.ndarray, *, sigma: float = 5.0, ratio: float = 1.6, contras
     ParameterError
         If the ratio is not above 1.
     """
-    if not ratio > 1:
-        raise ParameterError(f"blobs: ratio={ratio!r} must be above 1.")
+    require(ratio > 1, f"blobs: ratio={ratio!r} must be above 1.")
     difference = ndimage.gaussian_filter(image, sigma * ratio) - ndimage.gaussian_filter(image, sigma)
     return difference / contrast_of(image, contrast)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods.base import sampled
 
 
@@ -187,8 +187,7 @@ def square_peaks(
     ParameterError
         If the distance is below 1 px.
     """
-    if distance < 1:
-        raise ParameterError(f"distance={distance!r} must be 1 px or more.")
+    require(distance >= 1, f"distance={distance!r} must be 1 px or more.")
     if merge:
         return _highest_first(*_maxima(answer, threshold, int(distance), square=True))
     y, x = _unexceeded(answer, threshold, int(distance), square=True)

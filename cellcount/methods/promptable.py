@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods import prompted_watershed, sam
 from cellcount.methods.masks import Masks, from_boxes
 from cellcount.methods.prompts import Prompts, box
@@ -54,8 +54,6 @@ def promptable(name: str) -> Promptable:
     """
     if name in (SQUARE, WATERSHED):
         return Promptable(name, "", None)
-    if name not in sam.BACKBONES:
-        raise ParameterError(
-            f"There is no promptable method {name!r}; known are {SQUARE}, {WATERSHED}, {', '.join(sam.BACKBONES)}."
-        )
+    known = ", ".join((SQUARE, WATERSHED, *sam.BACKBONES))
+    require(name in sam.BACKBONES, f"There is no promptable method {name!r}; known are {known}.")
     return Promptable(f"sam {name}", NOT_RUN.get(sam.status(name).state, ""), name)

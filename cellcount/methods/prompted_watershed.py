@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from cellcount.data.pseudo_masks import SEED_RADIUS
 from cellcount.data.valid import background
-from cellcount.errors import ParameterError, check_positive
+from cellcount.errors import check_positive, require
 from cellcount.methods.base import check_image, predicts, ready
 from cellcount.methods.masks import Masks
 from cellcount.methods.pixels import percentiles
@@ -56,8 +56,7 @@ def predict(
     """
     prompts = prompts if isinstance(prompts, Prompts) else point(prompts)
     masks = segment(image, prompts, radius=radius, weight=weight, sigma=sigma, contrast=contrast)
-    meta = {"method": "watershed", "prompts": prompts.kind, "device": "cpu"}
-    labels = masks.labels()
+    meta, labels = {"method": "watershed", "prompts": prompts.kind, "device": "cpu"}, masks.labels()
     count = visible(labels, len(prompts)).sum()
     return Prediction(prompts.centres, masks.scores, float(count), labels=labels, meta=meta)
 
@@ -105,8 +104,8 @@ def segment(
     """
     check_image(image, "The watershed")
     check_positive("The watershed", radius=radius, weight=weight, sigma=sigma)
-    if prompts.kind == "foreground":
-        raise ParameterError("The watershed takes prompts for single objects, not for the foreground.")
+    single = prompts.kind != "foreground"
+    require(single, "The watershed takes prompts for single objects, not for the foreground.")
     contrast = context(image)["contrast"] if contrast is None else contrast
     smooth, outside = ndimage.gaussian_filter(image, sigma) / contrast, background(image)
     masks = Masks.empty(image.shape, len(prompts))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cellcount.data.pseudo_masks import VARIANTS, pseudo_masks
-from cellcount.errors import DataError
+from cellcount.errors import DataError, require
 from cellcount.types import Sample
 
 CHOICES = (*VARIANTS, "true")  # of a setting `masks`: a variant of pseudo-masks, or the samples' own masks
@@ -24,10 +24,10 @@ def training_masks(sample: Sample, choice: str, label: str) -> np.ndarray:
     DataError
         If the sample has no masks or, for pseudo-masks, no annotation.
     """
-    if choice == "true" and sample.labels is None:
-        raise DataError(f"{sample.name}: no true masks; train with masks='weighted', from its points.")
+    name, learned = sample.name, f"{label} learns from masks around points. Leave this image out."
     if choice == "true":
+        known = sample.labels is not None
+        require(known, f"{name}: no true masks; train with masks='weighted', from its points.", DataError)
         return sample.labels
-    if sample.points is None:
-        raise DataError(f"{sample.name}: no annotation; {label} learns from masks around points. Leave this image out.")
+    require(sample.points is not None, f"{name}: no annotation; {learned}", DataError)
     return pseudo_masks(sample.image, sample.points, variant=choice)

@@ -10,10 +10,8 @@ from scipy.spatial import cKDTree
 from cellcount import registry
 from cellcount.data import thesis
 from cellcount.data.valid import background
-from cellcount.errors import DataError, NotAvailableError
-from cellcount.io.beside import UPLOAD_PREFIX
-from cellcount.io.points import positions, read
-from cellcount.io.problems import raise_errors
+from cellcount.errors import DataError, NotAvailableError, require
+from cellcount.io.points import positions
 from cellcount.types import Sample
 
 # Live cells of image 4 in upstream's points2.json, from the description of the data: the local file lacks image 4.
@@ -40,22 +38,15 @@ def of_sample(sample: Sample) -> dict[str, float]:
         If the sample has no points.
     """
     points = sample.points
-    if points is None:
-        raise DataError(f"{sample.name}: it has no annotation, and so no statistics of points.")
-    distances = np.full(1, np.nan)
-    if len(points) > 1:
-        distances = cKDTree(points).query(points, k=2)[0][:, 1]
+    known = points is not None
+    require(known, f"{sample.name}: it has no annotation, and so no statistics of points.", DataError)
+    distances = cKDTree(points).query(points, k=2)[0][:, 1] if len(points) > 1 else np.full(1, np.nan)
     low, middle, high = np.quantile(distances, [0.25, 0.5, 0.75])
-    return {
-        "live": len(points),
-        "dead": len(sample.dead),
-        "cells_per_megapixel": len(points) / (sample.image.size / 1e6),
-        "neighbour_p25": low,
-        "neighbour_median": middle,
-        "neighbour_p75": high,
-        "trusted_share": sample.valid.mean(),
-        "background_share": background(sample.image).mean(),
-    }
+    cells = {"live": len(points), "dead": len(sample.dead)}
+    cells |= {"cells_per_megapixel": len(points) / (sample.image.size / 1e6)}
+    spacing = {"neighbour_p25": low, "neighbour_median": middle, "neighbour_p75": high}
+    shares = {"trusted_share": sample.valid.mean(), "background_share": background(sample.image).mean()}
+    return cells | spacing | shares
 
 
 def points_and_boxes(points: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
@@ -80,13 +71,9 @@ def points_and_boxes(points: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
         if len(held):
             distances.append(np.linalg.norm(held - centre, axis=1).min())
     short, long = np.median(sides, axis=0)
-    return {
-        "boxes": len(boxes),
-        "boxes_with_point": len(distances),
-        "box_long_median": long,
-        "box_short_median": short,
-        "box_point_distance": np.median(distances) if distances else np.nan,
-    }
+    found = {"boxes": len(boxes), "boxes_with_point": len(distances)}
+    found |= {"box_long_median": long, "box_short_median": short}
+    return found | {"box_point_distance": np.median(distances) if distances else np.nan}
 
 
 def added(first: np.ndarray, second: np.ndarray, reach: float = 1.0) -> np.ndarray:
@@ -111,12 +98,8 @@ def exports() -> pd.DataFrame:
     lines = []
     points2 = thesis.POINTS if registry.find("thesis", thesis.POINTS) else thesis.POINTS_CUT
     for label, path in (("points.json", "annotations/points.json"), ("points2.json", points2)):
-        annotations, problems = read(registry.fetch_file("thesis", path))
-        raise_errors(problems)
-        for annotation in annotations:
-            image = UPLOAD_PREFIX.sub("", annotation.image).rsplit(".", 1)[0]
-            for role in ("live", "dead"):
-                lines.append((label, image, role, len(positions(annotation.points, role))))
+        for image, annotation in thesis.marks(path).items():
+            lines += [(label, image, role, len(positions(annotation.points, role))) for role in ("live", "dead")]
     if points2 == thesis.POINTS_CUT:
         lines.append(("points2.json", "4", "live", IMAGE_4_LIVE))
     return pd.DataFrame(lines, columns=COLUMNS)
@@ -134,8 +117,9 @@ def thesis_statistics() -> pd.DataFrame:
     """
     samples = {sample.name: sample for sample in thesis.load(["1", "2"])}
     first, again = samples["1"], thesis.points_plus().points
-    if first.points is None or first.boxes is None or again is None or "background" not in first.meta:
-        raise NotAvailableError("Boxes or background of image 1 are not here: run `cellcount data fetch thesis`.")
+    here = first.points is not None and first.boxes is not None and again is not None and "background" in first.meta
+    way = "run `cellcount data fetch thesis`."
+    require(here, f"Boxes or background of image 1 are not here: {way}", NotAvailableError)
     marked = np.rint(first.meta["background"]).astype(int)
     found = [
         *((name, of_sample(sample)) for name, sample in samples.items()),

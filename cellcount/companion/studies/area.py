@@ -1,16 +1,18 @@
 """Counting by area in windows: the errors of one constant of cells per area, from sparse to dense.
 
 `cellcount bench windows` writes cells and areas of thesis images 1 and 2; all scores are computed from them.
+`cellcount bench flasks` measures the covered area of all 34 fields, beside the counting device's count of their flask.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cellcount import data
+from cellcount.data import thesis
 from cellcount.methods.foreground import FOREGROUNDS, foreground
+from cellcount.methods.pixels import block_mean, enlarged, nearest
 from cellcount.metrics import by_density, covered, windows
 from cellcount.types import Sample
 
@@ -18,6 +20,7 @@ SIDE = 128  # px of a window, which holds about 20 cells where they are dense
 FIELDS = ("1", "2")  # thesis images whose annotation is on every machine
 TRUE = "true foreground"
 UNPROMPTED = [name for name, kind in FOREGROUNDS.items() if not kind.prompted]
+REFERENCE = 20  # the objective for which the foregrounds' widths in px were chosen
 
 
 def measure(
@@ -122,4 +125,54 @@ def mean_error(fitted: pd.DataFrame, scored: pd.DataFrame) -> float:
 
 def measure_thesis() -> pd.DataFrame:
     """`measure` of the thesis' images `FIELDS`, which are fetched if necessary."""
-    return measure(data.load("thesis", names=FIELDS), UNPROMPTED)
+    return measure(thesis.load(FIELDS), UNPROMPTED)
+
+
+def at_reference(image: np.ndarray, objective: int) -> np.ndarray:
+    """A field at the scale of the 20x objective; image (H, W) float32, objective 10, 20 or 40.
+
+    Of a field taken with a weaker objective only the centre is used, so that the result is as large as the field.
+    """
+    if objective >= REFERENCE:
+        return block_mean(image, objective // REFERENCE)
+    factor = REFERENCE // objective
+    height, width = (side // factor for side in image.shape)
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return enlarged(image[top : top + height, left : left + width], factor, image.shape, linear=True)
+
+
+def survey(samples: Iterable[Sample], names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Covered share of each field, and what is known of its flask.
+
+    Parameters
+    ----------
+    samples : iterable of Sample
+        With flask, objective, volume and device_count in `meta`, as those of the thesis.
+    names : keys of `cellcount.methods.foreground.FOREGROUNDS`
+
+    Yields
+    ------
+    dict
+        image, flask, objective, volume (as in the table), device_count, device (count per volume), foreground,
+        pixels (of the field at 20x), covered (share of the field), clicks (number of live cells' points, nan without
+        annotation); for annotated 20x fields clicks_inside and background_inside, the shares of live cells' points and
+        of background points on the foreground, else nan.
+    """
+    for sample in samples:
+        about = sample.meta
+        known = {name: about[name] for name in ("flask", "objective", "volume", "device_count")}
+        known = {"image": sample.name} | known | {"device": about["device_count"] / about["volume"]}
+        image = np.ascontiguousarray(at_reference(sample.image, about["objective"]), np.float32)
+        for name in names:
+            mask = foreground(image, name)
+            found = {"foreground": name, "pixels": mask.size, "covered": round(float(mask.mean()), 5)}
+            found |= {"clicks": np.nan if sample.points is None else len(sample.points)}
+            for kind, points in (("clicks", sample.points), ("background", about.get("background"))):
+                tested = points is not None and len(points) and mask.shape == sample.image.shape
+                found[f"{kind}_inside"] = float(mask[nearest(points, mask.shape)].mean()) if tested else np.nan
+            yield known | found
+
+
+def survey_thesis() -> pd.DataFrame:
+    """`survey` of all fields of the thesis, which are fetched if necessary."""
+    return pd.DataFrame(survey(thesis.iterate(thesis.IMAGES), UNPROMPTED))

@@ -90,16 +90,12 @@ def ablation(
             train, test = train[:fields], test[:fields]
             if dataset == "phantom":
                 train = [phantom.annotate(s, seed + i) for i, s in enumerate(train)]
-            averaging = AVERAGING if variant == BASE else (1,)
-            frames += _train_and_test(
-                train, test, _settings(variant, settings, train), dataset, seed, device, averaging
-            )
+            averaging, own = AVERAGING if variant == BASE else (1,), _settings(variant, settings, train)
+            frames += _train_and_test(train, test, own, dataset, seed, device, averaging)
         return pd.concat(frames, ignore_index=True)
 
-    jobs = [
-        {"study": "design", "variant": name, "dataset": dataset, "seed": seed, "settings": settings, "fields": fields}
-        for name in variants or SETTINGS_OF
-    ]
+    common = {"study": "design", "dataset": dataset, "seed": seed, "settings": settings, "fields": fields}
+    jobs = [common | {"variant": name} for name in variants or SETTINGS_OF]
     return spread(run_jobs(jobs, work, out=out, progress=progress))
 
 
@@ -121,10 +117,8 @@ def _train_and_test(train, test, settings, dataset, seed, device, averages):
     with cellnet_weights(train, device=device, progress=False, seed=seed, **settings) as weights:
         about = cellnet.about(weights)
         own = about["settings"]["threshold"]
-        trained = {
-            "train_seconds": round(time.perf_counter() - started, 1),
-            "parameters_million": round(about["parameters"] / 1e6, 2),
-        }
+        trained = {"train_seconds": round(time.perf_counter() - started, 1)}
+        trained |= {"parameters_million": round(about["parameters"] / 1e6, 2)}
         for sample, averaging in itertools.product(test, averages):
             asked = {"weights": weights, "device": device, "threshold": min(SHARES) * own, "averaging": averaging}
             lowest = results.timed(cellnet.predict, sample.image, **asked)
@@ -161,20 +155,12 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     for variant, rows in frame[frame.averaging == 1].groupby("variant", sort=False):
         near, whole = rows[rows.reading == "near"], rows[(rows.reading == "whole") & (rows.share == 1)]
         scores = {share: _f1(part) for share, part in near.groupby("share")}
-        lines.append(
-            {
-                "group": groups[variant],
-                "variant": variant,
-                "f1_near": scores[1.0],
-                "f1_whole": _f1(whole),
-                "f1_best": max(scores.values()),
-                "count_error": whole["count"].sum() / whole.n_true.sum() - 1,
-                "density_error": whole.counted.sum(min_count=1) / whole.n_true.sum() - 1,
-                "parameters_million": rows.parameters_million.iloc[0],
-                "train_seconds": rows.train_seconds.mean(),
-                "seconds": whole.seconds.median(),
-            }
-        )
+        line = {"group": groups[variant], "variant": variant}
+        line |= {"f1_near": scores[1.0], "f1_whole": _f1(whole), "f1_best": max(scores.values())}
+        counts = {"count_error": whole["count"].sum(), "density_error": whole.counted.sum(min_count=1)}
+        line |= {name: count / whole.n_true.sum() - 1 for name, count in counts.items()}
+        line |= {"parameters_million": rows.parameters_million.iloc[0], "train_seconds": rows.train_seconds.mean()}
+        lines.append(line | {"seconds": whole.seconds.median()})
     return pd.DataFrame(lines)
 
 

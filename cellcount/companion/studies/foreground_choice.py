@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.metrics import covered, overlap
 from cellcount.metrics.tuning import combinations
 from cellcount.types import Sample
@@ -42,8 +42,7 @@ def choose_foreground(
     """
     from cellcount.methods.foreground.kinds import cut, find
 
-    if not samples:
-        raise ParameterError("There is no field to choose parameters on; give at least one with masks.")
+    require(samples, "There is no field to choose parameters on; give at least one with masks.")
     known = find(name)
     later = {key: choices[key] for key in ("threshold", "shrink", "smallest") if key in choices}
     runs = combinations({key: values for key, values in choices.items() if key not in later})

@@ -15,13 +15,7 @@ TOLERANCE = 12.0  # px
 
 
 def found(
-    first: np.ndarray,
-    new: np.ndarray,
-    predicted: np.ndarray,
-    shape: tuple[int, ...],
-    *,
-    shifts: int = 200,
-    seed: int = 0,
+    first: np.ndarray, new: np.ndarray, predicted: np.ndarray, shape: tuple[int, ...], shifts: int = 200, seed: int = 0
 ) -> dict[str, float]:
     """How many of the added cells were predicted, and how many are expected by chance.
 
@@ -50,10 +44,8 @@ def found(
         angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(30, 80)
         moved = np.mod(new + length * np.array([np.sin(angle), np.cos(angle)]), np.array(shape))
         by_chance.append(match(moved.astype(np.float32), lone, TOLERANCE).tp)
-    return {
-        "lone": len(lone), "added": len(new), "found": hits, "recall": hits / len(new),
-        "chance": float(np.mean(by_chance)) / len(new), "explained": hits / max(len(lone), 1),
-    }  # fmt: skip
+    found = {"lone": len(lone), "added": len(new), "found": hits, "recall": hits / len(new)}
+    return found | {"chance": float(np.mean(by_chance)) / len(new), "explained": hits / max(len(lone), 1)}
 
 
 def table(weights: Mapping[str, Path | str], *, device: str = "auto") -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from cellcount import results
 from cellcount.companion.studies.jobs import cellnet_weights, run_jobs, spread
 from cellcount.data import vgg
-from cellcount.errors import DataError
+from cellcount.errors import DataError, require
 from cellcount.methods import cellnet
 from cellcount.types import Sample
 
@@ -43,11 +43,9 @@ def draws(samples: Sequence[Sample], train: int, seed: int) -> tuple[list[Sample
     """
     pool = [sample for sample in samples if sample.split == "train"]
     test = [sample for sample in samples if sample.split == "test"]
-    if len(pool) < train or (not test and len(pool) == train):
-        raise DataError(
-            f"{train} training images do not leave any test image: {len(pool)} of the images 001-100 and {len(test)} "
-            "of 101-200 are here. Ask for fewer."
-        )
+    here = f"{len(pool)} of the images 001-100 and {len(test)} of 101-200 are here. Ask for fewer."
+    enough = len(pool) >= train + (not test)
+    require(enough, f"{train} training images do not leave any test image: {here}", DataError)
     order = np.random.default_rng(seed).permutation(len(pool))
     drawn, others = ([pool[i] for i in sorted(part)] for part in (order[:train], order[train:]))
     return drawn, test or others

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods.base import ready
 from cellcount.methods.classical.maps import context, contrast_of, peaks_of
 
@@ -39,10 +39,9 @@ def answer(
     ParameterError
         If the band is empty, or the order too high.
     """
-    if order > STEEPEST:
-        raise ParameterError(f"bandpass: order={order}; give at most {STEEPEST}, which is nearly a rectangle.")
-    if not 2 <= shortest < longest:
-        raise ParameterError(f"bandpass: periods from {shortest} to {longest} px; give 2 px or more, shortest first.")
+    require(order <= STEEPEST, f"bandpass: order={order}; give at most {STEEPEST}, which is nearly a rectangle.")
+    band = f"bandpass: periods from {shortest} to {longest} px; give 2 px or more, shortest first."
+    require(2 <= shortest < longest, band)
     from skimage.filters import butterworth
 
     # The transform treats the image as periodic: without a margin the left border would affect the right one.

@@ -1,6 +1,7 @@
 """Counting by area: a constant number of cells per pixel of foreground."""
 
 import json
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from cellcount.errors import DISTRIBUTION, DataError, ParameterError
+from cellcount.errors import DISTRIBUTION, DataError, require
 from cellcount.files import replacing, sha256
 from cellcount.methods import weights_files
-from cellcount.methods.base import Status, predicts, ready, refuse_unknown
+from cellcount.methods.base import predicts, ready, refuse_unknown
 from cellcount.methods.foreground.kinds import find, foreground, known_parameters
 from cellcount.methods.prompts import Prompts
 from cellcount.types import Prediction, Sample
@@ -54,9 +55,10 @@ def predict(
     """
     path = Path(weights or SHIPPED)
     about = read(path)
-    if prompts is not None and not find(about["foreground"]).prompted:
-        raise ParameterError(f"foreground-area: the foreground {about['foreground']!r} takes no prompts.")
-    mask = foreground(image, about["foreground"], prompts=prompts, device=device, **about["parameters"])
+    name = about["foreground"]
+    takes = prompts is None or find(name).prompted
+    require(takes, f"foreground-area: the foreground {name!r} takes no prompts.")
+    mask = foreground(image, name, prompts=prompts, device=device, **about["parameters"])
     density = mask.astype(np.float32) * np.float32(about["cells_per_px"])
     meta = {"method": "foreground-area", "device": "cpu", "weights_sha256": sha256(path)}
     return Prediction([], [], count=float(density.sum(dtype=float)), density=density, meta=meta)
@@ -99,25 +101,17 @@ def fit(
         If there is no such foreground, or a parameter is unknown.
     """
     refuse_unknown("foreground-area", params, known_parameters(name))
-    if not samples or any(sample.points is None for sample in samples):
-        raise DataError("foreground-area is fitted on annotated fields; leave out those without points.")
-    points, prompts = sum(len(sample.points) for sample in samples), prompts or {}
-    area = sum(
-        int(foreground(sample.image, name, prompts=prompts.get(sample.name), device=device, **params).sum())
-        for sample in tqdm(samples, desc="foreground", unit="image", disable=not progress or len(samples) < 5)
-    )
-    if not points or not area:
-        raise DataError(f"The fields have {points} points and {area} px of foreground; both must be above 0.")
-    about = {
-        "format": FORMAT,
-        "foreground": name,
-        "parameters": params,
-        "cells_per_px": points / area,
-        "samples": [sample.name for sample in samples],
-        "points": points,
-        "area_px": area,
-        "cellcount": version(DISTRIBUTION),
-    }
+    annotated = samples and all(sample.points is not None for sample in samples)
+    require(annotated, "foreground-area is fitted on annotated fields; leave out those without points.", DataError)
+    points, area = sum(len(sample.points) for sample in samples), 0
+    for sample in tqdm(samples, desc="foreground", unit="image", disable=not progress or len(samples) < 5):
+        own = (prompts or {}).get(sample.name)
+        area += int(foreground(sample.image, name, prompts=own, device=device, **params).sum())
+    found = f"The fields have {points} points and {area} px of foreground; both must be above 0."
+    require(points and area, found, DataError)
+    about = {"format": FORMAT, "foreground": name, "parameters": params, "cells_per_px": points / area}
+    about |= {"samples": [sample.name for sample in samples], "points": points, "area_px": area}
+    about |= {"cellcount": version(DISTRIBUTION)}
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n")
     return Path(out)
@@ -137,8 +131,8 @@ def read(path: Path | str) -> dict[str, Any]:
         raise DataError(f"{path}: not JSON ({error}); create it again.") from error
     weights_files.check_format(about, path, "JSON", FORMAT, "foreground-area")
     find(about["foreground"])
-    if not 0 < about["cells_per_px"] < 1:
-        raise DataError(f"{path}: cells_per_px is {about['cells_per_px']}; it must be between 0 and 1.")
+    ratio = about["cells_per_px"]
+    require(0 < ratio < 1, f"{path}: cells_per_px is {ratio}; it must be between 0 and 1.", DataError)
     return about
 
 
@@ -147,6 +141,4 @@ def context(image: Any, **params: Any) -> dict[str, Any]:
     return {}
 
 
-def status() -> Status:
-    """Ready where its package is installed: its constant is bundled."""
-    return ready("one constant bundled with the package, fitted on thesis images 1 and 2", "skimage")
+status = partial(ready, "one constant bundled with the package, fitted on thesis images 1 and 2", "skimage")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from cellcount.errors import ParameterError
+from cellcount.errors import require
 from cellcount.methods.base import parameters
 
 
@@ -50,8 +50,7 @@ def find(name: str) -> Foreground:
     ParameterError
         If there is none, with the known names.
     """
-    if name not in FOREGROUNDS:
-        raise ParameterError(f"There is no foreground {name!r}; choose one of {', '.join(FOREGROUNDS)}.")
+    require(name in FOREGROUNDS, f"There is no foreground {name!r}; choose one of {', '.join(FOREGROUNDS)}.")
     return FOREGROUNDS[name]
 
 
@@ -93,12 +92,9 @@ def foreground(
         If there is no such foreground.
     """
     known = find(name)
-    return cut(
-        known.answer(image, **params),
-        known.threshold if threshold is None else threshold,
-        shrink=known.shrink if shrink is None else shrink,
-        smallest=smallest,
-    )
+    threshold = known.threshold if threshold is None else threshold
+    shrink = known.shrink if shrink is None else shrink
+    return cut(known.answer(image, **params), threshold, shrink=shrink, smallest=smallest)
 
 
 def cut(answer: np.ndarray, threshold: float | str, *, shrink: float = 0, smallest: int = SMALLEST) -> np.ndarray:
