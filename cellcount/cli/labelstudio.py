@@ -99,7 +99,6 @@ def _push(arguments: argparse.Namespace) -> None:
     ordered, chosen = _chosen(arguments, work)
     if project is None:
         project = server.create_project(title or f"cellcount {folder.resolve().name}"[:50], CONFIG)
-    _remember(folder, {"url": server.url, "project": project["id"], "title": project["title"]})
     sent = {str(note["crop"]): note.get("content") for note in there.values() if "crop" in note}
     own, names = {crop.name: crop.content for crop in ordered}, {field.path.name for field in work.fields}
     others = [name for name, content in sent.items() if name.rsplit(" ", 4)[0] in names and own.get(name) != content]
@@ -109,6 +108,7 @@ def _push(arguments: argparse.Namespace) -> None:
         "earlier count. Push to another project with --project TITLE.",
         DataError,
     )
+    _remember(folder, {"url": server.url, "project": project["id"], "title": project["title"]})
     new = [crop for crop in chosen if crop.name not in sent]
     with _bar(len(new), "crop") as bar:
         for count in server.send(project["id"], tasks(new, work.channel)):
