@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         progress.total = total
         progress.update()
         if isinstance(one, Failure):
-            return print(f"error: {one.image}: {one.error}", file=sys.stderr)
+            text = str(one.error).removeprefix(f"{one.image}: ").removeprefix(f"{Path(one.image).name}: ")
+            return print(f"error: {one.image}: {text}", file=sys.stderr)
         for warning in one.warnings:
             print(f"warning: {one.image}: {warning}", file=sys.stderr)
         print(f"{one.record['count']:>8.0f}  {one.image}{'  (counted before)' * one.kept}")
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{kept} of them before, with these settings; --again counts them again")
     if others:
         print(f"{out} also has the counts of {others} other image{'s' * (others > 1)}, of earlier calls")
-    if any((out / PREDICTIONS).iterdir()):
+    if done.names and any((out / PREDICTIONS).iterdir()):
         folder = shlex.quote(str(out))
         table, target = shlex.quote(str(out / PREDICTIONS)), shlex.quote(str(out / "annotations"))
         print(f"To correct points: cellcount labelstudio push {folder}  (or export), then  ... pull {folder}")
