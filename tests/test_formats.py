@@ -1095,7 +1095,8 @@ def damaged(name, cases, path):
         path.write_bytes(raw if isinstance(raw, bytes) else crooked(content, path.suffix, random.Random(raw)))
         found, problems = read(path, predictions=name.startswith("Label"))
         assert found or problems
-        for problem in [*problems, *folder.check(root)]:
+        whole = isinstance(raw, int) and raw % 3 == 0  # a third of those that can be parsed, also in a folder
+        for problem in [*problems, *(folder.check(root) if whole else [])]:
             assert str(problem)
         for one in found:
             assert isinstance(one.image, str)
