@@ -1,8 +1,7 @@
 """The student's loop through a real Label Studio server: count, push, correct, pull, train, count again.
 
-The server is the program that CELLCOUNT_LABEL_STUDIO names (PATH/bin/label-studio), and the tests are then `slow`.
-Without that variable they are `network` tests too: Label Studio is installed from PyPI into an environment of its own
-in the cache folder, which takes 7 minutes and a gigabyte, once.
+The server is the program that CELLCOUNT_LABEL_STUDIO names (PATH/bin/label-studio). Without that variable, Label Studio
+is installed from PyPI into an environment of its own in the cache folder, which takes 7 minutes and a gigabyte, once.
 """
 
 import contextlib
@@ -32,7 +31,6 @@ from cellcount.results.review import crops, review
 VERSION = "1.23.2"
 PROGRAM = os.environ.get("CELLCOUNT_LABEL_STUDIO")
 STARTED = 600  # s; it creates its data base first
-real = [pytest.mark.slow] if PROGRAM else [pytest.mark.slow, pytest.mark.network]
 
 
 def write(image, path):
@@ -88,7 +86,10 @@ def program():
     if not (home / "complete").exists():
         print(f"Installing label-studio {VERSION} into {home}: 7 minutes, 1 GB", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        subprocess.run([home / "bin" / "pip", "install", "--quiet", f"label-studio=={VERSION}"], check=True)
+        pip = [home / "bin" / "pip", "install", "--quiet", f"label-studio=={VERSION}"]
+        installed = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if installed.returncode:
+            pytest.skip(f"Label Studio could not be installed, is there a network? {installed.stderr[-500:]}")
         (home / "complete").touch()
     return home / "bin" / "label-studio"
 
@@ -179,7 +180,7 @@ def listed(url, folder):
 class TestServer:
     """In this order: every test goes on where the one before has stopped."""
 
-    pytestmark = real
+    pytestmark = pytest.mark.slow
 
     def test_every_crop_was_sent_once(self, loop, capsys):
         url, _, folder = loop
