@@ -128,15 +128,10 @@ def mask_scores(summary: pd.DataFrame) -> pd.DataFrame:
 
 def training(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of `companion.trained.trainings` with the columns that a page has room for: a data frame."""
-    return pd.DataFrame(
-        {
-            "method": rows.method,
-            "trained on": [names if names.count(" ") < 2 else f"{names.count(' ') + 1} fields" for names in rows.train],
-            "minutes": [f"{seconds / 60:.1f}" for seconds in rows.seconds],
-            "threads": [str(threads) for threads in rows.threads],
-            "device": rows.device,
-        }
-    )
+    fields = [names if names.count(" ") < 2 else f"{names.count(' ') + 1} fields" for names in rows.train]
+    minutes = [f"{seconds / 60:.1f}" for seconds in rows.seconds]
+    frame = pd.DataFrame({"method": rows.method, "trained on": fields, "minutes": minutes})
+    return frame.assign(threads=[str(threads) for threads in rows.threads], device=rows.device)
 
 
 def prompt_scores(rows: pd.DataFrame) -> pd.DataFrame:
@@ -147,23 +142,14 @@ def prompt_scores(rows: pd.DataFrame) -> pd.DataFrame:
     rows : DataFrame
         With the columns method and type; rows of several images are pooled. Empty columns are left out.
     """
-    lines = []
+    lines, names = [], {"contested": "contested", "others": "on another"}
+    names |= {"iou": "IoU with the cell", "half": "at least .5", "box_iou": "IoU with drawn boxes"}
     for (method, kind), group in rows.groupby(["method", "type"], sort=False):
         found = prompt_summary(group.to_dict("records"))
         low, middle, high = (found[f"area_{name}"] for name in ("low", "median", "high"))
-        lines.append(
-            {
-                "method": method,
-                "prompt": kind,
-                "masks per prompt": found["masks_per_prompt"],
-                "area (px)": f"{middle:,.0f} ({low:,.0f}–{high:,.0f})" if found["masks_per_prompt"] else None,
-                "contested": found["contested"],
-                "on another": found["others"],
-                "IoU with the cell": found["iou"],
-                "at least .5": found["half"],
-                "IoU with drawn boxes": found["box_iou"],
-            }
-        )
+        area = f"{middle:,.0f} ({low:,.0f}–{high:,.0f})" if found["masks_per_prompt"] else None
+        line = {"method": method, "prompt": kind, "masks per prompt": found["masks_per_prompt"], "area (px)": area}
+        lines.append(line | {label: found[name] for name, label in names.items()})
     return pd.DataFrame(lines).dropna(axis="columns", how="all")
 
 

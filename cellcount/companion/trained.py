@@ -73,15 +73,10 @@ def trained(
         if not path.is_file():
             started = time.perf_counter()
             method.fit(samples, out=path, device=device, progress=progress, **params)
-            story = {
-                "method": name,
-                "parameters": json.dumps(params, sort_keys=True, default=str),
-                "train": " ".join(sample.name for sample in samples),
-                "weights_sha256": sha256(path),
-                "device": "cpu" if name == "stardist" else choose_device(device).type,
-                "threads": cpu_threads(),
-                "seconds": round(time.perf_counter() - started, 1),
-            }
+            place = "cpu" if name == "stardist" else choose_device(device).type
+            story = {"method": name, "parameters": json.dumps(params, sort_keys=True, default=str)}
+            story |= {"train": " ".join(sample.name for sample in samples), "weights_sha256": sha256(path)}
+            story |= {"device": place, "threads": cpu_threads(), "seconds": round(time.perf_counter() - started, 1)}
             with replacing(path.with_suffix(".json")) as temporary:
                 temporary.write_text(json.dumps(story))
     return path

@@ -6,7 +6,7 @@ Modules are imported when one of their functions is used.
 import lazy_loader
 
 _MODULES = {
-    "areas": ["answers", "foregrounds"],
+
     "corrections": ["correction_cost", "effort_curves", "overlooked_errors"],
     "curves": [
         "confidence_ranks", "crowding_curve", "error_by_density", "iou_curve", "loss_curve", "tolerance_curve",
@@ -17,11 +17,12 @@ _MODULES = {
         "area_against_device", "counts", "coverage", "design_dots", "draws", "interval_ladder", "nearest_neighbours",
         "score_dots", "seconds_bars",
     ],
-    "drawings": ["label_types", "matching_example"],
+    "drawings": ["label_types", "matching_example", "phase_contrast_microscope"],
     "micrographs": ["field", "gallery", "outcome", "target", "worst"],
-    "microscope": ["phase_contrast_microscope"],
+
     "outlines": ["mask_gallery", "mask_grid", "mask_outcome", "mask_panels"],
-    "prompted": ["foreground_masks", "prompt_types"],
+
+    "prompted": ["answers", "foreground_masks", "foregrounds", "prompt_types"],
     "sweeps": ["fault_curves", "heatmap", "prompt_sweep", "sweep_lines"],
 }  # fmt: skip
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_MODULES)

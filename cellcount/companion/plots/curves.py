@@ -68,11 +68,14 @@ def loss_curve(
     Figure
     """
     figure, axes = style.plot(cycle=style.LINES, xlabel=xlabel, ylabel=ylabel, yscale="log")
-    for label, values in losses.items():
-        steps, values = values if isinstance(values, tuple) else (np.arange(1, len(values) + 1), values)
-        axes.plot(steps, values, label=label)
+    style.lines(axes, {label: one if isinstance(one, tuple) else _counted(one) for label, one in losses.items()})
     style.log_labels(axes.yaxis)
     return style.legend(figure, "outside right upper") if len(losses) > 1 else figure
+
+
+def _counted(values):
+    """1, 2, ... and the values (K,)."""
+    return np.arange(1, len(values) + 1), values
 
 
 def training_graph(curves: Mapping[str, Sequence[float]]) -> Figure:
@@ -110,8 +113,7 @@ def iou_curve(scores: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """
     xlabel = "least intersection over union of a pair"
     figure, axes = style.plot(cycle=style.MARKED, xlabel=xlabel, ylabel="average precision", ylim=(0, 1.02))
-    for label, (thresholds, values) in scores.items():
-        axes.plot(thresholds, values, label=label)
+    style.lines(axes, scores)
     return style.legend(figure, "outside right upper")
 
 
@@ -132,8 +134,7 @@ def confidence_ranks(groups: Mapping[str, np.ndarray], *, surest: int = 100, sha
     Figure
     """
     figure, axes = style.plot(cycle=style.LINES, xlabel="rank of the detection", ylabel="confidence", ylim=(0, 1.02))
-    for label, values in groups.items():
-        axes.plot(np.arange(1, len(values) + 1), values, label=label)
+    style.lines(axes, {label: _counted(values) for label, values in groups.items()})
     for share, colour in zip(shares, style.CYCLE):
         axes.axhline(share, color=colour, linestyle=":", linewidth=1)
     _mark_x(axes, surest, f"the {surest} surest")
@@ -182,12 +183,10 @@ def crowding_curve(tables: Mapping[str, pd.DataFrame]) -> Figure:
     -------
     Figure
     """
-    figure = style.new_figure(height=2.8)
-    panels = figure.subplots(1, 2, sharey=True)
+    figure, panels = style.subplots(2.8, 1, 2, sharey=True)
     for panel, score in zip(panels, ("precision", "recall")):
         panel.set_prop_cycle(style.MARKED)
-        for label, table in tables.items():
-            panel.plot((table.low + table.high) / 2, table[score], label=label)
+        style.lines(panel, {label: ((one.low + one.high) / 2, one[score]) for label, one in tables.items()})
         panel.set(title=score, xlabel="cells within 60 px", ylim=(0, 1.02))
     panels[0].legend(loc="lower left")
     return figure

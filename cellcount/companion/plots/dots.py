@@ -30,17 +30,15 @@ def score_dots(summary: pd.DataFrame) -> Figure:
     Figure
     """
     methods = list(dict.fromkeys(summary.method))
-    figure = style.new_figure(height=1.15 + 0.42 * len(methods))
-    panels = figure.subplots(1, 3, sharey=True, width_ratios=[1, 1, 2])
+    figure, panels = style.subplots(1.15 + 0.42 * len(methods), 1, 3, sharey=True, width_ratios=[1, 1, 2])
     titles = {"precision": "precision", "recall": "recall", "f1": "F1, with 95 % interval"}
     for axes, (score, title) in zip(panels, titles.items()):
         for i, (reading, part) in enumerate(summary.groupby("reading", sort=False)):
             y = part.method.map(methods.index) + 0.22 * (i - (summary.reading.nunique() - 1) / 2)
             reach = [part.f1 - part.f1_low, part.f1_high - part.f1] if score == "f1" else None
-            look = {"color": style.CYCLE[i], "marker": style.MARKERS[i], "markersize": 4.5, "elinewidth": 1.2}
-            axes.errorbar(
-                part[score], y, xerr=reach, linestyle="none", capsize=3, label=READINGS.get(reading, reading), **look
-            )
+            look = {"color": style.CYCLE[i], "marker": style.MARKERS[i], "markersize": 4.5, "linestyle": "none"}
+            look |= {"capsize": 3, "elinewidth": 1.2, "label": READINGS.get(reading, reading)}
+            axes.errorbar(part[score], y, xerr=reach, **look)
         axes.set(xlabel=title, xlim=(0, 1.02))
         _name_rows(axes, methods)
     return style.legend(figure)
@@ -73,8 +71,8 @@ def design_dots(table: pd.DataFrame, *, base: str) -> Figure:
     rows = np.arange(len(table))
     axes.hlines(rows, table.f1_near, table.f1_best, color=style.LIGHT, linewidth=2)
     axes.plot(table.f1_near, rows, "o", color=style.BLUE, label="at its own threshold")
-    best = {"color": style.GRAY, "fillstyle": "none", "label": "at the best threshold for these fields"}
-    axes.plot(table.f1_best, rows, "o", **best)
+    best = "at the best threshold for these fields"
+    axes.plot(table.f1_best, rows, "o", color=style.GRAY, fillstyle="none", label=best)
     for own in table.f1_near[table.variant == base]:
         axes.axvline(own, color=style.BLACK, linewidth=0.8, linestyle=style.DASHES[1])
     axes.spines.left.set_visible(False)
@@ -124,8 +122,8 @@ def coverage(table: pd.DataFrame) -> Figure:
         look = {"linestyle": "none", "capsize": 2.5, "label": groups.get(group, group)}
         axes.errorbar(lines.level + shift, lines.coverage, reach, **look)
     axes.axline((1, 1), slope=1, color=style.GRAY, linewidth=0.8)
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
     return style.legend(figure, "outside upper left")
 
 
@@ -202,8 +200,7 @@ def counts(true: ArrayLike, predicted: Mapping[str, ArrayLike]) -> Figure:
     top = 1.08 * max(1.0, np.max(true, initial=1.0), *(np.max(values, initial=1.0) for values in predicted.values()))
     axes.fill_between([0, top], [0, 0.9 * top], [0, 1.1 * top], color=style.LIGHT, linewidth=0, label="within 10 %")
     axes.axline((0, 0), slope=1, color=style.GRAY, linewidth=0.9, label="equal")
-    for name, values in predicted.items():
-        axes.plot(true, values, linestyle="none", markersize=6, label=name)
+    style.lines(axes, {name: (true, values) for name, values in predicted.items()}, linestyle="none", markersize=6)
     axes.set(xlim=(0, top), ylim=(0, top))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, integer=True))
@@ -230,10 +227,8 @@ def nearest_neighbours(samples: Sequence[Sample]) -> Figure:
     width = max(1.0, round(np.median(together) / 12))  # px, of a bin: a dozen below the median
     edges = np.arange(0, np.quantile(together, 0.995) + width, width)
     for sample, values, look in zip(samples, distances, style.LINES()):
-        median = np.median(values)
-        label = f"{sample.name}: median {median:.1f} px"
-        share = np.histogram(values, edges)[0] / len(values) / width
-        axes.stairs(share, edges, linewidth=1.5, label=label, **look)
+        median, share = np.median(values), np.histogram(values, edges)[0] / len(values) / width
+        axes.stairs(share, edges, linewidth=1.5, label=f"{sample.name}: median {median:.1f} px", **look)
         axes.plot(median, 0, "^", markersize=7, color=look["color"], clip_on=False, zorder=3)
     axes.set(xlim=(0, edges[-1]), ylim=(0, None))
     sizes = {s.pixel_size_um for s in samples}
@@ -259,20 +254,15 @@ def area_against_device(fields: pd.DataFrame) -> Figure:
     Figure
         Small marks are fields, by their objective; large ones are flasks, the mean of their fields.
     """
-    figure = style.new_figure(height=3.4)
-    axes = figure.add_subplot(
-        xlabel="counting device: cells in the flask over its size (10⁵)", ylabel="share of the field covered"
-    )
-    axes.set_prop_cycle(style.MARKED)
+    xlabel = "counting device: cells in the flask over its size (10⁵)"
+    figure, axes = style.plot(height=3.4, cycle=style.MARKED, xlabel=xlabel, ylabel="share of the field covered")
     for objective, group in fields.groupby("objective"):
         axes.plot(group.device / 1e5, group.covered, linestyle="none", alpha=0.7, label=f"field, {objective}x")
-    flasks = fields.groupby("flask").agg(
-        device=("device", "first"), covered=("covered", "mean"), highest=("covered", "max")
-    )
-    ring = {"color": style.BLACK, "markersize": 11, "fillstyle": "none"}
+    groups, ring = fields.groupby("flask"), {"color": style.BLACK, "markersize": 11, "fillstyle": "none"}
+    flasks = groups.agg(device=("device", "first"), covered=("covered", "mean"), highest=("covered", "max"))
     axes.plot(flasks.device / 1e5, flasks.covered, "o", label="flask, mean of its fields", **ring)
     for flask, line in flasks.iterrows():  # above all marks of the flask: full flasks are close to each other
-        at = (line.device / 1e5, line.highest)
-        axes.annotate(f"{flask}", at, (0, 8), textcoords="offset points", fontsize=8.5, ha="center")
+        place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
+        axes.annotate(f"{flask}", (line.device / 1e5, line.highest), fontsize=8.5, **place)
     axes.set(xlim=(0, None), ylim=(0, 1.12))
     return style.legend(figure, "outside right upper")

@@ -205,8 +205,7 @@ def target(sample: Sample, *, sigma: float, window: style.Window) -> Figure:
     from cellcount.methods.cellnet.targets import heatmap  # here, as no other figure depends on CellNet
 
     part = sample.crop(*window)
-    figure = style.new_figure(style.WIDTH, style.WIDTH / 3 * window[2] / window[3] + 0.35)
-    clicks, trusted, learned = figure.subplots(1, 3)
+    figure, (clicks, trusted, learned) = style.subplots(style.WIDTH / 3 * window[2] / window[3] + 0.35, 1, 3)
     style.view(clicks, part, title="image and clicks")
     style.mark(clicks, part.points, "annotated", size=5)
     style.show(trusted, part.image * np.where(part.valid, 1.0, 0.35), title="where the clicks are trusted")

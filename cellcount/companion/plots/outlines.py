@@ -164,11 +164,9 @@ def mask_gallery(
     points, labels = prediction.points, prediction.labels
     area = np.bincount(labels.ravel(), minlength=len(points) + 1)[1:]
     held = np.bincount(labels[nearest(sample.points, labels.shape)], minlength=len(points) + 1)[1:]
-    rank = {"found": prediction.scores, "merged": held, "holes": area, "unexplained": area}
-    rows = {
-        name: points[sorted(getattr(outcomes, kind), key=lambda i: -rank[kind][i])]
-        for kind, (_, name) in OUTCOMES.items()
-    }
+    rank, rows = {"found": prediction.scores, "merged": held, "holes": area, "unexplained": area}, {}
+    for kind, (_, name) in OUTCOMES.items():
+        rows[name] = points[sorted(getattr(outcomes, kind), key=lambda i, kind=kind: -rank[kind][i])]
     missed = sample.points[outcomes.missed]
     away = cdist(missed, points).min(axis=1, initial=np.inf)
     rows["missed"] = missed[np.argsort(-away, kind="stable")]

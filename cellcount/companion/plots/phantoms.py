@@ -73,12 +73,10 @@ def disc_profiles(profiles: Sequence[tuple[str, np.ndarray, float, np.ndarray, n
     -------
     Figure
     """
-    figure = style.new_figure(style.WIDTH, 3.6)
     widths = [len(x) ** 0.5 for _, x, *_ in profiles]  # a wide disc gets more room, though not at the same scale
     top = 1.1 * max(intensity.max() for *_, intensity in profiles)
-    panels = figure.subplots(
-        2, len(profiles), sharex="col", sharey="row", gridspec_kw={"width_ratios": widths, "height_ratios": [1, 2]}
-    )
+    sizes = {"width_ratios": widths, "height_ratios": [1, 2]}
+    figure, panels = style.subplots(3.6, 2, len(profiles), sharex="col", sharey="row", **sizes)
     for (upper, lower), (title, x, radius, phase, intensity) in zip(panels.T, profiles, strict=True):
         upper.plot(x, phase, color=style.BLUE)
         upper.set(title=title)
@@ -130,9 +128,8 @@ def brightness(
     for (low, high), text in ((spread, "spread cells"), (rounded, "rounded cells")):
         axes.axvspan(low, high, color=style.LIGHT, alpha=0.6, linewidth=0)
         axes.text((low + high) / 2, 1.02 * top, text, ha="center", color=style.GRAY, fontsize=8.5)
-    axes.plot(phases, middle, label="middle")
-    axes.plot(phases, rim, label="background beside it")
-    axes.plot(phases, linear, label="middle, small phases")
+    curves = {"middle": middle, "background beside it": rim, "middle, small phases": linear}
+    style.lines(axes, {label: (phases, values) for label, values in curves.items()})
     axes.axhline(1, color=style.GRAY, linewidth=0.6, zorder=1.5)
     axes.set_xticks(np.arange(0, 2.01 * np.pi, np.pi / 2), ["0", "π/2", "π", "3π/2", "2π"])
     return style.legend(figure, "outside right upper")
@@ -151,8 +148,7 @@ def likeness(frame: pd.DataFrame) -> Figure:
     Figure
         Bold is the mean over the fields, of the spectra the geometric one.
     """
-    figure = style.new_figure(height=3.3)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = style.subplots(3.3, 1, 2)
     for (label, group), look in zip(frame.groupby("group", sort=False), style.LINES()):
         for axes, quantity, mean in ((left, "histogram", np.mean), (right, "spectrum", gmean)):
             part = group[group.quantity == quantity]

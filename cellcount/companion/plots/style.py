@@ -35,37 +35,14 @@ WIDTH = 7.0  # inch: 1400 px on a page of the book, 15 cm in the PDF, where 9 pt
 DPI = 200
 Window = tuple[int, int, int, int]  # the part of an image to show: (y, x, height, width) px
 
-RC = {
-    "figure.dpi": DPI,
-    "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
-    "axes.facecolor": "white",
-    "axes.axisbelow": True,
-    "axes.edgecolor": GRAY,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "axes.prop_cycle": cycler(color=CYCLE),
-    "font.size": 9,
-    "font.family": "DejaVu Sans",
-    "grid.color": LIGHT,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.6,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "xtick.color": GRAY,
-    "ytick.color": GRAY,
-    "xtick.labelcolor": BLACK,
-    "ytick.labelcolor": BLACK,
-    "image.cmap": "gray",
-}
+RC = {"figure.dpi": DPI, "figure.facecolor": "white", "figure.constrained_layout.use": True, "image.cmap": "gray"}
+RC |= {"axes.facecolor": "white", "axes.axisbelow": True, "axes.edgecolor": GRAY, "axes.linewidth": 0.7}
+RC |= {"axes.grid": True, "axes.grid.axis": "y", "grid.color": LIGHT, "grid.linewidth": 0.6}
+RC |= {"axes.spines.top": False, "axes.spines.right": False, "axes.prop_cycle": cycler(color=CYCLE)}
+RC |= {"axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.labelsize": 9, "lines.linewidth": 1.6}
+RC |= {"font.size": 9, "font.family": "DejaVu Sans", "legend.frameon": False, "legend.fontsize": 8.5}
+TICKS = {"labelsize": 8.5, "color": GRAY, "labelcolor": BLACK}
+RC |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in TICKS.items()}
 
 # Marks on a micrograph: kinds differ in colour and in shape.
 MARKS = {
@@ -96,6 +73,18 @@ def plot(width: float = WIDTH, height: float = 3.0, cycle: Cycler | None = None,
     return figure, axes
 
 
+def lines(axes: Axes, curves: Mapping[str, tuple[ArrayLike, ArrayLike]], **look: Any) -> None:
+    """Draw a line for each label, from its x and y (K,) float, with the looks of `Axes.plot`."""
+    for label, (x, y) in curves.items():
+        axes.plot(x, y, label=label, **look)
+
+
+def subplots(height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:
+    """A Figure of the width of a page and its array of Axes; `options` as of `Figure.subplots`."""
+    figure = new_figure(height=height)
+    return figure, figure.subplots(rows, columns, **options)
+
+
 def panels(
     number: int, columns: int, ratio: float = 1.0, *, title: float = 0.25, room: float = 0.0
 ) -> tuple[Figure, list[Axes]]:
@@ -120,11 +109,7 @@ def panels(
 
 
 def micrograph(
-    sample: Sample,
-    *,
-    window: Window | None = None,
-    title: str | None = None,
-    width: float = WIDTH,
+    sample: Sample, *, window: Window | None = None, title: str | None = None, width: float = WIDTH
 ) -> tuple[Figure, Axes]:
     """A figure of one field of view with its scale bar, with room for a legend.
 
@@ -157,15 +142,13 @@ def crops(
     """
     titled = any(title for examples in rows.values() for _, title in examples)
     figure = new_figure(WIDTH, len(rows) * (WIDTH / number + 0.1 + 0.15 * titled) + 0.3)
-    made = []
     for row, (kind, examples) in enumerate(rows.items()):
         for column, (centre, title) in enumerate(examples[:number]):
             axes = figure.add_subplot(len(rows), number, row * number + column + 1, facecolor=BEYOND)
             y, x = np.rint(centre).astype(int) - side // 2
             show(axes, sample.image, title=title, window=(int(y), int(x), side, side))
             axes.set_ylabel("" if column else kind)
-            made.append(axes)
-    return figure, made
+    return figure, figure.axes
 
 
 def legend(figure: Figure, place: str = "outside lower left") -> Figure:
@@ -200,13 +183,7 @@ def halo(width: float) -> list[patheffects.AbstractPathEffect]:
 
 
 def mark(
-    axes: Axes,
-    points: np.ndarray,
-    kind: str,
-    *,
-    size: float = 5.0,
-    width: float = 1.1,
-    label: str | None = None,
+    axes: Axes, points: np.ndarray, kind: str, *, size: float = 5.0, width: float = 1.1, label: str | None = None
 ) -> None:
     """Mark points of one kind on a micrograph.
 
@@ -269,16 +246,13 @@ def tint(axes: Axes, region: np.ndarray, colour: str, alpha: float = 0.45) -> No
 
 def scale_bar(axes: Axes, pixel_size_um: float | None = None) -> None:
     """A bar of a round length, at most 22 % of the shown width: in µm if the pixel size is known, else in px."""
-    left, right = axes.get_xlim()
-    bottom, top = axes.get_ylim()
-    unit = pixel_size_um or 1.0
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    unit, unit_name = (pixel_size_um, "µm") if pixel_size_um else (1.0, "px")
     wanted = 0.22 * abs(right - left) * unit
     power = 10.0 ** int(f"{wanted:e}".split("e")[1])
     length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
-    x = left + 0.04 * (right - left)
-    y = bottom + 0.05 * (top - bottom)
+    x, y = left + 0.04 * (right - left), bottom + 0.05 * (top - bottom)
     look = {"color": "white", "linewidth": 2.5, "solid_capstyle": "butt", "path_effects": halo(2.5), "zorder": 4}
     axes.plot([x, x + length / unit], [y, y], **look)
     text = {"color": "white", "fontsize": 8, "va": "bottom", "path_effects": halo(1.0)}
-    unit_name = "µm" if pixel_size_um else "px"
     axes.annotate(f"{length:g} {unit_name}", (x, y), (0, 3), textcoords="offset points", **text)

@@ -72,8 +72,7 @@ def sweep_lines(
 def _lines(axes, frame, x, y, by):
     """One line with markers for each value of the column `by`."""
     axes.set_prop_cycle(style.MARKED)
-    for label, group in frame.groupby(by, sort=False):
-        axes.plot(group[x], group[y], label=label)
+    style.lines(axes, {label: (group[x], group[y]) for label, group in frame.groupby(by, sort=False)})
 
 
 @style.styled
@@ -93,8 +92,7 @@ def prompt_sweep(rows: pd.DataFrame, *, defaults: Mapping[str, float] | None = N
     Figure
     """
     kinds = list(rows.type.unique())
-    figure = style.new_figure(height=4.2)
-    panels = figure.subplots(2, len(kinds), sharey="row", sharex="col", squeeze=False)
+    figure, panels = style.subplots(4.2, 2, len(kinds), sharey="row", sharex="col", squeeze=False)
     for kind, column in zip(kinds, panels.T):
         for axes, score in zip(column, ("score", "others")):
             _lines(axes, rows[rows.type == kind], "size", score, "method")
@@ -124,8 +122,8 @@ def fault_curves(table: pd.DataFrame, *, value: str = "f1") -> Figure:
     """
     faults = [fault for fault in FAULTS if (table.fault == fault).any()]
     rows = (len(faults) + 1) // 2
-    figure = style.new_figure(height=1.0 + 2.2 * rows)
-    panels = figure.subplots(rows, 2, sharey=True, squeeze=False).ravel()
+    figure, panels = style.subplots(1.0 + 2.2 * rows, rows, 2, sharey=True, squeeze=False)
+    panels = panels.ravel()
     for fault, panel in zip(faults, panels):
         # Without a fault all panels begin at the same training.
         shown = table[(table.fault == fault) | ((table.fault == "missing") & (table.level == 0))].sort_values("level")

@@ -7,12 +7,13 @@ import hashlib
 import os
 import re
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from cellcount.errors import NotAvailableError, ParameterError, needing
+from cellcount.errors import NotAvailableError, ParameterError, needing, require
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -59,16 +60,15 @@ def find(chapter: Path | str) -> Path:
     path = Path(chapter)
     if path.suffix in (".md", ".ipynb"):
         path = path.with_suffix(".md")
-        if path.exists():
-            return path.resolve()
-        raise ParameterError(f"Chapter {chapter}: there is no file {path}.")
-    known = chapters()
+        require(path.exists(), f"Chapter {chapter}: there is no file {path}.")
+        return path.resolve()
+    known = [source for source in chapters() if source.exists()]
     for source in known:
-        if str(chapter) in (source.stem, source.stem.partition("-")[2]) and source.exists():
+        if str(chapter) in (source.stem, source.stem.partition("-")[2]):
             return source
     for path in (root() / "book").glob(f"*{chapter}.md"):
         raise ParameterError(f"{path} is not in _toc.yml: add the line `- file: book/{path.stem}` there.")
-    names = ", ".join(source.stem for source in known if source.exists())
+    names = ", ".join(source.stem for source in known)
     raise ParameterError(f"There is no chapter {str(chapter)!r}. Chapters: {names}.")
 
 
@@ -82,18 +82,15 @@ def read(source: Path) -> NotebookNode:
 def defaults(notebook: NotebookNode, name: str = "chapter") -> dict[str, Any]:
     """The parameters (dict, name -> value) in the cell tagged `parameters`; they must be plain literals."""
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(cells) > 1:
-        raise ParameterError(f"{name}: {len(cells)} cells have the tag `parameters`; one may.")
+    require(len(cells) < 2, f"{name}: {len(cells)} cells have the tag `parameters`; one may.")
     found = {}
     for statement in ast.parse(cells[0].source).body if cells else []:
         try:
             (target,) = statement.targets
             found[target.id] = ast.literal_eval(statement.value)
         except (AttributeError, ValueError):
-            text = ast.unparse(statement)
-            raise ParameterError(
-                f"{name}: `{text}` in the parameters cell; write `name = literal`, one to a line."
-            ) from None
+            text = f"{name}: `{ast.unparse(statement)}` in the parameters cell"
+            raise ParameterError(f"{text}; write `name = literal`, one to a line.") from None
     return found
 
 
@@ -104,9 +101,8 @@ def profile_parameters(source: Path, profile: str, known: Container[str]) -> dic
     """
     profiles = root() / "book" / "profiles"
     path = profiles / f"{profile}.yml"
-    if not path.exists():
-        names = ", ".join(sorted(file.stem for file in profiles.glob("*.yml")))
-        raise ParameterError(f"There is no profile {profile!r}. Profiles: {names}.")
+    names = ", ".join(sorted(file.stem for file in profiles.glob("*.yml")))
+    require(path.exists(), f"There is no profile {profile!r}. Profiles: {names}.")
     content = yaml.safe_load(path.read_text()) or {}
     common = {name: value for name, value in (content.get("defaults") or {}).items() if name in known}
     own = (content.get("chapters") or {}).get(source.stem) or {}
@@ -122,25 +118,17 @@ def checked(name: str, value: Any, default: Any) -> Any:
         If the types do not agree.
     """
     if isinstance(value, str) and not isinstance(default, str):
-        try:
+        with suppress(yaml.YAMLError):  # it stays text, and is refused below
             value = yaml.safe_load(value)
-        except yaml.YAMLError:
-            pass  # it stays text, and is refused below
-    if isinstance(default, float) and isinstance(value, str):
-        try:
-            value = float(value)  # YAML reads 1e-3 as text
-        except ValueError:
-            pass
     if default is None:
         return value
-    if isinstance(default, float) and type(value) is int:
-        value = float(value)
+    if isinstance(default, float) and (isinstance(value, str) or type(value) is int):
+        with suppress(ValueError):
+            value = float(value)  # YAML reads 1e-3 as text
     if isinstance(default, tuple) and isinstance(value, list):
         value = tuple(value)
-    if type(value) is not type(default):
-        raise ParameterError(
-            f"Parameter {name} must be {type(default).__name__} as its default {default!r}, got {value!r}."
-        )
+    kind = f"{type(default).__name__} as its default {default!r}"
+    require(type(value) is type(default), f"Parameter {name} must be {kind}, got {value!r}.")
     return value
 
 
@@ -149,11 +137,8 @@ def overrides(
 ) -> dict[str, Any]:
     """The values (dict) that differ from the chapter's own: the profile's, then `data`, then `parameters`."""
     chosen = profile_parameters(source, profile, known) | ({"dataset": data} if "dataset" in known else {}) | parameters
-    unknown = sorted(set(chosen) - set(known))
-    if unknown:
-        raise ParameterError(
-            f"{source.stem} has no parameter {', '.join(unknown)}. It has: {', '.join(known) or 'none'}."
-        )
+    unknown = ", ".join(sorted(set(chosen) - set(known)))
+    require(not unknown, f"{source.stem} has no parameter {unknown}. It has: {', '.join(known) or 'none'}.")
     values = {name: checked(name, value, known[name]) for name, value in chosen.items()}
     return {name: value for name, value in values.items() if value != known[name]}
 

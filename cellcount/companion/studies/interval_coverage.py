@@ -19,9 +19,8 @@ from cellcount.types import Sample
 # Kinds of fields: like the training fields, from sparse to nearly confluent; and confluent sheets.
 KINDS = {
     "mixed": {"confluence": (0.35, 0.9)},
-    "sheets": {"confluence": (1.0, 1.0), "spacing": 20.0, "thickness": 0.42, "granularity": 1.25, "cracks": 2.0,
-               "haze": 0.1},
-}  # fmt: skip
+    "sheets": {"confluence": (1.0, 1.0)} | phantom.CONFLUENT,
+}
 SETTINGS = {"crop": 128, "steps": 250}  # of CellNet
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
@@ -133,9 +132,7 @@ def table(frame: pd.DataFrame, levels: Iterable[float] = LEVELS) -> pd.DataFrame
             low, high = np.transpose([rule_of(frame, level).interval(value) for value in count])
             hits = int(((true >= low) & (true <= high)).sum())
             exact = stats.binomtest(hits, len(rows)).proportion_ci(0.95, method="exact")
-            lines.append(
-                {"group": group, "fields": len(rows), "level": level, "coverage": hits / len(rows)}
-                | {"low": exact.low, "high": exact.high, "width": np.median((high - low) / np.maximum(count, 1))}
-                | {"error": np.mean(np.abs(count - true) / np.maximum(true, 1))}
-            )
+            line = {"group": group, "fields": len(rows), "level": level, "coverage": hits / len(rows)}
+            line |= {"low": exact.low, "high": exact.high, "width": np.median((high - low) / np.maximum(count, 1))}
+            lines.append(line | {"error": np.mean(np.abs(count - true) / np.maximum(true, 1))})
     return pd.DataFrame(lines)

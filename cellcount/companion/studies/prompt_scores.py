@@ -1,16 +1,12 @@
 """Scores of masks from prompts: their number, areas and overlaps, and the cells that they cover."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from cellcount.methods.masks import Masks
 from cellcount.metrics.segmentation import box_iou
-
-if TYPE_CHECKING:
-    from cellcount.methods.masks import Masks
 
 
 def assigned(masks: Masks, centres: np.ndarray) -> Masks:
@@ -101,13 +97,8 @@ def prompt_summary(rows: Sequence[Mapping[Any, float]]) -> dict[str, float]:
     def share(part: str, whole: str) -> float:
         return total(part) / total(whole) if total(whole) else np.nan
 
-    return {
-        "masks_per_prompt": share("n_masks", "n_prompts"),
-        **{name: float(np.mean([row[name] for row in rows])) for name in ("area_low", "area_median", "area_high")},
-        "contested": share("contested", "covered"),
-        "own": share("n_own", "n_masks"),
-        "others": share("n_others", "n_masks"),
-        "iou": share("iou_sum", "n_true"),
-        "half": share("n_half", "n_true"),
-        "box_iou": share("box_iou_sum", "n_boxes"),
-    }
+    areas = {name: float(np.mean([row[name] for row in rows])) for name in ("area_low", "area_median", "area_high")}
+    shares = {"contested": ("contested", "covered"), "own": ("n_own", "n_masks"), "others": ("n_others", "n_masks")}
+    shares |= {"iou": ("iou_sum", "n_true"), "half": ("n_half", "n_true"), "box_iou": ("box_iou_sum", "n_boxes")}
+    found = {"masks_per_prompt": share("n_masks", "n_prompts")} | areas
+    return found | {name: share(*pair) for name, pair in shares.items()}
