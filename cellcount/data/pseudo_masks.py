@@ -1,16 +1,17 @@
-"""Pseudo-masks from annotated points, on which a segmentation method is trained if there are no drawn outlines.
+"""Masks that a segmentation method learns from: those of a sample, or pseudo-masks around its centre points.
 
-They are derived from annotation without any weights, so they are data and not a method.
+Pseudo-masks are derived from annotation without any weights, so they are data and not a method.
 """
 
 import numpy as np
 from scipy import ndimage
 
 from cellcount.data.valid import background
-from cellcount.errors import one_of, require
-from cellcount.types import as_points
+from cellcount.errors import DataError, one_of, require
+from cellcount.types import Sample, as_points
 
 VARIANTS = ("weighted", "watershed", "square")
+CHOICES = (*VARIANTS, "true")  # of a setting `masks`: a variant of pseudo-masks, or the samples' own masks
 SEED_RADIUS = 3.0  # px: a point marks the cell around it, not the grain of texture under it
 
 
@@ -64,7 +65,11 @@ def pseudo_masks(
     points = as_points(points)
     if not len(points):
         return np.zeros(image.shape, np.int32)
-    distance, row, column, nearest = _nearest(points, image.shape)
+    pixels, numbers = np.rint(points).astype(int).clip(0, np.array(image.shape) - 1), np.zeros(image.shape, np.int32)
+    numbers[tuple(pixels.T)] = np.arange(1, len(points) + 1)
+    # Of the point nearest to each pixel: distance, row and column, and number from 1.
+    distance, (row, column) = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
+    nearest = numbers[row, column]
     if variant == "square":
         yy, xx = np.indices(image.shape, sparse=True)
         return np.where(np.maximum(abs(yy - row), abs(xx - column)) <= side / 2, nearest, 0)
@@ -80,10 +85,25 @@ def pseudo_masks(
     return watershed(intensity, seeds, mask=where).astype(np.int32)
 
 
-def _nearest(points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For the point nearest to each pixel: distance (H, W) float px, row, column and number + 1 (H, W) int."""
-    pixels = np.rint(points).astype(int).clip(0, np.array(shape) - 1)
-    numbers = np.zeros(shape, np.int32)
-    numbers[tuple(pixels.T)] = np.arange(1, len(points) + 1)
-    distance, (row, column) = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
-    return distance, row, column, numbers[row, column]
+def training_masks(sample: Sample, choice: str, label: str) -> np.ndarray:
+    """The masks of one sample, (H, W) int, 0 is background.
+
+    Parameters
+    ----------
+    sample : Sample
+    choice : one of `CHOICES`
+    label : str
+        The method's name in messages.
+
+    Raises
+    ------
+    DataError
+        If the sample has no masks or, for pseudo-masks, no annotation.
+    """
+    if choice == "true":
+        if sample.labels is None:
+            raise DataError(f"{sample.name}: no true masks; train with masks='weighted', from its points.")
+        return sample.labels
+    if sample.points is None:
+        raise DataError(f"{sample.name}: no annotation; {label} learns from masks around points. Leave this image out.")
+    return pseudo_masks(sample.image, sample.points, variant=choice)

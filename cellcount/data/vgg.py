@@ -3,7 +3,7 @@
 Usual protocol: train on N of images 001-100, test on 101-200 (Lempitsky & Zisserman 2010).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from cellcount import registry
@@ -58,21 +58,15 @@ def load(
             names = NAMES
     require(names or place is None, f"{folder}: no image; give the folder with the unpacked VGG cells.", DataError)
     files = [[place / file if place else registry.fetch_file(NAME, file) for file in pairs[name]] for name in names]
-    return [_sample(name, pair, channel) for name, pair in zip(names, files, strict=True)]
+    samples = []
+    for name, (source, dots) in zip(names, files, strict=True):
+        annotations, problems = read(dots)
+        raise_errors(problems)
+        points, split = positions(annotations[0].points, "live"), "train" if int(name) <= 100 else "test"
+        meta = {"annotation": "complete", "source": str(source), "sha256": sha256(source)}
+        samples.append(Sample(name, read_image(source, channel), points, split=split, meta=meta))
+    return samples
 
 
 def _here(file: str, place: Path | None) -> bool:
     return (place / file).exists() if place else registry.find(NAME, file) is not None
-
-
-def _sample(name: str, pair: Sequence[Path], channel: str) -> Sample:
-    source, dots = pair
-    annotations, problems = read(dots)
-    raise_errors(problems)
-    return Sample(
-        name,
-        read_image(source, channel),
-        positions(annotations[0].points, "live"),
-        split="train" if int(name) <= 100 else "test",
-        meta={"annotation": "complete", "source": str(source), "sha256": sha256(source)},
-    )

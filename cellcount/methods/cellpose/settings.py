@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from cellcount.data.pseudo_masks import CHOICES
 from cellcount.errors import require
-from cellcount.methods import training_masks
 from cellcount.methods.base import TrainingSettings
 
 FORMAT = "cellcount-cellpose-1"  # of the weights file
@@ -34,7 +34,7 @@ class Settings(TrainingSettings):
 
     LABEL = "Cellpose"
     FREE = (*TrainingSettings.FREE, "trusted", "flow_threshold")
-    CHOICES = {"masks": training_masks.CHOICES, "start": ("", *NAMES)}
+    CHOICES = {"masks": CHOICES, "start": ("", *NAMES)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from cellcount.data.pseudo_masks import training_masks
 from cellcount.devices import choose_device, deterministic
 from cellcount.errors import DataError, require
 from cellcount.methods import weights_files
 from cellcount.methods.cellpose.inference import OFF, normalised
 from cellcount.methods.cellpose.settings import FORMAT, Settings
 from cellcount.methods.cellpose.weights import SIZE, load, new_model
-from cellcount.methods.training_masks import training_masks
 from cellcount.tiling import tiles
 from cellcount.types import Sample
 

@@ -1,14 +1,9 @@
 """Fluctuations of a cell's size: the image filtered to a band of periods."""
 
-from functools import partial
-
 import numpy as np
 
 from cellcount.errors import require
-from cellcount.methods.base import ready
-from cellcount.methods.classical.maps import context, contrast_of, peaks_of
-
-__all__ = ["answer", "context", "predict", "status"]
+from cellcount.methods.classical.maps import contrast_of, peaks_of
 
 STEEPEST = 8  # order; scikit-image raises frequencies to twice this power, and float32 overflows a little above it
 
@@ -50,5 +45,4 @@ def answer(
     return -butterworth(smooth, 1 / longest, high_pass=True, **shared) / contrast_of(image, contrast)
 
 
-predict = peaks_of(answer, "bandpass", threshold=0.4)
-status = partial(ready, "no training needed", "skimage")
+predict, context, status = peaks_of(answer, "bandpass", "skimage", threshold=0.4)

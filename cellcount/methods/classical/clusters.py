@@ -1,15 +1,12 @@
 """Clustering of pixels by local features, without labels: cells are where one cluster is dense."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from cellcount.methods.base import middle, ready
+from cellcount.methods.base import middle
 from cellcount.methods.classical.maps import peaks_of
-
-__all__ = ["answer", "context", "predict", "segment", "status"]
 
 SIGMAS = (2.0, 4.0, 8.0)  # px; from a nucleolus to half a cell
 PIXELS = 4096  # on which k-means is fitted
@@ -108,5 +105,4 @@ def answer(
     return ndimage.gaussian_filter(cell.astype(np.float32), sigma)
 
 
-predict = peaks_of(answer, "clusters", threshold=0.3)
-status = partial(ready, "no training needed", "sklearn")
+predict, _, status = peaks_of(answer, "clusters", "sklearn", threshold=0.3)

@@ -1,14 +1,9 @@
 """Dark blobs of several sizes: extrema of the Laplacian of Gaussian over position and scale."""
 
-from functools import partial
-
 import numpy as np
 from scipy import ndimage
 
-from cellcount.methods.base import ready
-from cellcount.methods.classical.maps import context, contrast_of, peaks_of
-
-__all__ = ["answer", "context", "predict", "status"]
+from cellcount.methods.classical.maps import contrast_of, peaks_of
 
 
 def answer(
@@ -37,5 +32,4 @@ def answer(
     return strongest / contrast_of(image, contrast)
 
 
-predict = peaks_of(answer, "laplacian", threshold=0.5)
-status = partial(ready, "no training needed")
+predict, context, status = peaks_of(answer, "laplacian", threshold=0.5)

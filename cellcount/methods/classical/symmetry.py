@@ -1,14 +1,9 @@
 """Local phase: where waves of several lengths have a common trough, whatever their amplitude."""
 
-from functools import partial
-
 import numpy as np
 from scipy import fft, ndimage
 
-from cellcount.methods.base import ready
-from cellcount.methods.classical.maps import context, contrast_of, peaks_of
-
-__all__ = ["answer", "context", "monogenic", "predict", "status"]
+from cellcount.methods.classical.maps import contrast_of, peaks_of
 
 BANDWIDTH = 0.55  # of a log-Gabor filter, relative to its frequency: about two octaves (Kovesi 1999)
 
@@ -86,5 +81,4 @@ def answer(
     return ndimage.gaussian_filter(np.maximum(energy, 0) / amplitude, sigma)
 
 
-predict = peaks_of(answer, "symmetry", threshold=0.1)
-status = partial(ready, "no training needed")
+predict, context, status = peaks_of(answer, "symmetry", threshold=0.1)

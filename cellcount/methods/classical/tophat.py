@@ -1,14 +1,9 @@
 """Dark spots narrower than a disc: the black top-hat of mathematical morphology."""
 
-from functools import partial
-
 import numpy as np
 from scipy import ndimage
 
-from cellcount.methods.base import ready
-from cellcount.methods.classical.maps import context, contrast_of, peaks_of
-
-__all__ = ["answer", "context", "predict", "status"]
+from cellcount.methods.classical.maps import contrast_of, peaks_of
 
 
 def answer(image: np.ndarray, *, radius: int = 12, sigma: float = 3.0, contrast: float | None = None) -> np.ndarray:
@@ -38,5 +33,4 @@ def answer(image: np.ndarray, *, radius: int = 12, sigma: float = 3.0, contrast:
     return ndimage.gaussian_filter(spots, sigma) / contrast_of(image, contrast)
 
 
-predict = peaks_of(answer, "tophat", threshold=0.4)
-status = partial(ready, "no training needed", "skimage")
+predict, context, status = peaks_of(answer, "tophat", "skimage", threshold=0.4)

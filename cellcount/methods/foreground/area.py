@@ -13,8 +13,8 @@ from tqdm import tqdm
 from cellcount.errors import DISTRIBUTION, DataError, require
 from cellcount.files import replacing, sha256
 from cellcount.methods import weights_files
-from cellcount.methods.base import predicts, ready, refuse_unknown
-from cellcount.methods.foreground.kinds import find, foreground, known_parameters
+from cellcount.methods.base import parameters, predicts, ready, refuse_unknown
+from cellcount.methods.foreground.kinds import find, foreground
 from cellcount.methods.prompts import Prompts
 from cellcount.types import Prediction, Sample
 
@@ -100,7 +100,7 @@ def fit(
     ParameterError
         If there is no such foreground, or a parameter is unknown.
     """
-    refuse_unknown("foreground-area", params, known_parameters(name))
+    refuse_unknown("foreground-area", params, [*parameters(foreground), *parameters(find(name).answer)])
     annotated = samples and all(sample.points is not None for sample in samples)
     require(annotated, "foreground-area is fitted on annotated fields; leave out those without points.", DataError)
     points, area = sum(len(sample.points) for sample in samples), 0

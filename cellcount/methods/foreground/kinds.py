@@ -8,7 +8,6 @@ import numpy as np
 from scipy import ndimage
 
 from cellcount.errors import require
-from cellcount.methods.base import parameters
 
 
 class Foreground(NamedTuple):
@@ -52,11 +51,6 @@ def find(name: str) -> Foreground:
     """
     require(name in FOREGROUNDS, f"There is no foreground {name!r}; choose one of {', '.join(FOREGROUNDS)}.")
     return FOREGROUNDS[name]
-
-
-def known_parameters(name: str) -> list[str]:
-    """The parameters that `foreground` takes for the foreground of this name; raises as `find` does."""
-    return ["threshold", "shrink", "smallest", *parameters(find(name).answer)]
 
 
 def foreground(

@@ -137,11 +137,7 @@ def load(model: str = DEFAULT, device: str = "auto", weights: Path | str | None 
 
 @weights_files.cached(1)  # vit_h alone is 2.6 GB
 def _load(path, chosen, device):
-    if chosen.name == SMALL:
-        network = small.load(path)
-    else:
-        network = _build(chosen)
-        _fill(network, path)
+    network = small.load(path) if chosen.name == SMALL else _fill(_build(chosen), path)
     return Loaded(network.eval().requires_grad_(False).to(device), registry.digest(path), chosen)
 
 
@@ -161,5 +157,6 @@ def _fill(network, path):
     state = state.get("model_state", state)  # a checkpoint of a training run keeps them one level down
     try:
         network.load_state_dict({name.removeprefix("sam."): tensor for name, tensor in state.items()})
+        return network
     except RuntimeError as error:
         raise DataError(f"{path}: the weights do not fit ({' '.join(str(error).split())[:200]} ...).") from error

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellcount.data.pseudo_masks import CHOICES, training_masks
 from cellcount.errors import DataError, require
 from cellcount.methods.base import TrainingSettings
 from cellcount.methods.pixels import percentiles, stretched
-from cellcount.methods.training_masks import CHOICES, training_masks
 from cellcount.tiling import tiles
 from cellcount.types import Sample
 
