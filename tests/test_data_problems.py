@@ -5,6 +5,8 @@ import re
 import struct
 import tomllib
 import unicodedata
+import zipfile
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -42,7 +44,8 @@ class Box:
         self.root.mkdir(parents=True, exist_ok=True)
 
     def image(self, name, pixels=None):
-        Image.fromarray(noise() if pixels is None else pixels).save(self.root / name)
+        pixels = noise(seed=zlib.crc32(name.encode())) if pixels is None else pixels
+        Image.fromarray(pixels).save(self.root / name)
 
     def text(self, name, text, encoding="utf-8"):
         (self.root / name).write_bytes(text.encode(encoding))
@@ -613,7 +616,7 @@ def spread(stem, *scale, count=30, size=(HEIGHT, WIDTH)):
 def large(box, stem, *scale, **options):
     """An image of 160 x 120 px with points whose coordinates are multiplied."""
     box.csv(stem, *spread(stem, *scale, size=(120, 160), **options))
-    box.image(f"{stem}.png", noise(120, 160))
+    box.image(f"{stem}.png", noise(120, 160, seed=zlib.crc32(stem.encode())))
 
 
 def two_tasks(box, name, *places):
@@ -626,6 +629,12 @@ def coco_images(*images):
     entries = [{"id": n, "image_id": n, "category_id": 1, "keypoints": [3, 4, 2]} for n, _ in enumerate(images)]
     listed = [{"id": n, "file_name": image, "height": HEIGHT, "width": WIDTH} for n, image in enumerate(images)]
     return {"images": listed, "annotations": entries, "categories": [{"id": 1, "name": "cell"}]}
+
+
+def packed(box, name, *files):
+    with zipfile.ZipFile(box.root / name, "w") as archive:
+        for file in files:
+            archive.writestr(file, "x")
 
 
 def via_file(name, size):
@@ -712,6 +721,16 @@ rows(
      lambda box: [box.image("lü.png"), box.image("lu\u0308.png")]),
     ("stem in images/", "stem-twice", "", "both.",
      lambda box: [box.image("both.png"), Box(box.root / "images").image("both.tif")]),
+    ("masks", "masks-skipped", "", "2 (m-labels.tif, m_cp_masks.png)", lambda box: [
+        box.image("m.png"), png(box, "m_cp_masks.png"), png(box, "m-labels.tif", "TIFF")], "warning"),
+    ("the same file twice", "image-same", "copy", "same content", lambda box: [
+        box.image("copy1.png", noise(seed=77)), box.image("copy2.png", noise(seed=77))], "warning"),
+    ("files of Cellpose", "files-unused", "", "good_seg.npy", lambda box: box.text("good_seg.npy", "x"), "warning"),
+    ("settings in a subfolder", "files-unused", "", "images/dataset.toml",
+     lambda box: Box(box.root / "images").text("dataset.toml", ""), "warning"),
+    ("packed CVAT", "zip-packed", "cvat.zip", ".xml", lambda box: packed(box, "cvat.zip", "annotations.xml")),
+    ("packed YOLO", "zip-packed", "yolo.zip", "2 (labels", lambda box: packed(
+        box, "yolo.zip", "labels/a.txt", "labels/b.txt")),
     # names of images
     ("two folders in CSV", "image-ambiguous", "plates.csv", "plateA/plates.png", lambda box: box.csv(
         "plates", "plateA/plates.png,3,4", "plateB/plates.png,5,6")),
@@ -729,6 +748,8 @@ rows(
         box.csv("sub", "plateD/sub.png,3,4"), Box(box.root / "plateD").image("sub.png")]),
     ("nearly the right name", "image-unknown", "typo.csv", "Is typo.png meant?",
      lambda box: box.csv("typo", "typoo.png,3,4")),
+    ("many unknown images", "images-unknown", "many.csv", "9 (n0.png", lambda box: box.csv(
+        "many", *(f"n{n}.png,3,4" for n in range(9)))),
     ("file of an unknown image", "image-unknown", "RoiSet.tsv", "NAME.zip",
      lambda box: box.text("RoiSet.tsv", "x\ty\n1\t2\n")),
     # coordinates
@@ -959,6 +980,8 @@ SKIPPED = {
     "subfolders": ("folders-skipped", "2 (images/old, plateA)", lambda box: [
         Box(box.root / "plateA").image("x.png"), Box(box.root / "images" / "old").image("x.png")]),
     "dot images alone": ("dots-skipped", "1 (z_dots.png)", lambda box: box.image("z_dots.png", dotted((3, 4)))),
+    "masks": ("masks-skipped", "1 (good_mask.png)", lambda box: box.image("good_mask.png")),
+    "figures": ("images-skipped", "1 (figure.pdf)", lambda box: box.text("figure.pdf", "x")),
     "regions": ("regions-skipped", "2 (RoiSet.zip, a.geojson)", lambda box: [
         box.text("RoiSet.zip", "x"), box.text("a.geojson", "{}")]),
 }  # fmt: skip

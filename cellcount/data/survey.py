@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 from cellcount.data import corrections, dataset_toml
 from cellcount.data.crosschecks import check_image, check_training
 from cellcount.data.dataset_toml import Settings
+from cellcount.files import sha256
 from cellcount.io import beside, dots, folders, points
 from cellcount.io.images import SUFFIXES, decode, flat_channel
 from cellcount.io.points import Annotation
-from cellcount.io.problems import Problem, problem
+from cellcount.io.problems import Problem, listed, problem
+
+MANY = 5  # unknown images in a file that are reported one by one
 
 
 @dataclass
@@ -58,6 +62,7 @@ def survey(folder: Path | str) -> Survey:
     _others(folder, files, {*images, *annotated}, found)
     found.settings, problems = dataset_toml.read(folder / dataset_toml.NAME, found.images)
     found.problems += problems
+    _copies(found)
     for stem, path in found.images.items():
         pixels, problems = decode(path)
         found.problems += problems
@@ -87,13 +92,32 @@ def _images(images: Iterable[Path], found: Survey) -> None:
             found.add("stem-twice", path.name, other=other.name)
 
 
+def _copies(found: Survey) -> None:
+    """Warn of files with the same content."""
+    sizes: dict[int, list[Path]] = {}
+    for path in found.images.values():
+        if path.is_file() and path.stat().st_size:
+            sizes.setdefault(path.stat().st_size, []).append(path)
+    contents: dict[str, list[str]] = {}
+    for path in (path for paths in sizes.values() if len(paths) > 1 for path in paths):
+        with suppress(OSError):  # reported when it is decoded
+            contents.setdefault(sha256(path), []).append(path.name)
+    for names in contents.values():
+        if len(names) > 1:
+            found.add("image-same", names[1], others=", ".join([names[0], *names[2:5]]))
+
+
 def _others(folder: Path, files: Iterable[Path], read: Collection[Path], found: Survey) -> None:
     """Report the files that are not `read`; the original of an exported image or table is no error."""
     stems, unused = {path.stem for path in read}, []
+    files = [path for path in files if path not in read]
+    masks = [path for path in files if path.suffix.lower() in SUFFIXES and folders.is_mask(path, found.images)]
+    if masks:
+        found.add("masks-skipped", folder, names=folders.relative(masks, folder))
     for path in files:
         suffix = path.suffix.lower()
         table = suffix in folders.OTHER_TABLES or suffix == ".txt" and path.stem in found.images
-        if path in read or path.name == dataset_toml.NAME or folders.is_result(path) or folders.is_overlay(path):
+        if path in (*masks, folder / dataset_toml.NAME) or folders.is_result(path) or folders.is_overlay(path):
             continue
         if suffix in folders.OTHER_IMAGES and path.stem not in stems:
             found.add("image-format", path.name, content=f"An image with the suffix {suffix!r}")
@@ -126,6 +150,7 @@ def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> No
     names |= {beside.composed(stem): stem for stem in found.images}
     lower = {name.lower(): name for name in names}
     places: dict[tuple[str, str], list[PurePosixPath]] = {}
+    unknown: dict[str, list[Annotation]] = {}
     for annotation in annotations:
         path = PurePosixPath(beside.composed(annotation.image.replace("\\", "/")))
         bare = beside.UPLOAD_PREFIX.sub("", path.name)
@@ -136,11 +161,10 @@ def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> No
             found.add("image-elsewhere", **place)
         elif stem is None:
             other = lower.get(path.name.lower(), lower.get(bare.lower()))
-            close = difflib.get_close_matches(bare, list(names), 1)
             if other:
                 found.add("image-case", **place, found=other)
             else:
-                found.add("image-unknown", **place, hint=f" Is {close[0]} meant?" if close else "")
+                unknown.setdefault(annotation.file, []).append(annotation)
         else:
             same = places.setdefault((annotation.file, stem), [])
             rival = next((one for one in same if not _agree(one, path)), None)
@@ -149,6 +173,15 @@ def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> No
                 found.annotations.setdefault(stem, []).append(annotation)
             else:
                 found.add("image-ambiguous", **place, other=str(rival), found=found.images[stem].name)
+    for file, absent in unknown.items():
+        if len(absent) > MANY:
+            found.add("images-unknown", file, names=listed(dict.fromkeys(one.image for one in absent)))
+            continue
+        for one in absent:
+            bare = beside.UPLOAD_PREFIX.sub("", PurePosixPath(one.image.replace("\\", "/")).name)
+            close = difflib.get_close_matches(bare, list(names), 1)
+            hint = f" Is {close[0]} meant?" if close else ""
+            found.add("image-unknown", file, one.where, named=one.image, hint=hint)
 
 
 def _agree(one: PurePosixPath, other: PurePosixPath) -> bool:

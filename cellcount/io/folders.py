@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 
-from cellcount.io import dots
+from cellcount.io import beside, dots
 from cellcount.io.images import SUFFIXES
 from cellcount.io.points import READERS
 from cellcount.io.problems import Problem, listed, problem
@@ -25,9 +25,11 @@ SYSTEM = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "ehthumbs.db")  # of
 OTHER_IMAGES = tuple(
     ".czi .nd2 .lif .lsm .oib .oif .oir .vsi .zvi .ims .dv .r3d .stk .dm3 .dm4 .mrc .svs .ndpi .scn .mrxs .qptiff .bif "
     ".gif .webp .heic .heif .avif .jp2 .j2k .jxl .jfif .jpe .ppm .pgm .tga .psd .dng .cr2 .nef .arw .dcm .fits .nii "
-    ".npy .npz .h5 .hdf5 .avi .mp4 .mov .svg .pdf .pptx".split()
+    ".avi .mp4 .mov".split()
 )
+PERHAPS_IMAGES = (".npy", ".npz", ".h5", ".hdf5", ".svg", ".pdf", ".pptx")  # or results of other tools
 OTHER_TABLES = (".xls", ".xlsx", ".ods", ".numbers", ".ndjson", ".jsonl", ".parquet")
+_MASK = re.compile(r"^(.+?)[-_. ](?:cp[-_]?masks?|masks?|labels?|seg|segmentation|outlines?)$", re.IGNORECASE)
 REGIONS = (".roi", ".zip", ".geojson")  # may be regions to count in, as ImageJ and QuPath do
 
 
@@ -74,10 +76,16 @@ def natural(path: Path | str) -> list[int | str]:
 
 
 def images_of(files: Iterable[Path]) -> list[Path]:
-    """The images among files, without dot images of others and overlays that `count` wrote beside its points."""
+    """The images among files, without dot images, masks of others, and overlays that `count` wrote."""
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     stems = {path.stem for path in images}
-    return [path for path in images if not (dots.is_dots(path, stems) or is_overlay(path))]
+    return [path for path in images if not (dots.is_dots(path, stems) or is_mask(path, stems) or is_overlay(path))]
+
+
+def is_mask(path: Path, stems: Container[str]) -> bool:
+    """Whether a file is called as the mask of one of the images with these stems: "a_cp_masks.png" of "a"."""
+    found = _MASK.match(path.stem)
+    return found is not None and any(spell(found[1]) in stems for spell in beside.SPELLINGS)
 
 
 def annotations_of(files: Iterable[Path], images: Collection[Path]) -> list[Path]:
@@ -87,7 +95,8 @@ def annotations_of(files: Iterable[Path], images: Collection[Path]) -> list[Path
         path
         for path in files
         if path.suffix.lower() in readable and path not in images and not is_overlay(path) and not is_result(path)
-    ]
+        and (path.suffix.lower() not in SUFFIXES or dots.base(path))
+    ]  # fmt: skip
 
 
 def is_overlay(path: Path) -> bool:
@@ -104,15 +113,18 @@ def is_result(path: Path) -> bool:
 
 
 def skipped(folder: Path | str) -> list[Problem]:
-    """Warnings of what is in a folder, and not counted: images of other formats, subfolders, dot images, regions."""
+    """Warnings of what is in a folder, and not counted: other formats, subfolders, dot images, masks, regions."""
     files = files_of(folder)
     stems = {path.stem for path in images_of(files)}
-    others = [path for path in files if path.suffix.lower() in OTHER_IMAGES and path.stem not in stems]
+    formats = (*OTHER_IMAGES, *PERHAPS_IMAGES)
+    others = [p for p in files if p.suffix.lower() in formats and p.stem not in stems and not is_mask(p, stems)]
+    masks = [path for path in files if path.suffix.lower() in SUFFIXES and is_mask(path, stems)]
     regions = [path for path in files if path.suffix.lower() in REGIONS]
     orphans = [path for path in files if dots.is_dots(path, stems) and not dots.image_of(path, stems)]
     groups = {
         "images-skipped": others,
         "dots-skipped": orphans,
+        "masks-skipped": masks,
         "folders-skipped": subfolders_of(folder),
         "regions-skipped": regions,
     }

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import zipfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ import numpy as np
 
 from cellcount.io import beside
 from cellcount.io.images import SUFFIXES
-from cellcount.io.problems import Problem, Report, Stop, errors
+from cellcount.io.problems import Problem, Report, Stop, errors, listed
 
 # Meaning of a label -> the labels that have it, in lower case. A mark without a label is a live cell.
 LABELS = {
@@ -336,6 +337,14 @@ def as_number(value: object, text: bool = False) -> float | None:
     return float(value) if number else None  # type: ignore[arg-type]
 
 
+def _packed(path: Path) -> list[str]:
+    """The files of annotations in an archive, which CVAT and other tools export so."""
+    suffixes = {suffix for form in READERS.values() for suffix in form.suffixes if suffix not in SUFFIXES}
+    with zipfile.ZipFile(path) if zipfile.is_zipfile(path) else contextlib.nullcontext() as archive:
+        names = archive.namelist() if archive else []
+    return [name for name in names if name.lower().endswith((*suffixes, ".txt")) and not name.startswith("__MACOSX")]
+
+
 def read(path: Path | str, **options: Any) -> tuple[list[Annotation], list[Problem]]:
     """The annotations in a file of any of the formats `READERS`.
 
@@ -362,6 +371,9 @@ def read(path: Path | str, **options: Any) -> tuple[list[Annotation], list[Probl
                     break
             else:
                 kind = "content-unknown" if formats else "annotation-format"
+                packed = [] if reader.suffix != ".zip" else _packed(reader.path)
+                if packed:
+                    reader.stop("zip-packed", names=listed(packed))
                 if reader.suffix in JSON:
                     reader.stop("json-kind", content=reader.text[:40].strip(), formats=", ".join(formats))
                 reader.stop(kind, suffix=reader.suffix, formats=", ".join(formats))
