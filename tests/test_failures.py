@@ -387,6 +387,19 @@ def test_a_count_whose_output_goes_to_a_full_disk_or_nowhere_is_kept(plate, tmp_
     assert subprocess.run(["sh", "-c", shell]).returncode == 0 and len(summary(tmp_path / "G")["images"]) == 4
 
 
+def test_a_folder_that_is_removed_meanwhile_ends_the_call_in_one_line(plate, tmp_path, capsys, monkeypatch):
+    write = counting.Result.save_overlay
+
+    def removing(self, path):
+        shutil.rmtree(tmp_path / "F")
+        return write(self, path)
+
+    monkeypatch.setattr(counting.Result, "save_overlay", removing)
+    assert blobs(plate, "--out", tmp_path / "F") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "results cannot be written" in lines[0]
+
+
 # Signals
 
 

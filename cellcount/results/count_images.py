@@ -234,7 +234,7 @@ class CountFolder(Records):
         try:
             record = self._write(path, plan or self._plan(path), one)
         except OSError as error:
-            if error.errno in OF_ONE_IMAGE:
+            if error.errno in OF_ONE_IMAGE and os.path.exists(self.path / RECORDS):
                 return Failure(str(path), DataError(f"its results cannot be written ({error})."))
             raise CellcountError(
                 f"{self.path}: results cannot be written ({error}). The {len(self.index)} images that it has are "
