@@ -20,7 +20,7 @@ from cellcount.devices import is_cpu
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing, one_of, require
 from cellcount.files import TEMPORARY, replacing, write_csv
 from cellcount.io import tables
-from cellcount.io.folders import files_of, images_of, is_overlay, natural
+from cellcount.io.folders import files_of, images_of, is_overlay, natural, skipped
 from cellcount.io.images import CHANNELS, from_array
 from cellcount.io.large import LARGE, LargeImage, open_image
 from cellcount.io.prefetch import prefetched
@@ -240,6 +240,9 @@ def count(
             results.append(replace(one, pixels=None) if several and one.image != "array" else one)
     if results.failed and not results:
         raise results.failed[0].error
+    folders = [one for one in images if isinstance(one, (str, Path)) and os.path.isdir(one)] if several else []
+    for problem in (problem for folder in folders for problem in skipped(folder)):
+        python_warnings.warn(str(problem), stacklevel=2)
     for failure in results.failed:
         python_warnings.warn(f"{failure.image} was not counted: {failure.error}", stacklevel=2)
     return results if several else results[0]

@@ -1188,3 +1188,18 @@ def test_folds_need_two_cells(tmp_path, points):
     one_image(tmp_path, points="image,y,x\n" + ("a.png,3,4\n" if points else "a.png,,\n"))
     with pytest.raises(DataError, match="two annotated cells"):
         cellcount.data.folds(cellcount.data.load(tmp_path))
+
+
+def test_many_problems_of_one_kind_are_counted(tmp_path, capsys):
+    one_image(tmp_path, points="image,y,x\n" + "a.png,3,5,4,5\n" * 1700)
+    assert main(["data", "check", str(tmp_path)]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 30 and "error: points.csv: ... and 1680 more of this kind" in lines
+    assert lines[-1].startswith(f"{tmp_path}: 1700 errors")
+
+
+def test_python_warns_of_what_is_skipped_in_a_folder(tmp_path):
+    Box(tmp_path).image("a.png")
+    (tmp_path / "b.czi").touch()
+    with pytest.warns(UserWarning, match=r"1 \(b.czi\)"):
+        assert len(cellcount.count([tmp_path], method="blobs", progress=False)) == 1

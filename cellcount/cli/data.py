@@ -38,15 +38,14 @@ def _check(arguments):
     from cellcount.data.corrections import sentence
     from cellcount.data.survey import survey
     from cellcount.errors import DataError
-    from cellcount.io.problems import errors
+    from cellcount.io.problems import errors, shown
 
     surveyed = survey(arguments.folder)
     problems = surveyed.problems
     corrected = {surveyed.images[stem].name: done for stem, done in surveyed.provenance.items()}
     for image, done in corrected.items():
         print(sentence(image, done))
-    for problem in problems:
-        print(f"{problem.severity}: {problem}")
+    print(*shown(problems), sep="\n", end="\n" * bool(problems))
     found = errors(problems)
     warnings = len(problems) - len(found)
     arguments.answer = {

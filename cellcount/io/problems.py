@@ -4,14 +4,14 @@ The sentences of every kind of problem are in `problems.toml`.
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cellcount.errors import DataError
 
-SHOWN = 20  # problems written out in one error message; the others are counted
+SHOWN = 20  # problems written out in one message, or of one kind in one file; the others are counted
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,17 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     """How many names, and the first of them: "7 (a, b, c, d, e, ...)"."""
     names = list(names)
     return f"{len(names)} ({', '.join(names[:most])}{', ...' * (len(names) > most)})"
+
+
+def shown(problems: Iterable[Problem]) -> Iterator[str]:
+    """A line for each problem; of many of one kind in one file, the first and how many there are."""
+    alike: dict[tuple[str, str], list[Problem]] = {}
+    for one in problems:
+        alike.setdefault((one.file, one.kind), []).append(one)
+    for (file, _), same in alike.items():
+        yield from (f"{one.severity}: {one}" for one in same[:SHOWN])
+        if len(same) > SHOWN:
+            yield f"{same[0].severity}: {file}: ... and {len(same) - SHOWN} more of this kind"
 
 
 def errors(problems: Iterable[Problem]) -> list[Problem]:
