@@ -230,8 +230,9 @@ def count(
     if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
         raise DataError(f"{images} is a folder; to count all images in it, give a list: count([{str(images)!r}]).")
     results = Results()
+    given: Sequence[Image] = images if several else [images]  # type: ignore[assignment,list-item]
     for one in counted(
-        find_images(images if several else [images]),  # type: ignore[arg-type,list-item]
+        find_images(given),
         channel=channel, method=method, weights=weights, prompts=prompts, device=device, progress=progress, **params,
     ):  # fmt: skip
         if isinstance(one, Failure):
@@ -240,7 +241,7 @@ def count(
             results.append(replace(one, pixels=None) if several and one.image != "array" else one)
     if results.failed and not results:
         raise results.failed[0].error
-    folders = [one for one in images if isinstance(one, (str, Path)) and os.path.isdir(one)] if several else []
+    folders = [one for one in given if isinstance(one, (str, Path)) and os.path.isdir(one)]
     for problem in (problem for folder in folders for problem in skipped(folder)):
         python_warnings.warn(str(problem), stacklevel=2)
     for failure in results.failed:
