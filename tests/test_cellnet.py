@@ -94,6 +94,20 @@ def test_crops_do_not_trust_what_lies_off_the_image():
     assert 0.2 < float(trust.mean()) < 0.9
 
 
+@pytest.mark.parametrize("target", ["gaussian", "repel"])
+def test_a_gpu_cuts_the_crops_that_the_cpu_cuts(target):
+    """The operations for a GPU, run here on the CPU, at the same places of two images."""
+    samples = [scene(3, n=20), scene(4, shape=(90, 130), n=1)]
+    crops = Crops(samples, settings(factor=2, detail=2, crop=32, sigma=2.0, target=target).filled(samples))
+    places = sorted((crops._place(np.random.default_rng(k)) for k in range(24)), key=lambda place: place.image)
+    assert {place.image for place in places} == {0, 1}
+    one_by_one = [torch.cat(part) for part in zip(*map(crops._cut, places), strict=True)]
+    for part, together in zip(one_by_one, crops._together(places), strict=True):
+        assert part.shape == together.shape
+        close = torch.isclose(part, together, atol=2e-3)
+        assert close.float().mean() > 0.999  # a position between two pixels may be rounded to the other one
+
+
 def test_a_trained_network_finds_the_cells_of_a_new_scene(weights):
     new = scene(7)
     prediction = cellnet.predict(new.image, weights=weights, device="cpu")

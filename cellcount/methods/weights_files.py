@@ -165,8 +165,9 @@ def follow(average: "torch.nn.Module", network: "torch.nn.Module", keep: float) 
     import torch
 
     with torch.no_grad():
-        for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - keep)
-            else:  # a number of batches
+        pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_(*map(list, zip(*floating, strict=True)), 1 - keep)  # on a GPU all in one operation
+        for old, new in pairs:
+            if not old.is_floating_point():  # a number of batches
                 old.copy_(new)

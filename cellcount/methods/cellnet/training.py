@@ -26,6 +26,8 @@ from cellcount.methods.cellnet.torch_engine import run
 from cellcount.methods.pixels import nearest, to_small
 from cellcount.types import Sample
 
+SHOWN = 20  # steps over which the progress bar averages the loss
+
 
 def fit(
     samples: Sequence[Sample],
@@ -76,7 +78,7 @@ def fit(
         network, start = _network(settings, start)
         settings = replace(settings, learning_rate=settings.learning_rate or (FOLLOWING if start else FRESH))
         network = network.to(device)
-        crops = Crops(samples, settings)
+        crops = Crops(samples, settings, device)
         average, curve = _train(network, crops, settings, device, progress)
         settings = _calibrated(average, crops, settings, samples, device)
     training = {
@@ -127,23 +129,26 @@ def _train(network, crops, settings, device, progress):
             if step in mending:
                 _mend(average.eval(), crops, annotated, trusted, settings, device)
             image, target, trust = (part.to(device) for part in crops.batch(rng, settings.batch))
-            loss = losses.total(network(image), target, trust, settings)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                output = network(image)
+            loss = losses.total(output.float(), target, trust, settings)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             weights_files.follow(average, network, min(settings.average, (step + 1) / (step + 10)))
-            curve.append(loss.item())
-            bar.set_postfix(loss=f"{np.mean(curve[-20:]):.3f}", refresh=False)
+            curve.append(loss.detach())
+            if progress and not (step + 1) % SHOWN:  # reading a number waits for the GPU
+                bar.set_postfix(loss=f"{torch.stack(curve[-SHOWN:]).mean().item():.3f}", refresh=False)
             bar.update()
-    return average.eval(), curve
+    return average.eval(), torch.stack(curve).tolist()
 
 
 def _mend(network, crops, annotated, trusted, settings, device):
     """Replace the points and the trusted pixels of the crops by corrected ones."""
     for i, image in enumerate(crops.images):
-        heat = run(network, image[0, 0].numpy(), settings, device)
-        crops.points[i], trust = mend(heat, annotated[i], trusted[i][0, 0].numpy() > 0, settings)
+        heat = run(network, image[0, 0].cpu().numpy(), settings, device)
+        crops.points[i], trust = mend(heat, annotated[i], trusted[i][0, 0].cpu().numpy() > 0, settings)
         crops.trusted[i] = torch.from_numpy(trust.astype(np.float32))[None, None]
 
 
@@ -151,10 +156,10 @@ def _calibrated(network, crops, settings, samples, device):
     """The settings with the threshold and the scale of the density, from the training images."""
     heights, cells, volumes = [], [], []
     for i, (image, sample) in enumerate(zip(crops.images, samples, strict=True)):
-        heat = run(network, image[0, 0].numpy(), settings, device)
+        heat = run(network, image[0, 0].cpu().numpy(), settings, device)
         points = to_small(sample.points, settings.factor)
         heights += [typical_height(heat, points, settings.peak_distance)] * len(points)
-        trusted = crops.trusted[i][0, 0].numpy() > 0
+        trusted = crops.trusted[i][0, 0].cpu().numpy() > 0
         cells.append(trusted[nearest(crops.points[i], heat.shape)].sum())
         volumes.append(heat[trusted].sum() / volume(settings.sigma))
     threshold = settings.threshold or round(max(settings.relative_threshold * float(np.mean(heights)), 0.01), 3)
