@@ -104,7 +104,8 @@ class Tiles:
             inside = ((points >= -0.5) & (points < np.float32(shape) - 0.5)).all(axis=1)
             boxes, masks, _ = around(labels[part], points[inside])
         clipped, kept = clip(boxes, shape, self.least)
-        for y0, x0, y1, x1 in np.maximum(np.ceil(boxes[~kept]), 0).astype(int):
+        slivers = np.maximum(np.ceil(boxes[~kept]), 0).astype(int)
+        for y0, x0, y1, x1 in slivers[((slivers[:, :2] < shape) & (slivers[:, 2:] > 0)).all(axis=1)]:  # not all boxes
             trusted[y0:y1, x0:x1] = False
         if self.masks:
             masks = filled(clipped, shape) if masks is None else masks[kept]
