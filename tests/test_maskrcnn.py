@@ -13,7 +13,7 @@ from cellcount.companion.studies import maskrcnn_findings
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import maskrcnn
 from cellcount.methods.detection.boxes import squares
-from cellcount.methods.maskrcnn import detector, network
+from cellcount.methods.maskrcnn import detector
 from cellcount.methods.maskrcnn.settings import Settings
 from cellcount.metrics import match
 from cellcount.tiling import tiled
@@ -133,7 +133,7 @@ def test_masks_are_painted_one_on_top_of_the_other():
 
 
 def test_untrusted_places_teach_neither_way():
-    net = network.build(Settings.of(SMALL))
+    net = detector.build(Settings.of(SMALL))
     trusted = torch.ones(64, 64, dtype=torch.bool)
     trusted[:, 32:] = False
     target = {"boxes": torch.tensor([[40.0, 10.0, 54.0, 24.0]]), "trusted": trusted}
@@ -178,7 +178,7 @@ def test_without_the_weights_of_coco_it_says_so(bare):
 
 
 def test_other_bytes_under_the_name_of_the_weights_are_refused(bare, monkeypatch, tmp_path):
-    entry = registry.known_weights(network.COCO_NAME)
+    entry = registry.known_weights(detector.COCO_NAME)
     monkeypatch.setenv("CELLCOUNT_DATA", str(tmp_path))
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / entry.filename).write_bytes(b"other")
@@ -199,8 +199,8 @@ def test_the_weights_of_coco_fit_and_see_gray_as_three_equal_colours(tmp_path):
     # Theirs have frozen statistics, which count no batches.
     state = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     torch.save(state, tmp_path / "coco.pth")
-    ours = network.build(replace(Settings(), start="coco")).eval()
-    network.load_coco(ours, tmp_path / "coco.pth")
+    ours = detector.build(replace(Settings(), start="coco")).eval()
+    detector.load_coco(ours, tmp_path / "coco.pth")
     x = torch.randn(1, 1, 64, 64)
     with torch.inference_mode():
         expected, found = theirs.backbone(x.expand(-1, 3, -1, -1)), ours.backbone(x)

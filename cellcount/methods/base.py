@@ -17,6 +17,7 @@ from cellcount.types import Prediction, Sample, as_points
 
 CONTEXT = ("exposure", "contrast", "pixels")  # results of `context`: parameters that are not shown to users
 PARTS = ("device", "progress", "out")  # arguments of every call, which are no parameters of a method
+Exposure = tuple[float, float] | None  # two intensities of a whole image, where the method gets a tile of it
 HINTS = {"weights": "a file written by `cellcount train`", "prompts": "points, or `cellcount.methods.prompts`"}
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from cellcount import registry
 from cellcount.devices import choose_device
 from cellcount.errors import check_positive
-from cellcount.methods.base import Status, predicts, weights_status
+from cellcount.methods.base import Exposure, Status, predicts, weights_status
 from cellcount.methods.pixels import centroids, percentiles, stretched
 from cellcount.types import Prediction, visible
 
@@ -28,12 +28,7 @@ def context(image: Any, **params: Any) -> dict[str, Any]:
 
 @predicts("DeepSea", packages=("deepsea",))
 def predict(
-    image: np.ndarray,
-    *,
-    prompts: None = None,
-    device: str = "auto",
-    scale: float = 1.0,
-    exposure: tuple[float, float] | None = None,
+    image: np.ndarray, *, prompts: None = None, device: str = "auto", scale: float = 1.0, exposure: Exposure = None
 ) -> Prediction:
     """Segment the cells of one image (Zargari et al. 2023, doi:10.1016/j.crmeth.2023.100500).
 

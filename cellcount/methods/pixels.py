@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cellcount.errors import require
-from cellcount.methods.base import sampled
+from cellcount.methods.base import Exposure, sampled
 
 
 def brightness_and_contrast(image: np.ndarray) -> tuple[float, float]:
@@ -31,9 +31,7 @@ def brightness_and_contrast(image: np.ndarray) -> tuple[float, float]:
     return float(middle), float((high - low) / 2) or 1.0
 
 
-def standardised(
-    image: np.ndarray, factor: int, exposure: tuple[float, float] | None = None, *, multiple: int = 1
-) -> np.ndarray:
+def standardised(image: np.ndarray, factor: int, exposure: Exposure = None, *, multiple: int = 1) -> np.ndarray:
     """What a network sees of an image: brightness and contrast removed, downsampled by `block_mean`.
 
     Parameters

@@ -42,11 +42,10 @@ class Dataset:
 def _known_files(name: str) -> dict[str, KnownFile]:
     lines = Path(__file__).with_name(f"{name}.txt").read_text("utf-8").splitlines()
     base = next(line.removeprefix("# base ") for line in lines if line.startswith("# base "))
-    known = [line.split() for line in lines if not line.startswith("#")]
-    return {
-        path: KnownFile(path, digest, int(size), None if local else base + path.rsplit("/", 1)[-1])
-        for path, digest, size, *local in known
-    }
+    found = {}
+    for path, known, size, *local in (line.split() for line in lines if not line.startswith("#")):
+        found[path] = KnownFile(path, known, int(size), None if local else base + path.rsplit("/", 1)[-1])
+    return found
 
 
 DATASETS = {

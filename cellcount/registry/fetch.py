@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cellcount.errors import DataError, NotAvailableError
+from cellcount.errors import DataError, NotAvailableError, require
 from cellcount.files import sha256
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ def local_root() -> Path | None:
     """The folder named by CELLCOUNT_DATA, or None. Raises NotAvailableError if there is no such folder."""
     named = os.environ.get("CELLCOUNT_DATA", "").strip()
     root = Path(named).expanduser()
-    if named and not root.is_dir():
-        raise NotAvailableError(f"CELLCOUNT_DATA is {named!r}, which is not a folder: correct it or unset it.")
+    wrong = f"CELLCOUNT_DATA is {named!r}, which is not a folder: correct it or unset it."
+    require(not named or root.is_dir(), wrong, NotAvailableError)
     return root if named else None
 
 
@@ -120,11 +120,9 @@ def verify(path: Path, expected: str, size: int, url: str | None) -> None:
     """
     algorithm, _, value = expected.rpartition(":")
     found = digest(path, algorithm or "sha256")
-    if found != value:
-        raise DataError(
-            f"{path}: not the registered file ({algorithm.upper() or 'SHA-256'} {found[:12]}..., expected "
-            f"{value[:12]}..., {size} bytes). Delete it, or get it again from {url or 'its source'}."
-        )
+    both = f"{algorithm.upper() or 'SHA-256'} {found[:12]}..., expected {value[:12]}..., {size} bytes"
+    way = f"Delete it, or get it again from {url or 'its source'}."
+    require(found == value, f"{path}: not the registered file ({both}). {way}", DataError)
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

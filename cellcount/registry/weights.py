@@ -46,10 +46,8 @@ class Weights:
         return next((f"{name} {value[:digits]}" for name, value in known.items() if value), "")
 
 
-WEIGHTS = {
-    name: Weights(name=name, **entry)
-    for name, entry in tomllib.loads(Path(__file__).with_name("weights.toml").read_text("utf-8")).items()
-}
+_ENTRIES = tomllib.loads(Path(__file__).with_name("weights.toml").read_text("utf-8"))
+WEIGHTS = {name: Weights(name=name, **entry) for name, entry in _ENTRIES.items()}
 
 
 def known_weights(name: str) -> Weights:

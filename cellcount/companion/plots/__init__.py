@@ -6,23 +6,18 @@ Modules are imported when one of their functions is used.
 import lazy_loader
 
 _MODULES = {
-
     "corrections": ["correction_cost", "effort_curves", "overlooked_errors"],
     "curves": [
-        "confidence_ranks", "crowding_curve", "error_by_density", "iou_curve", "loss_curve", "tolerance_curve",
-        "training_graph",
+        "confidence_ranks", "crowding_curve", "error_by_density", "fault_curves", "heatmap", "iou_curve", "loss_curve",
+        "prompt_sweep", "sweep_lines", "tolerance_curve", "training_graph",
     ],
-    "detections": ["border_boxes", "tiled_boxes"],
     "dots": [
         "area_against_device", "counts", "coverage", "design_dots", "draws", "interval_ladder", "nearest_neighbours",
         "score_dots", "seconds_bars",
     ],
     "drawings": ["label_types", "matching_example", "phase_contrast_microscope"],
     "micrographs": ["field", "gallery", "outcome", "target", "worst"],
-
-    "outlines": ["mask_gallery", "mask_grid", "mask_outcome", "mask_panels"],
-
+    "outlines": ["border_boxes", "mask_gallery", "mask_grid", "mask_outcome", "mask_panels", "tiled_boxes"],
     "prompted": ["answers", "foreground_masks", "foregrounds", "prompt_types"],
-    "sweeps": ["fault_curves", "heatmap", "prompt_sweep", "sweep_lines"],
 }  # fmt: skip
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_MODULES)

@@ -16,11 +16,7 @@ POINTS = {WANTED: ("positive point", "o", style.BLUE), UNWANTED: ("negative poin
 
 @style.styled
 def answers(
-    sample: Sample,
-    maps: Mapping[str, np.ndarray],
-    predictions: Mapping[str, Prediction],
-    *,
-    window: style.Window,
+    sample: Sample, maps: Mapping[str, np.ndarray], predictions: Mapping[str, Prediction], *, window: style.Window
 ) -> Figure:
     """Maps that filters make of one part of a field, and the cells that are found in them.
 

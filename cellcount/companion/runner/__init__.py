@@ -6,9 +6,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from cellcount.companion.runner.sources import dataset, defaults, find, overrides, read, root
 from cellcount.errors import CellcountError, DataError, ParameterError, require
@@ -188,8 +188,8 @@ def _execute(notebook, values, folder, results, comment):
     notebook = load_notebook_node(nbformat.from_dict(notebook | {"cells": [*notebook.cells, asks]}))
     if values:
         notebook = parameterize_notebook(notebook, values, comment=comment, **kernel)
-    changes = {"CELLCOUNT_RUN_DIR": results, "TQDM_DISABLE": "1"} | _folders()
-    with tempfile.TemporaryDirectory() as scratch, _environment(**changes):
+    changes = {"CELLCOUNT_RUN_DIR": str(results), "TQDM_DISABLE": "1"} | _folders()
+    with tempfile.TemporaryDirectory() as scratch, patch.dict(os.environ, changes):
         copy = Path(scratch) / "chapter.ipynb"
         nbformat.write(notebook, copy)
         error = None
@@ -208,18 +208,7 @@ def _execute(notebook, values, folder, results, comment):
 def _folders():
     """The user's folders, absolute: the kernel's working directory is another."""
     given = {name: os.environ.get(name, "").strip() for name in ("CELLCOUNT_DATA", "CELLCOUNT_CACHE")}
-    return {name: Path(folder).expanduser().resolve() for name, folder in given.items() if folder}
-
-
-@contextmanager
-def _environment(**changes):
-    before = dict(os.environ)
-    os.environ.update({name: str(value) for name, value in changes.items()})
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    return {name: str(Path(folder).expanduser().resolve()) for name, folder in given.items() if folder}
 
 
 def _write(notebook, path):

@@ -17,10 +17,7 @@ from cellcount.metrics import IntervalRule, calibrate
 from cellcount.types import Sample
 
 # Kinds of fields: like the training fields, from sparse to nearly confluent; and confluent sheets.
-KINDS = {
-    "mixed": {"confluence": (0.35, 0.9)},
-    "sheets": {"confluence": (1.0, 1.0)} | phantom.CONFLUENT,
-}
+KINDS = {"mixed": {"confluence": (0.35, 0.9)}, "sheets": {"confluence": (1.0, 1.0)} | phantom.CONFLUENT}
 SETTINGS = {"crop": 128, "steps": 250}  # of CellNet
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 

@@ -144,17 +144,12 @@ def simulate(
 
     inside = _within(layout.centres, height, width)
     labels = renumbered(layout.labels[inner], inside)
-    return Sample(
-        name=name or f"phantom-{seed}",
-        image=pixels.astype(np.float32) / 255,
-        points=(layout.centres[inside] - MARGIN).astype(np.float32),
-        valid=(labels > 0) | (layout.labels[inner] == 0),
-        pixel_size_um=PIXEL_SIZE_UM,
-        labels=labels,
-        dead=(waste[_within(waste, height, width)] - MARGIN).astype(np.float32),
-        split=split,
-        meta={"simulated": True, "seed": seed, "confluence": confluence, "rounded": layout.rounded[inside]},
-    )
+    image, valid = pixels.astype(np.float32) / 255, (labels > 0) | (layout.labels[inner] == 0)
+    points = (layout.centres[inside] - MARGIN).astype(np.float32)
+    waste = (waste[_within(waste, height, width)] - MARGIN).astype(np.float32)
+    meta = {"simulated": True, "seed": seed, "confluence": confluence, "rounded": layout.rounded[inside]}
+    name = name or f"phantom-{seed}"
+    return Sample(name, image, points, valid, PIXEL_SIZE_UM, labels, dead=waste, split=split, meta=meta)
 
 
 def _within(points: np.ndarray, height: int, width: int) -> np.ndarray:

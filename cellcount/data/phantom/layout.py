@@ -126,10 +126,8 @@ def _choose_rounded(rng: Generator, shape: Shape, centres: Array, fraction: floa
     """(N,) bool: rounded cells form groups, so they are those with the highest values of a smooth random field."""
     height = smooth_noise(rng, shape, 30)[tuple(np.rint(centres).astype(int).T)]
     height = height + 0.7 * rng.standard_normal(len(centres))
-    order = np.argsort(-height)
-    rounded = np.zeros(len(centres), bool)
-    rounded[order[: round(fraction * len(centres))]] = True
-    return rounded
+    rank = np.argsort(np.argsort(-height))
+    return rank < round(fraction * len(centres))
 
 
 def _divide(rng: Generator, centres: Array, rounded: Array, share: float = 0.2) -> tuple[Array, Array, Array]:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from cellcount.errors import NotAvailableError, require
-from cellcount.methods.base import check_image, middle, predicts
+from cellcount.methods.base import Exposure, check_image, middle, predicts
 from cellcount.methods.cellpose.weights import Loaded, load
 from cellcount.methods.pixels import centroids, percentiles, stretched
 from cellcount.types import Prediction
@@ -109,9 +109,7 @@ class Flows(NamedTuple):
     loaded: Loaded
 
 
-def flow(
-    image: np.ndarray, *, diameter: float | None = None, exposure: tuple[float, float] | None = None, **network: Any
-) -> Flows:
+def flow(image: np.ndarray, *, diameter: float | None = None, exposure: Exposure = None, **network: Any) -> Flows:
     """Run the network only: a `Flows`, from which `segment` makes masks.
 
     image : (H, W) float32; diameter, exposure, and in `network` weights and device : as of `predict`
