@@ -302,7 +302,8 @@ def test_cell_counter(tmp_path):
 def test_cvat(tmp_path):
     (tmp_path / "annotations.xml").write_text(CVAT)
     found, problems = read(tmp_path / "annotations.xml")
-    assert kinds(problems) == ["no-marks"] and "1 of 2 images" in str(problems[0]) and "b.png" in str(problems[0])
+    assert kinds(problems) == ["attributes-unread", "no-marks"] and "1 (sure)" in str(problems[0])
+    assert "1 of 2 images" in str(problems[1]) and "b.png" in str(problems[1])
     assert found[0].image == "plate/a.png" and found[0].size == (40, 60)
     assert labels_of(found[0]) == [(3.25, 10, "live"), (5, 6, "live"), (7, 8, "dead"), (2, 1, "pair")]
 
@@ -653,6 +654,14 @@ def counter(**changes):
     return text
 
 
+def jpeg_dots():
+    pixels, file = np.zeros((40, 60), np.uint8), io.BytesIO()
+    pixels[5, 6] = pixels[20, 30] = 255
+    Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()
+
+
+JPEG_DOTS = jpeg_dots()
 REFUSED = {
     "entities": ("a.xml", BOMB, "xml-doctype"),
     "external entity": ("a.xml", OUTSIDE, "xml-doctype"),
@@ -731,6 +740,13 @@ REFUSED = {
     "COCO listed but not annotated": ("a.json", json.dumps(coco(images=("a.png", "b.png"))), "no-marks"),
     "COCO with null": ("a.json", json.dumps(coco({"keypoints": [None, 4, 2]})), "mark-number"),
     "COCO of text ids": ("a.json", json.dumps(coco({"image_id": "1", "keypoints": [3, 4, 2]})), "coco-image-id"),
+    "napari shapes": ("a.csv", "index,shape-type,vertex-index,axis-0,axis-1\n0,ellipse,0,1,2\n", "not-points"),
+    "attributes of CVAT": ("a.xml", CVAT, "attributes-unread"),
+    "choices of each region": (
+        "a.json", json.dumps([task(region(3, 4), {"id": "3-4", "type": "choices", "value": {"choices": ["dead"]}})]),
+        "attributes-unread",
+    ),
+    "dots in JPEG": ("a_dots.jpg", JPEG_DOTS, "dots-jpeg"),
     "napari of tracks": ("a.csv", "index,axis-0\n0,1\n", "napari-axes"),
     "napari without a value": ("a.csv", "index,axis-0,axis-1\n0,1,\n", "mark-number"),
     "centroid not a number": ("a.tsv", "Image\tCentroid X px\tCentroid Y px\na.png\tNaN\t2\n", "mark-number"),
@@ -969,7 +985,8 @@ def test_exif_rotation_gives_the_upright_size(tmp_path):
     exif[0x0112] = 6
     picture.save(tmp_path / "a.jpg", exif=exif)
     (tmp_path / "a.csv").write_text("image,y,x\na.jpg,50,30\n")
-    convert(tmp_path / "a.csv", tmp_path / "t.json", "Label Studio")
+    problems = convert(tmp_path / "a.csv", tmp_path / "t.json", "Label Studio")
+    assert kinds(problems) == ["image-exif"] and "ImageJ" in problems[0].todo
     result = json.loads((tmp_path / "t.json").read_text())[0]["predictions"][0]["result"][0]
     assert (result["original_height"], result["original_width"]) == (60, 40)
 

@@ -65,6 +65,9 @@ def _placed(one: Annotation, path: Path, problems: list[Problem]) -> Annotation:
     size = beside.size(image) if image else None
     if image is None or size is None:
         return one
+    turn = beside.orientation(image)
+    if turn > 1:
+        problems.append(problem("image-exif", image.name, turn=turn))
     if one.size and tuple(one.size) != size:
         claimed, actual = (f"{width} x {height}" for height, width in (one.size, size))
         problems.append(problem("image-size", one.file, one.where, claimed=claimed, image=image.name, actual=actual))

@@ -61,3 +61,11 @@ def size(path: Path) -> tuple[int, int] | None:
         stored, turned = header(path)
         found = stored[::-1] if turned >= 5 else stored
     return found
+
+
+def orientation(path: Path) -> int:
+    """The orientation 1-8 (EXIF) in which an image is to be shown; 1 if it cannot be read."""
+    turned = 1
+    with decoding(path):
+        turned = header(path)[1]
+    return turned

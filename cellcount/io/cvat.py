@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cellcount.io.points import CORNER, Annotation, Reader
-from cellcount.io.problems import Report
+from cellcount.io.problems import Report, listed
 
 _ASIDE = ("tag", "attribute")  # have no position
 
@@ -23,7 +23,7 @@ def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation` for each image with points; those of a skeleton have the label of the skeleton."""
     if reader.xml.find("track") is not None:
         reader.stop("cvat-video")
-    found, others = [], []
+    found, others, unread = [], [], set()
     for number, image in enumerate(reader.xml.iter("image"), 1):
         where, name = f"image {image.get('id', number)}", image.get("name")
         if not name:
@@ -37,10 +37,13 @@ def parse(reader: Reader) -> list[Annotation]:
             inner = [shape] if shape.tag == "points" else list(shape.iter("points")) if shape.tag == "skeleton" else []
             if not inner and shape.tag not in _ASIDE:
                 others.append(shape.tag)
+            unread |= {attribute.get("name", "") for attribute in shape.iter("attribute") if inner}
             for points in inner:
                 pairs = points.get("points", "").split(";") if points.get("outside") != "1" else []
                 for x, _, y in (pair.partition(",") for pair in pairs):
                     reader.point(found[-1], {"y": y, "x": x}, label, where, CORNER)
+    if unread:
+        reader.add("attributes-unread", names=listed(sorted(unread)))
     return reader.marked(found, others)
 
 

@@ -62,6 +62,8 @@ def recognises(reader: Reader) -> bool:
 def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation`; its `image` is the stem that `base` gives."""
     pixels, problems = decode(reader.path)
+    if reader.path.suffix.lower() in (".jpg", ".jpeg"):
+        reader.stop("dots-jpeg")
     if any(problem.kind == "image-constant" for problem in problems):
         reader.stop("dots-none")
     reader.problems += [problem for problem in problems if problem.kind != "image-binary"]  # two values are expected

@@ -18,8 +18,9 @@ from urllib.parse import parse_qs, unquote, urlparse
 from cellcount.io.crops import MARGIN, Crop, stitched
 from cellcount.io.images import SUFFIXES
 from cellcount.io.points import Annotation, Mark, Reader, as_number
-from cellcount.io.problems import Report
+from cellcount.io.problems import Report, listed
 
+_MARKS = ("keypoint", "rectangle")
 _PLACED = {"x", "points", "vertices", "rle", "imageDataURL", "sequence"}  # what the values of other shapes have
 _ONLY = " There are only predictions, which `cellcount data convert --predictions` reads."
 
@@ -40,6 +41,7 @@ def parse(reader: Reader) -> list[Annotation]:
     crops: dict[str, list[tuple[Crop, list[Annotation]]]] = {}
     seen: set[str] = set()
     places: dict[str, str] = {}
+    unread: set[str] = set()
     twice = drafts = 0
     for number, task in enumerate(reader.json, 1):
         if not isinstance(task, dict):
@@ -63,6 +65,7 @@ def parse(reader: Reader) -> list[Annotation]:
             if record.get("was_cancelled"):
                 reader.add("ls-cancelled", where)
             else:
+                unread |= _unread(record)
                 one = _annotation(record, image, where, reader)
                 key = json.dumps([image, crop, one.annotator, record.get("result")], sort_keys=True)
                 twice += key in seen
@@ -74,6 +77,8 @@ def parse(reader: Reader) -> list[Annotation]:
             found += inside
     for pieces in crops.values():
         found += stitched(pieces, reader)
+    if unread:
+        reader.add("attributes-unread", names=listed(sorted(unread)))
     for kind, count in {"ls-twice": twice, "ls-drafts": drafts}.items():
         if count:
             reader.add(kind, count=count)
@@ -115,6 +120,14 @@ def _place(task: dict[str, Any]) -> str | None:
     return None
 
 
+def _unread(record: dict[str, Any]) -> set[str]:
+    """The names of what was said of single marks, such as choices for each region."""
+    results = record.get("result") or []
+    marks = {str(one.get("id")) for one in results if str(one.get("type")).startswith(_MARKS)}
+    rest = (one for one in results if str(one.get("id")) in marks and not str(one.get("type")).startswith(_MARKS))
+    return {str(one.get("from_name") or one.get("type")) for one in rest}
+
+
 def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Reader) -> Annotation:
     person = annotation.get("completed_by", annotation.get("model_version") or "")
     person = person.get("email", person.get("id", "")) if isinstance(person, dict) else person
@@ -123,7 +136,7 @@ def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Read
     for result in annotation.get("result") or []:
         place = f"{where}, mark {result.get('id', '?')}"
         kind = str(result.get("type", ""))
-        if kind.startswith(("keypoint", "rectangle")):
+        if kind.startswith(_MARKS):
             _mark(result, kind.startswith("rectangle"), place, found, reader)
         elif _PLACED & set(result.get("value") or ()):  # others (choices, relations, text) have no position
             reader.add("ls-type", place, type=kind)

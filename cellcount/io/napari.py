@@ -22,6 +22,9 @@ def recognises(reader: Reader) -> bool:
 
 def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation`; its `image` is that of the file's name."""
+    if "shape-type" in reader.header:  # a layer of shapes: each line is a corner of one
+        kinds = [row["shape-type"] for _, row in reader.rows()]
+        reader.stop("not-points", "line 1", count=len(kinds), types=", ".join(dict.fromkeys(kinds))[:60])
     if "axis-1" not in reader.header or "axis-2" in reader.header:
         reader.stop("napari-axes", "line 1", count=sum(name.startswith("axis-") for name in reader.header))
     found = Annotation(reader.file, "line 1", reader.owner)
