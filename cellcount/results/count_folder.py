@@ -16,11 +16,12 @@ same content, method, parameters, weights and channel are not counted again.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cellcount.counting import Failure, Image, counted, find_images
-from cellcount.errors import DataError, require
+from cellcount.errors import DISTRIBUTION, DataError, require
 from cellcount.files import sha256
 from cellcount.methods import METHODS, base
 from cellcount.results.count_images import CountFolder, Entry, settings
@@ -134,7 +135,7 @@ def count_folder(
 
 
 def run_settings(method: str, channel: str, weights: str | Path | None, params: dict[str, Any]) -> dict[str, Any]:
-    """All that determines the result on an image: method, channel, every parameter, and the weights' SHA-256."""
+    """All that determines an image's result: cellcount's version, method, channel, parameters, weights' SHA-256."""
     chosen = METHODS[method]
     known = {name: parameter.default for name, parameter in base.parameters(chosen.predict).items()}
     given = {name: value for name, value in (known | params).items() if name not in base.CONTEXT}
@@ -147,7 +148,8 @@ def run_settings(method: str, channel: str, weights: str | Path | None, params: 
     }
     if file is not None and os.path.isfile(str(file)):
         named = sha256(str(file))
-    return {"method": method, "channel": channel, "weights": named, "parameters": described}
+    own = {"cellcount": version(DISTRIBUTION), "method": method, "channel": channel}
+    return own | {"weights": named, "parameters": described}
 
 
 def _described(images: Iterable[Image], channel: str | None) -> tuple[str, float | None]:

@@ -10,12 +10,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
 from cellcount.counting import Failure, Result, told, try_file
-from cellcount.errors import DISTRIBUTION, CellcountError, DataError, require
+from cellcount.errors import CellcountError, DataError, require
 from cellcount.files import TEMPORARY, replacing, sha256
 from cellcount.io import folders
 from cellcount.io.images import SUFFIXES
@@ -86,7 +85,6 @@ class CountFolder(Records):
         self.weights = os.path.abspath(weights) if weights and os.path.isfile(weights) else weights and str(weights)
         self.run, self.channel, self.pixel_size_um = run, run["channel"], pixel_size_um
         self.key = hashlib.sha256(json.dumps(run, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        self.version = version(DISTRIBUTION)
         self._sources: dict[str, str] = {}  # source: name
         self._files: dict[str, str] = {}  # file in the folder: source
         self._taken: set[str] = set()  # names, as disks compare names
@@ -255,7 +253,7 @@ class CountFolder(Records):
             "channel": one.channel, "parameters": self.run["parameters"], "weights_file": self.weights,
             "points": None if pointless else points, "overlay": overlay, "overlay_shrunken_by": 1, "name": plan.name,
             "file": plan.file, "source": plan.source, "run": self.key, "image_sha256": plan.sha256,
-            "predictions_sha256": "" if pointless else sha256(self.path / points), "cellcount": self.version,
+            "predictions_sha256": "" if pointless else sha256(self.path / points), "cellcount": self.run["cellcount"],
         }  # fmt: skip
         try:
             record["overlay_shrunken_by"] = one.save_overlay(self.path / overlay)
