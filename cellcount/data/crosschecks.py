@@ -153,7 +153,8 @@ def _places(annotation: Annotation, stem: str, found: Survey) -> None:
     low, high = points.min(axis=0), points.max(axis=0)
     share = float(np.prod((high + 1) / size))
     whole = not (found.settings.predictions or annotation.regions or stem in found.settings.regions)
-    reach = {"y": high[0], "x": high[1], "image": name, "size": actual, "cause": _cause(points, found)}
+    cause = "x and y may be exchanged." if swapped.mean() < outside.mean() / 10 else _cause(points, found)
+    reach = {"y": high[0], "x": high[1], "image": name, "size": actual, "cause": cause}
     if low.min() >= 0 and high.max() <= 1 and (len(points) > 2 or (points % 1).any()):
         found.add("points-fractions", file, where)
     elif outside.any() and not swapped.any():

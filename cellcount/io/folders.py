@@ -119,7 +119,7 @@ def skipped(folder: Path | str) -> list[Problem]:
     formats = (*OTHER_IMAGES, *PERHAPS_IMAGES)
     others = [p for p in files if p.suffix.lower() in formats and p.stem not in stems and not is_mask(p, stems)]
     masks = [path for path in files if path.suffix.lower() in SUFFIXES and is_mask(path, stems)]
-    regions = [path for path in files if path.suffix.lower() in REGIONS]
+    regions = [path for path in files if path.suffix.lower() in REGIONS and path.parent.name != "annotations"]
     orphans = [path for path in files if dots.is_dots(path, stems) and not dots.image_of(path, stems)]
     groups = {
         "images-skipped": others,
