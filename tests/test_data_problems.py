@@ -1,6 +1,7 @@
 """Every kind of bad input: its own clear error, and all of them found in one pass."""
 
 import json
+import os
 import re
 import struct
 import tomllib
@@ -721,6 +722,8 @@ rows(
      lambda box: [box.image("lü.png"), box.image("lu\u0308.png")]),
     ("stem in images/", "stem-twice", "", "both.",
      lambda box: [box.image("both.png"), Box(box.root / "images").image("both.tif")]),
+    ("name of other bytes", "image-name", "udcff.png", "Rename",
+     lambda box: os.rename(box.image("bytes0.png") or box.root / "bytes0.png", os.fsencode(box.root) + b"/\xff.png")),
     ("masks", "masks-skipped", "", "2 (m-labels.tif, m_cp_masks.png)", lambda box: [
         box.image("m.png"), png(box, "m_cp_masks.png"), png(box, "m-labels.tif", "TIFF")], "warning"),
     ("the same file twice", "image-same", "copy", "same content", lambda box: [
@@ -890,6 +893,9 @@ for given in (
      lambda root: one_image(root, 'annotation = "most"\n'), "error", "most"),
     ("toml-value", "dataset.toml", "regions",
      lambda root: one_image(root, "[regions]\na = [1, 2]\n"), "error", "boxes"),
+    ("region-outside", "dataset.toml", "64 x 48 px", lambda root: one_image(root, "[regions]\na = [[0, 0, 48, 65]]\n")),
+    ("points-left-out", "dataset.toml", "1 of 2",
+     lambda root: one_image(root, "[regions]\na = [[0, 0, 9, 9]]\n"), "warning"),
     ("toml-value", "dataset.toml", "reviewed", lambda root: one_image(root, 'reviewed = "a"\n'), "error", "reviewed"),
     ("toml-broken", "dataset.toml", "decode",
      lambda root: (one_image(root) / "dataset.toml").write_bytes(b"\xff"), "error",
@@ -1203,3 +1209,17 @@ def test_python_warns_of_what_is_skipped_in_a_folder(tmp_path):
     (tmp_path / "b.czi").touch()
     with pytest.warns(UserWarning, match=r"1 \(b.czi\)"):
         assert len(cellcount.count([tmp_path], method="blobs", progress=False)) == 1
+
+
+def test_a_linked_folder_of_images_is_searched_once(tmp_path):
+    Box(tmp_path / "real").image("a.png")
+    (tmp_path / "images").symlink_to("real")
+    Box(tmp_path).text("points.csv", "image,y,x\na.png,3,4\n")
+    assert folder.check(tmp_path) == []
+
+
+@pytest.mark.parametrize("line", ["channel = ['green']", "pixel_size_um = 'two'", "channel = 7"])
+def test_count_refuses_settings_that_are_not_possible(tmp_path, line, capsys):
+    one_image(tmp_path / "mine", line + "\n")
+    assert main(["count", str(tmp_path / "mine"), "--method", "blobs", "--out", str(tmp_path / "out")]) == 3
+    assert "is not possible" in capsys.readouterr().err

@@ -36,6 +36,8 @@ def check_image(stem: str, found: Survey) -> None:
         _labels(annotation, found)
         if stem in found.sizes and _upright(annotation, stem, found):
             _geometry(annotation, stem, found)
+    if stem in found.sizes and stem in found.settings.regions:
+        _regions(annotations, stem, found)
     for held in ("cells", "background", "boxes"):
         rivals = [a for a in annotations if held in a.holds(labels)]
         files = list(dict.fromkeys(a.file for a in rivals))
@@ -50,6 +52,19 @@ def check_image(stem: str, found: Survey) -> None:
             dropped = {id(a) for a in rivals} - {id(a) for a in kept}
             annotations = [a for a in annotations if id(a) not in dropped]
     found.annotations[stem] = annotations
+
+
+def _regions(annotations: Sequence[Annotation], stem: str, found: Survey) -> None:
+    """Compare the regions in dataset.toml, to which the annotation is limited, with the image and with the points."""
+    name, size = found.images[stem].name, found.sizes[stem]
+    boxes = np.array(found.settings.regions[stem], float).reshape(-1, 4)
+    if (boxes < 0).any() or (boxes[:, 2:] > size).any():
+        found.add("region-outside", dataset_toml.NAME, "key regions", image=name, size=f"{size[1]} x {size[0]}")
+    points = np.concatenate([_array(one) for one in annotations]) if annotations else np.zeros((0, 2))
+    used = [((points > box[:2] - 0.5) & (points < box[2:] - 0.5)).all(axis=1) for box in boxes]
+    left = len(points) - int(np.any(used, axis=0).sum()) if used else 0
+    if left:
+        found.add("points-left-out", dataset_toml.NAME, "key regions", count=left, all=len(points), image=name)
 
 
 def check_training(folder: Path, found: Survey) -> None:
@@ -80,7 +95,8 @@ def _labels(annotation: Annotation, found: Survey) -> None:
     known: set[str] = set()
     for mark in [*annotation.points, *annotation.boxes]:
         if mark.label not in known and role(mark.label, found.settings.labels) is None:
-            found.add("label-unknown", annotation.file, mark.where, label=mark.label, quoted=json.dumps(mark.label))
+            label = mark.label[:60]
+            found.add("label-unknown", annotation.file, mark.where, label=label, quoted=json.dumps(label))
         known.add(mark.label)
 
 

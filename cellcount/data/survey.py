@@ -1,6 +1,7 @@
 """Survey of a user's folder: its images, annotations and settings, and every problem in them."""
 
 import difflib
+import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -86,7 +87,9 @@ def _images(images: Iterable[Path], found: Survey) -> None:
     stems: dict[str, Path] = {}
     for path in images:
         other = stems.setdefault(beside.composed(path.stem), path)
-        if other is path:
+        if not path.name.isprintable() and os.fsencode(path.name) != path.name.encode(errors="ignore"):
+            found.add("image-name", ascii(path.name)[1:-1])
+        elif other is path:
             found.images[path.stem] = path
         else:
             found.add("stem-twice", path.name, other=other.name)

@@ -46,8 +46,10 @@ def subfolders_of(folder: Path | str) -> list[Path]:
     """The subfolders that `files_of` does not search, in natural order, without hidden or empty ones, and `count`'s."""
     places = _places(folder)
     inside = [path for place in places for path in _inside(place) if path.is_dir() and _inside(path)]
+    known = {os.path.realpath(place) for place in places}  # images/ may be a link to a folder beside it
     counted = [path for path in inside if (path / "records.jsonl").exists()]  # by `count`: its images are those here
-    return sorted((p for p in inside if p not in (*places, *counted) and p.name not in WRITTEN), key=natural)
+    other = [path for path in inside if path not in counted and os.path.realpath(path) not in known]
+    return sorted((path for path in other if path.name not in WRITTEN), key=natural)
 
 
 def relative(paths: Iterable[Path], folder: Path | str) -> str:

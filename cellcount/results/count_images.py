@@ -291,10 +291,15 @@ def settings(folder: Path) -> dict[str, Any]:
         return {}
     import tomllib  # costs more than all else here
 
+    from cellcount.data import dataset_toml
+
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        content = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: it cannot be read ({error}). Correct it.") from error
+    wrong = [one for one in dataset_toml.read(path, ())[1] if one.kind == "toml-value"]
+    raise_errors(wrong, f"{path}:" * bool(wrong))
+    return content
 
 
 def _annotated(files: Iterable[Path]) -> tuple[set[str], list[Problem]]:
