@@ -10,8 +10,6 @@ from cellcount import results
 from cellcount.companion import tables
 from cellcount.registry import DATASETS
 
-KEPT = tuple(DATASETS)  # data sets with longer runs in `results/`
-
 
 def file_name(chapter: str, dataset: str, part: str = "") -> str:
     """Name of the file in `results/` with the rows, or another part, of a chapter ("cellpose") run on a data set."""
@@ -33,7 +31,7 @@ def rows(chapter: str, part: str = "") -> dict[str, pd.DataFrame]:
     dict of data set to DataFrame, without data sets that have no such file
     """
     folder = Path("..") / "results"  # a chapter runs in book/
-    files = {name: folder / file_name(chapter, name, part) for name in KEPT}
+    files = {name: folder / file_name(chapter, name, part) for name in DATASETS}
     return {name: results.table(path) for name, path in files.items() if path.is_file()}
 
 

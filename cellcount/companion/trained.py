@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,13 +28,7 @@ PACKAGES = {  # whose versions decide what is trained
 
 
 def trained(
-    method: ModuleType,
-    samples: Sequence[Sample],
-    *,
-    suffix: str,
-    device: str = "auto",
-    progress: bool = True,
-    **params: Any,
+    method: Any, samples: Sequence[Sample], *, suffix: str, device: str = "auto", progress: bool = True, **params: Any
 ) -> Path:
     """Weights of `method.fit(samples, **params)`, trained only if no earlier call has trained them.
 

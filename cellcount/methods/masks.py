@@ -54,9 +54,8 @@ class Masks:
 
     def crop(self, i: int) -> np.ndarray:
         """Mask i within its window: (h, w) bool."""
-        y0, y1, x0, x1 = self.windows[i]
-        size = (y1 - y0) * (x1 - x0)
-        return np.unpackbits(self.bits[i], count=size).astype(bool).reshape(y1 - y0, x1 - x0)
+        shape = tuple(part.stop - part.start for part in self.window(i))
+        return np.unpackbits(self.bits[i], count=shape[0] * shape[1]).astype(bool).reshape(shape)
 
     def full(self, i: int) -> np.ndarray:
         """Mask i on the whole image: (H, W) bool."""

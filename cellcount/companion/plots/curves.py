@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from cellcount.companion.plots import style
 from cellcount.metrics import f1
 
+Curve = Sequence[float] | tuple[Sequence[float], Sequence[float]]  # values, or steps and values
 READINGS = {"whole": "whole image", "near": "near annotations"}
 PARTS = {  # of a detector's loss
     "loss": "sum", "loss_objectness": "objectness", "loss_rpn_box_reg": "box (1st stage)", "loss_classifier": "class",
@@ -65,12 +66,7 @@ def _mark_x(axes, x, text):
 
 
 @style.styled
-def loss_curve(
-    losses: Mapping[str, Sequence[float] | tuple[Sequence[float], Sequence[float]]],
-    *,
-    ylabel: str = "loss",
-    xlabel: str = "training step",
-) -> Figure:
+def loss_curve(losses: Mapping[str, Curve], *, ylabel: str = "loss", xlabel: str = "training step") -> Figure:
     """Loss over training, on a logarithmic scale.
 
     Parameters
@@ -209,13 +205,7 @@ def crowding_curve(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 @style.styled
 def sweep_lines(
-    frame: pd.DataFrame,
-    *,
-    x: str,
-    lines: str,
-    panels: Mapping[str, str],
-    xlabel: str,
-    marks: Mapping[str, float] | None = None,
+    frame: pd.DataFrame, *, x: str, lines: str, panels: Mapping[str, str], xlabel: str, marks: Mapping[str, float] = {}
 ) -> Figure:
     """One panel for each quantity, one line for each value of another parameter, over a logarithmic axis.
 
@@ -240,7 +230,7 @@ def sweep_lines(
         frame = frame.assign(**{lines: [f"{lines.replace('_', ' ')} {value:g}" for value in frame[lines]]})
     for axes, (column, title) in zip(places, panels.items()):
         _lines(axes, frame, x, column, lines)
-        for (label, value), dash in zip((marks or {}).items(), style.DASHES):
+        for (label, value), dash in zip(marks.items(), style.DASHES):
             axes.axvline(value, color=style.GRAY, linewidth=0.9, linestyle=dash, label=label, zorder=0)
         axes.set(title=title, xscale="log", ylim=(0, None))
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -257,7 +247,7 @@ def _lines(axes, frame, x, y, by):
 
 
 @style.styled
-def prompt_sweep(rows: pd.DataFrame, *, defaults: Mapping[str, float] | None = None) -> Figure:
+def prompt_sweep(rows: pd.DataFrame, *, defaults: Mapping[str, float] = {}) -> Figure:
     """Scores over the sizes of prompts: mean IoU above, masks on another cell's centre below.
 
     Parameters
@@ -278,7 +268,7 @@ def prompt_sweep(rows: pd.DataFrame, *, defaults: Mapping[str, float] | None = N
         for axes, score in zip(column, ("score", "others")):
             _lines(axes, rows[rows.type == kind], "size", score, "method")
             axes.set_ylim(0, 1)
-            if kind in (defaults or {}):
+            if kind in defaults:
                 axes.axvline(defaults[kind], color=style.GRAY, linewidth=0.8)
         title, xlabel = SIZES.get(kind, (kind, "px"))
         column[0].set_title(title)

@@ -17,7 +17,7 @@ def field(
     sample: Sample,
     prediction: Prediction | None = None,
     *,
-    window: style.Window | None = None,
+    window: style.Part = None,
     boxes: bool = False,
     valid: bool = False,
     width: float = style.WIDTH,
@@ -96,12 +96,7 @@ def gallery(
 
 @style.styled
 def outcome(
-    sample: Sample,
-    prediction: Prediction,
-    tolerance: float,
-    *,
-    window: style.Window | None = None,
-    width: float = style.WIDTH,
+    sample: Sample, prediction: Prediction, tolerance: float, *, window: style.Part = None, width: float = style.WIDTH
 ) -> Figure:
     """How the metric judges each point: found, missed, false near the annotation, false away from it.
 
@@ -176,10 +171,8 @@ def worst(sample: Sample, prediction: Prediction, tolerance: float, *, number: i
     false = false[np.argsort(-prediction.scores[false], kind="stable")]
     distance = cdist(sample.points[missed], prediction.points).min(axis=1, initial=np.inf)
     farthest = np.argsort(-distance, kind="stable")
-    rows = {
-        "false": [(prediction.points[i], f"score {prediction.scores[i]:.2f}") for i in false],
-        "missed": [(sample.points[missed[i]], f"{distance[i]:.0f} px away") for i in farthest],
-    }
+    rows = {"false": [(prediction.points[i], f"score {prediction.scores[i]:.2f}") for i in false]}
+    rows["missed"] = [(sample.points[missed[i]], f"{distance[i]:.0f} px away") for i in farthest]
     figure, places = style.crops(sample, rows, number, side)
     for axes in places:
         style.mark(axes, sample.points, "annotated", size=6, label="annotated")

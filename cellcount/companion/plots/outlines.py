@@ -15,6 +15,7 @@ from cellcount.methods.detection.boxes import clip, filled, squares
 from cellcount.methods.masks import Masks
 from cellcount.methods.pixels import nearest
 from cellcount.metrics import Outcomes
+from cellcount.tiling import Window
 from cellcount.types import Prediction, Sample
 
 # Colour and name of each outcome of a mask.
@@ -39,7 +40,7 @@ def outline(labels: np.ndarray, colours: Sequence[str] | np.ndarray, *places: Ax
 
 
 @style.styled
-def mask_panels(sample: Sample, masks: Mapping[str, np.ndarray], *, window: style.Window | None = None) -> Figure:
+def mask_panels(sample: Sample, masks: Mapping[str, np.ndarray], *, window: style.Part = None) -> Figure:
     """The same part of an image once for each set of masks, with their outlines and the annotated points.
 
     Parameters
@@ -64,10 +65,7 @@ def mask_panels(sample: Sample, masks: Mapping[str, np.ndarray], *, window: styl
 
 @style.styled
 def mask_grid(
-    rows: Mapping[str, Sequence[tuple[Sample, Masks | None]]],
-    *,
-    window: style.Window | None = None,
-    note: str = "not run",
+    rows: Mapping[str, Sequence[tuple[Sample, Masks | None]]], *, window: style.Part = None, note: str = "not run"
 ) -> Figure:
     """Outlines of masks: rows of methods or prompts, columns of fields, with the annotated points.
 
@@ -105,9 +103,7 @@ def mask_grid(
 
 
 @style.styled
-def mask_outcome(
-    sample: Sample, prediction: Prediction, outcomes: Outcomes, *, window: style.Window | None = None
-) -> Figure:
+def mask_outcome(sample: Sample, prediction: Prediction, outcomes: Outcomes, *, window: style.Part = None) -> Figure:
     """The masks of a part of an image in the colours of their outcomes, and the missed points.
 
     Parameters
@@ -181,12 +177,7 @@ def mask_gallery(
 
 @style.styled
 def tiled_boxes(
-    sample: Sample,
-    prediction: Prediction,
-    *,
-    side: float,
-    cuts: Iterable[tuple[int, int, int, int]] = (),
-    window: style.Window | None = None,
+    sample: Sample, prediction: Prediction, *, side: float, cuts: Iterable[Window] = (), window: style.Part = None
 ) -> Figure:
     """A square of the learned size around each prediction, coloured by confidence, and the borders of the tiles.
 

@@ -9,6 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from scipy.stats import gmean
 
 from cellcount.companion.plots import style
+from cellcount.companion.plots.style import Range
 
 
 @style.styled
@@ -100,13 +101,7 @@ def _point(axes, x, y, index, text, offset):
 
 @style.styled
 def brightness(
-    phases: np.ndarray,
-    middle: np.ndarray,
-    rim: np.ndarray,
-    linear: np.ndarray,
-    *,
-    spread: tuple[float, float],
-    rounded: tuple[float, float],
+    phases: np.ndarray, middle: np.ndarray, rim: np.ndarray, linear: np.ndarray, *, spread: Range, rounded: Range
 ) -> Figure:
     """Intensity in the middle of a disc and on the background beside it, over the phase of the disc.
 

@@ -11,13 +11,12 @@ from cellcount.methods import prompts
 from cellcount.methods.prompts import UNWANTED, WANTED
 from cellcount.types import Prediction, Sample
 
+Maps = Mapping[str, np.ndarray]  # title to (H, W)
 POINTS = {WANTED: ("positive point", "o", style.BLUE), UNWANTED: ("negative point", "X", style.VERMILLION)}
 
 
 @style.styled
-def answers(
-    sample: Sample, maps: Mapping[str, np.ndarray], predictions: Mapping[str, Prediction], *, window: style.Window
-) -> Figure:
+def answers(sample: Sample, maps: Maps, predictions: Mapping[str, Prediction], *, window: style.Window) -> Figure:
     """Maps that filters make of one part of a field, and the cells that are found in them.
 
     Parameters
@@ -57,14 +56,7 @@ def _show_map(axes, values, title, window):
 
 
 @style.styled
-def foregrounds(
-    sample: Sample,
-    maps: Mapping[str, np.ndarray],
-    masks: Mapping[str, np.ndarray],
-    truth: np.ndarray | None,
-    *,
-    window: style.Window,
-) -> Figure:
+def foregrounds(sample: Sample, maps: Maps, masks: Maps, truth: np.ndarray | None, *, window: style.Window) -> Figure:
     """Maps, and below each the right and the wrong parts of its mask.
 
     Parameters
@@ -156,7 +148,7 @@ def _draw(axes, made):
 
 @style.styled
 def foreground_masks(
-    sample: Sample, prompt: prompts.Prompts, answers: Mapping[str, np.ndarray], *, truth: np.ndarray | None = None
+    sample: Sample, prompt: prompts.Prompts, answers: Maps, *, truth: np.ndarray | None = None
 ) -> Figure:
     """A foreground prompt and the masks that come of it.
 

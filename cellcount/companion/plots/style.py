@@ -34,6 +34,8 @@ MARKED = LINES + cycler(marker=MARKERS) + cycler(markersize=[4] * len(CYCLE))
 WIDTH = 7.0  # inch: 1400 px on a page of the book, 15 cm in the PDF, where 9 pt becomes 7.6 pt
 DPI = 200
 Window = tuple[int, int, int, int]  # the part of an image to show: (y, x, height, width) px
+Part = Window | None  # None: the whole image
+Range = tuple[float, float]
 
 RC = {"figure.dpi": DPI, "figure.facecolor": "white", "figure.constrained_layout.use": True, "image.cmap": "gray"}
 RC |= {"axes.facecolor": "white", "axes.axisbelow": True, "axes.edgecolor": GRAY, "axes.linewidth": 0.7}
@@ -109,7 +111,7 @@ def panels(
 
 
 def micrograph(
-    sample: Sample, *, window: Window | None = None, title: str | None = None, width: float = WIDTH
+    sample: Sample, *, window: Part = None, title: str | None = None, width: float = WIDTH
 ) -> tuple[Figure, Axes]:
     """A figure of one field of view with its scale bar, with room for a legend.
 
@@ -201,12 +203,7 @@ def mark(
 
 
 def show(
-    axes: Axes,
-    image: np.ndarray,
-    *,
-    value_range: tuple[float, float] = (0.0, 1.0),
-    title: str | None = None,
-    window: Window | None = None,
+    axes: Axes, image: np.ndarray, *, value_range: Range = (0.0, 1.0), title: str | None = None, window: Part = None
 ) -> None:
     """Draw a micrograph without ticks; pixel (y, x) lies at x, y of the axes.
 
@@ -225,7 +222,7 @@ def show(
     axes.spines[:].set_visible(False)
 
 
-def view(axes: Axes, sample: Sample, *, window: Window | None = None, title: str | None = None) -> None:
+def view(axes: Axes, sample: Sample, *, window: Part = None, title: str | None = None) -> None:
     """Draw the image of a sample, or the part in the window (y, x, height, width) px, with its scale bar."""
     show(axes, sample.image, window=window, title=title)
     scale_bar(axes, sample.pixel_size_um)

@@ -25,11 +25,11 @@ def clean(notebook: NotebookNode, about: Mapping[str, Any]) -> NotebookNode:
             continue
         metadata = {key: value for key, value in cell.metadata.items() if key not in VOLATILE and value != []}
         fields = {"id": f"cell-{len(cells):02d}", "metadata": metadata}
+        new = nbformat.v4.new_markdown_cell
         if cell.cell_type == "code":
             fields |= {"execution_count": cell.execution_count, "outputs": _outputs(cell.outputs)}
-            cells.append(nbformat.v4.new_code_cell(cell.source, **fields))
-        else:
-            cells.append(nbformat.v4.new_markdown_cell(cell.source, **fields))
+            new = nbformat.v4.new_code_cell
+        cells.append(new(cell.source, **fields))
     metadata = {"kernelspec": KERNEL, "language_info": LANGUAGE, "cellcount": about}
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 

@@ -49,9 +49,7 @@ def _code(path: Path) -> str:
     return _digest(ast.dump(tree))
 
 
-@functools.cache
-def _asset(path: Path) -> str:
-    return sha256(path)
+_asset = functools.cache(sha256)
 
 
 def fingerprint(modules: Iterable[str] | None = None) -> str:

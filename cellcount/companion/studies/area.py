@@ -24,11 +24,7 @@ REFERENCE = 20  # the objective for which the foregrounds' widths in px were cho
 
 
 def measure(
-    samples: Sequence[Sample],
-    names: Iterable[str],
-    *,
-    side: int = SIDE,
-    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    samples: Sequence[Sample], names: Iterable[str], *, side: int = SIDE, parameters: Mapping[str, Any] = {}
 ) -> pd.DataFrame:
     """Cells and foreground in square windows.
 
@@ -52,7 +48,7 @@ def measure(
         columns = sample.image.shape[1] // side
         _, valid = windows(sample.points, sample.valid, side)
         for name in names:
-            params = (parameters or {}).get(name, {})
+            params = parameters.get(name, {})
             mask = covered(sample) if name == TRUE else foreground(sample.image, name, **params)
             cells, area = windows(sample.points, mask, side)
             place = np.arange(len(cells))

@@ -17,6 +17,7 @@ from cellcount.methods import METHODS
 from cellcount.metrics import tuned
 from cellcount.types import Sample
 
+Choices = Mapping[str, Mapping[str, Sequence[Any]]]  # method to parameter to values
 CHAPTER = "17-explorations"
 TOLERANCE = 12.0  # px, half the cells' spacing on the thesis' images
 TRAIN, TEST = "1", "2"  # thesis images
@@ -54,14 +55,7 @@ QUICK = {name: values | FEWER[name] for name, values in CHOICES.items()}
 
 
 def explore(
-    train: Sequence[Sample],
-    test: Sequence[Sample],
-    choices: Mapping[str, Mapping[str, Sequence[Any]]],
-    *,
-    tolerances: Sequence[float],
-    dataset: str,
-    seed: int = 0,
-    profile: str = "",
+    train: Sequence[Sample], test: Sequence[Sample], choices: Choices, *, tolerances: Sequence[float], **about: Any
 ) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
     """Choose the parameters of each method on training samples, and score it on these and on test samples.
 
@@ -71,8 +65,8 @@ def explore(
     choices : dict of method to dict of parameter to values
     tolerances : list of float, px
         The first is that for the choice of parameters.
-    dataset, seed, profile
-        Recorded.
+    about
+        dataset, seed and profile, which `results.rows` records.
 
     Returns
     -------
@@ -81,7 +75,7 @@ def explore(
     best : dict of method to dict of parameters
     """
     frames, best = [], {}
-    recorded = {"tolerances": tolerances, "dataset": dataset, "chapter": CHAPTER, "seed": seed, "profile": profile}
+    recorded = {"tolerances": tolerances, "chapter": CHAPTER} | about
     for name, values in choices.items():
         predict = METHODS[name].predict
         best[name], _ = tuned(predict, train, values, tolerances[0])

@@ -99,13 +99,10 @@ def sweep(
         test = [s for other in range(test_sets) for s in phantom.load("test", fields=fields, seed=other)]
         return _train_and_test(train, test, REMEDIES[remedy], seed, settings, device)
 
-    jobs = [
-        {"study": "labels", "fault": fault, "level": level, "remedy": remedy, "changed": REMEDIES[remedy]}
-        | {"fields": fields, "test_sets": test_sets, "seed": seed, "settings": settings}
-        for fault, all_levels in levels.items()
-        for level in all_levels
-        for remedy in remedies
-    ]
+    common = {"study": "labels", "fields": fields, "test_sets": test_sets, "seed": seed, "settings": settings}
+    faults = [{"fault": fault, "level": level} for fault, all_levels in levels.items() for level in all_levels]
+    remedied = [{"remedy": remedy, "changed": REMEDIES[remedy]} for remedy in remedies]
+    jobs = [common | fault | remedy for fault in faults for remedy in remedied]
     return spread(run_jobs(jobs, work, out=out, progress=progress))
 
 

@@ -83,26 +83,21 @@ def bench(
     DataFrame of `results.rows` with a column for each argument of the job
     """
     settings = SETTINGS | params
+    asked = {"averaging": 8, "count": "density"}  # the sum of the density, averaged over the eight symmetries
 
-    def work(draw, **job):
-        return _draw(samples, job["train"], draw, settings, dataset, device, progress)
+    def work(draw, train, settings, **_):
+        drawn, test = draws(samples, train, draw)
+        recorded = {"tolerances": [TOLERANCE], "dataset": dataset, "chapter": "vgg", "seed": draw, "parts": 0}
+        recorded |= {"parameters": settings | {"train": len(drawn)} | asked}
+        frames = []
+        with cellnet_weights(drawn, device=device, progress=progress, seed=draw, **settings) as weights:
+            for sample in test:
+                prediction = results.timed(cellnet.predict, sample.image, weights=weights, device=device, **asked)
+                frames.append(results.rows(sample, prediction, **recorded))
+        return pd.concat(frames, ignore_index=True)
 
     jobs = [{"study": "vgg", "train": train, "draw": draw, "settings": settings} for draw in range(draws_n)]
     return spread(run_jobs(jobs, work, out=out, progress=False))
-
-
-def _draw(samples, train, draw, settings, dataset, device, progress):
-    """Rows of one draw: test images counted by the sum of their density, averaged over the eight symmetries."""
-    drawn, test = draws(samples, train, draw)
-    asked = {"averaging": 8, "count": "density"}
-    recorded = {"tolerances": [TOLERANCE], "dataset": dataset, "chapter": "vgg", "seed": draw, "parts": 0}
-    frames = []
-    with cellnet_weights(drawn, device=device, progress=progress, seed=draw, **settings) as weights:
-        for sample in test:
-            prediction = results.timed(cellnet.predict, sample.image, weights=weights, device=device, **asked)
-            parameters = settings | {"train": len(drawn)} | asked
-            frames.append(results.rows(sample, prediction, parameters=parameters, **recorded))
-    return pd.concat(frames, ignore_index=True)
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:

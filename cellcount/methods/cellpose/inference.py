@@ -179,7 +179,7 @@ def segment(
     with quiet():
         masks = resize_and_compute_masks(flows.flow, flows.logit, niter=steps, device=model.device, **limits)
     about = {"weights_sha256": loaded.sha256, "device": str(model.device), "diameter": flows.diameter}
-    return as_prediction(masks, flows.logit, flow_threshold=threshold, **about)
+    return as_prediction(masks, flows.logit, **about, flow_threshold=threshold)
 
 
 @contextmanager

@@ -37,11 +37,8 @@ class Settings(shared.Common):
     FORMAT = "cellcount-maskrcnn-1"
     PRESETS = {"thesis": {}, "light": LIGHT}
     FREE = (*shared.Common.FREE, "mask_layers", "trainable_layers")
-    CHOICES = shared.Common.CHOICES | {
-        "targets": ("boxes", "labels"),
-        "backbone": ("resnet18", "resnet34", "resnet50"),
-        "start": ("auto", "coco", "scratch"),
-    }
+    CHOICES = shared.Common.CHOICES | {"targets": ("boxes", "labels"), "start": ("auto", "coco", "scratch")}
+    CHOICES |= {"backbone": ("resnet18", "resnet34", "resnet50")}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
@@ -27,7 +28,6 @@ from cellcount.registry import cache_root
 from cellcount.tiling import Window, owned, slices, tiles
 
 if TYPE_CHECKING:
-    import torch
     from segment_anything.utils.transforms import ResizeLongestSide
 
 
@@ -94,10 +94,8 @@ class Embeddings:
         scale = self.loaded.sam.image_encoder.img_size / self.loaded.backbone.tile
         return ResizeLongestSide(round(max(window[1] - window[0], window[3] - window[2]) * scale))
 
-    def features(self, window: Window) -> "torch.Tensor":
+    def features(self, window: Window) -> torch.Tensor:
         """The embedding of a window (y0, y1, x0, x1) px: (1, C, h, w) float32 tensor on the network's device."""
-        import torch
-
         name = "-".join(map(str, window))
         if name not in self._known:
             path = self.folder and self.folder / f"{name}.npz"
@@ -105,8 +103,6 @@ class Embeddings:
         return torch.from_numpy(self._known[name].astype(np.float32)).to(self.loaded.sam.device)
 
     def _compute(self, window):
-        import torch
-
         y0, y1, x0, x1 = window
         sam = self.loaded.sam
         pixels = self.transform(window).apply_image(eight_bit(self.image[y0:y1, x0:x1], self.exposure))

@@ -139,12 +139,9 @@ class _Run:
         """Loss of a tile's prompts, and, if `again`, of the same prompts with a point where the masks are wrong."""
         split, boxed = len(example.points), len(example.boxes)
         nothing = np.zeros((boxed, 0, 2), np.float32), np.zeros((boxed, 0), np.int8)
-        groups = (
-            (example.points, example.signs, None, example.targets[:split]),
-            (*nothing, example.boxes, example.targets[split:]),
-        )
+        pointed = (example.points, example.signs, None, example.targets[:split])
         losses = []
-        for points, signs, boxes, targets in groups:
+        for points, signs, boxes, targets in (pointed, (*nothing, example.boxes, example.targets[split:])):
             if not len(targets):
                 continue
             logits, iou = predict_masks(self.network, features, points, signs, boxes)
