@@ -241,8 +241,7 @@ def count(
             results.append(replace(one, pixels=None) if several and one.image != "array" else one)
     if results.failed and not results:
         raise results.failed[0].error
-    folders = [one for one in given if isinstance(one, (str, Path)) and os.path.isdir(one)]
-    for problem in (problem for folder in folders for problem in skipped(folder)):
+    for problem in skipped(given):
         python_warnings.warn(str(problem), stacklevel=2)
     for failure in results.failed:
         python_warnings.warn(f"{failure.image} was not counted: {failure.error}", stacklevel=2)

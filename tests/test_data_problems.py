@@ -1009,7 +1009,7 @@ def test_what_is_skipped_in_a_folder_is_named(tmp_path, name, capsys):
     box = Box(tmp_path / "mine")
     box.csv("good", "good.png,3,4")
     write(box)
-    [problem] = skipped(box.root)
+    [problem] = skipped([box.root])
     assert problem.kind == kind and needle in str(problem) and problem.severity == "warning"
     assert main(["count", str(box.root), "--method", "blobs", "--out", str(tmp_path / "out")]) == 0
     assert f"warning: {problem}" in capsys.readouterr().err
@@ -1181,12 +1181,12 @@ def test_hidden_and_system_files_are_no_part_of_a_folder(tmp_path):
     (tmp_path / "__MACOSX").mkdir()
     (tmp_path / "__MACOSX" / "a.png").write_text("x")
     (tmp_path / "empty").mkdir()
-    assert folder.check(tmp_path) == [] and skipped(tmp_path) == []
+    assert folder.check(tmp_path) == [] and skipped([tmp_path]) == []
 
 
 def test_a_field_called_as_a_dot_image_is_an_image(tmp_path):
     Box(tmp_path).csv("polkadots", "polkadots.png,3,4")
-    assert folder.check(tmp_path) == [] and skipped(tmp_path) == []
+    assert folder.check(tmp_path) == [] and skipped([tmp_path]) == []
 
 
 @pytest.mark.parametrize("points", [0, 1])
@@ -1223,3 +1223,15 @@ def test_count_refuses_settings_that_are_not_possible(tmp_path, line, capsys):
     one_image(tmp_path / "mine", line + "\n")
     assert main(["count", str(tmp_path / "mine"), "--method", "blobs", "--out", str(tmp_path / "out")]) == 3
     assert "is not possible" in capsys.readouterr().err
+
+
+def test_regions_beside_the_images_do_not_limit_the_count_in_silence(tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        Box(tmp_path).image(name)
+    for name in ("a.roi", "b.png.geojson", "RoiSet.zip", "c.roi", "a.csv"):
+        (tmp_path / name).write_text("x")
+    images = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert main(["count", *images, "--method", "blobs", "--out", str(tmp_path / "out")]) == 0
+    assert "3 (a.roi, RoiSet.zip, b.png.geojson)" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="a.roi"):
+        cellcount.count(images[0], method="blobs", progress=False)

@@ -1,7 +1,6 @@
 """`cellcount count`: images in; a folder with counts, points and overlays out."""
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -45,9 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     from cellcount.results.count_images import PREDICTIONS
 
     params = parameters_from_text(arguments.method, arguments.parameters) if arguments.parameters else {}
-    for folder in filter(os.path.isdir, arguments.images):
-        for problem in skipped(folder):
-            print(f"warning: {problem}", file=sys.stderr)
+    for problem in skipped(arguments.images):
+        print(f"warning: {problem}", file=sys.stderr)
 
     def show(one: Entry | Failure, total: int) -> None:
         progress.total = total

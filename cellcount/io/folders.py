@@ -114,8 +114,23 @@ def is_result(path: Path) -> bool:
     return path.name in WRITTEN and any(path.with_name(name).exists() for name in ("predictions", "records.jsonl"))
 
 
-def skipped(folder: Path | str) -> list[Problem]:
-    """Warnings of what is in a folder, and not counted: other formats, subfolders, dot images, masks, regions."""
+def skipped(given: Iterable[object]) -> list[Problem]:
+    """Warnings of what is not counted: in the folders that are `given`, and of regions beside the files."""
+    paths = [Path(one) for one in given if isinstance(one, (str, Path)) and os.path.exists(one)]
+    found = [problem for path in paths if path.is_dir() for problem in _skipped(path)]
+    beside_files: dict[Path, list[str]] = {}
+    for path in (path for path in paths if not path.is_dir()):
+        names = [f"{name}{suffix}" for name in (path.stem, path.name) for suffix in REGIONS]
+        regions = [name for name in (*names, "RoiSet.zip") if os.path.isfile(path.with_name(name))]
+        beside_files.setdefault(path.parent, []).extend(regions)
+    return found + [
+        problem("regions-skipped", str(place), names=listed(dict.fromkeys(names)))
+        for place, names in beside_files.items()
+        if names
+    ]
+
+
+def _skipped(folder: Path) -> list[Problem]:
     files = files_of(folder)
     stems = {path.stem for path in images_of(files)}
     formats = (*OTHER_IMAGES, *PERHAPS_IMAGES)
