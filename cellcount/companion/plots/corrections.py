@@ -47,10 +47,13 @@ def effort_curves(table: pd.DataFrame, *, kinds: Mapping[str, str], speeds: Mapp
                 hollow = {"markerfacecolor": "white", "alpha": 0.75, "linewidth": 1} if n else {}
                 label = f"{LABELS[strategy]}, {name}" if n else None
                 right.plot(group[speed] / 60, group.f1, label=label, **look | hollow)
+        low = lines[lines.strategy != "none"].f1_low.min()
         for axes in (left, right):
-            axes.axhline(
-                start.iloc[0], color=style.GRAY, linewidth=0.9, linestyle=style.DASHES[2], label="first network"
-            )
+            if start.iloc[0] > low - 0.2:  # farther down, it would press the curves together
+                axes.axhline(start.iloc[0], color=style.GRAY, linewidth=0.9, label="first network")
+            else:
+                text = f"first network: {start.iloc[0]:.2f}"
+                axes.annotate(text, (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=8.5, color=style.GRAY)
             axes.set_xlim(0, None)
         left.set(title=kinds[kind], ylabel="F1 on other fields", xlabel="clicks, additions, deletions and moves")
         right.set_xlabel("minutes")
