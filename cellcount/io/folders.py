@@ -90,13 +90,13 @@ def is_mask(path: Path, stems: Container[str]) -> bool:
     return found is not None and any(spell(found[1]) in stems for spell in beside.SPELLINGS)
 
 
-def annotations_of(files: Iterable[Path], images: Collection[Path]) -> list[Path]:
-    """Those of the files with the suffix of an annotation format, and the dot images: not `images`, nor own results."""
+def annotations_of(files: Iterable[Path], among: Collection[Path]) -> list[Path]:
+    """Those of the files with the suffix of an annotation format, and the dot images: not the images `among` them, nor own results."""
     readable = {suffix for format in READERS.values() for suffix in format.suffixes}
     return [
         path
         for path in files
-        if path.suffix.lower() in readable and path not in images and not is_overlay(path) and not is_result(path)
+        if path.suffix.lower() in readable and path not in among and not is_overlay(path) and not is_result(path)
         and (path.suffix.lower() not in SUFFIXES or dots.base(path))
     ]  # fmt: skip
 
