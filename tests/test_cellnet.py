@@ -1,11 +1,14 @@
 """CellNet: points to heatmap and back, training on a small scene, and prediction at its edges."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scenes import scene
+from scipy.spatial import cKDTree
 from torch import nn
 
 from cellcount.errors import DataError, NotAvailableError, ParameterError
@@ -13,12 +16,12 @@ from cellcount.methods import cellnet, pixels
 from cellcount.methods.cellnet import torch_engine
 from cellcount.methods.cellnet.crops import Crops
 from cellcount.methods.cellnet.network import build, fused
-from cellcount.methods.cellnet.settings import Settings
+from cellcount.methods.cellnet.settings import Settings, clicked
 from cellcount.methods.cellnet.targets import heatmap, volume
 from cellcount.methods.pixels import peaks
 from cellcount.metrics import match
 from cellcount.tiling import tiled
-from cellcount.types import Sample
+from cellcount.types import Prediction, Sample
 
 SMALL = {"widths": (8, 16, 16), "crop": 64, "batch": 4, "learning_rate": 1e-2, "average": 0.9}
 
@@ -106,6 +109,40 @@ def test_a_gpu_cuts_the_crops_that_the_cpu_cuts(target):
         assert part.shape == together.shape
         close = torch.isclose(part, together, atol=2e-3)
         assert close.float().mean() > 0.999  # a position between two pixels may be rounded to the other one
+
+
+def test_a_point_of_some_probability_is_a_lower_peak_to_learn():
+    sample = scene(3, n=12)
+    doubtful = replace(sample, meta={"probability": np.linspace(0.1, 1, 12)})
+    crops = [Crops([one], settings(factor=1, crop=64, sigma=2.0).filled([sample])) for one in (sample, doubtful)]
+    for cut in (lambda crops, places: crops._cut(places[0]), lambda crops, places: crops._together(places)):
+        places = [crops[0]._place(np.random.default_rng(1))]
+        full, lower = (cut(one, places)[1] for one in crops)
+        assert 0 < lower.sum() < full.sum()
+    with pytest.raises(DataError, match="one number from 0 to 1 for each point"):
+        Crops([replace(sample, meta={"probability": [1, 2]})], settings().filled([sample]))
+    assert len(clicked(doubtful)) == 1
+
+
+def test_teachers_label_what_nobody_has_clicked(weights, tmp_path):
+    clicks, bare = scene(11), scene(12)
+    some = replace(clicks, points=clicks.points[: len(clicks.points) // 2])
+    nobody = replace(bare, points=None)
+    first, second = cellnet.taught([some, nobody], [weights, weights], views=1, device="cpu")
+    assert (first.points[: len(some.points)] == some.points).all() and len(clicked(first)) == len(some.points)
+    assert match(clicks.points, first.points[first.meta["probability"] > 0.5], 4).f1 > 0.9
+    assert match(bare.points, second.points[second.meta["probability"] > 0.5], 4).f1 > 0.9
+    assert second.meta["probability"].max() < 1 and second.valid.all()
+    # Another method's points, on every second cell of the second scene only, are half of each peak.
+    told = {clicks.name: clicks.points, bare.name: bare.points[::2]}
+    seen = {name: Prediction(points, np.full(len(points), 0.3), len(points)) for name, points in told.items()}
+    shared = cellnet.taught([some, nobody], [weights], detections=seen, views=1, device="cpu")[1]
+    near_seen = cKDTree(bare.points[::2]).query(shared.points)[0] < 3
+    assert shared.meta["probability"][near_seen].min() > shared.meta["probability"][~near_seen].max()
+    out = cellnet.fit([first, second], out=tmp_path / "w.safetensors", device="cpu", progress=False, **SMALL, steps=2)
+    assert cellnet.about(out)["points"] == len(some.points)
+    with pytest.raises(DataError, match="No detections of"):
+        cellnet.taught([some, nobody], [weights], detections={some.name: seen[clicks.name]}, device="cpu")
 
 
 def test_a_trained_network_finds_the_cells_of_a_new_scene(weights):

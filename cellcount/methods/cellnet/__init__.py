@@ -15,7 +15,7 @@ from cellcount.methods.cellnet.inference import SHIPPED, about, context, predict
 from cellcount.methods.cellnet.settings import Settings
 
 VERSION = 1  # raise it when the same call of `fit` trains other weights (tests/test_training_versions.py)
-_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"]})
+_lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"], "teaching": ["taught"]})
 __all__ += ["VERSION", "Settings", "about", "context", "export", "predict", "predict_batch", "status"]
 
 

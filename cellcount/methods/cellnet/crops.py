@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from cellcount.errors import DataError, require
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import TARGETS
 from cellcount.methods.pixels import block_mean, to_full, to_small
@@ -44,18 +45,21 @@ class Crops:
     Attributes
     ----------
     points : list of (N, 2) float, px of the heatmap
+    heights : list of (N,) float, or None where all are 1
+        Of the target at each point: `Sample.meta["probability"]`.
     trusted : list of (1, 1, H, W) float32 tensors
         1 where the annotation is used. Both change when the annotation is corrected (`mending`).
     """
 
     def __init__(self, samples: Sequence[Sample], settings: Settings, device: torch.device = CPU) -> None:
         self.settings = settings
-        self.images, self.trusted, self.points = [], [], []
+        self.images, self.trusted, self.points, self.heights = [], [], [], []
         for sample in samples:
             self.images.append(torch.from_numpy(settings.prepared(sample.image))[None, None])
             trusted = block_mean(sample.valid.astype(np.float32), settings.factor) > 0.5
             self.trusted.append(torch.from_numpy(trusted.astype(np.float32))[None, None])
             self.points.append(to_small(sample.points, settings.factor))
+            self.heights.append(_heights(sample, settings.target))
         # Each pixel is as likely as any other, in whichever image it is.
         areas = np.array([image.numel() for image in self.images], float)
         self.shares = np.cumsum(areas) / areas.sum()
@@ -91,7 +95,7 @@ class Crops:
         grid = _grid(to_full(place.centre, detail), place.turn, size * detail, image.shape[2:])
         crop = F.grid_sample(image, grid, **IMAGE)
         trust = F.grid_sample(trusted, _grid(place.centre, place.turn, size, trusted.shape[2:]), **TRUST)
-        target = TARGETS[self.settings.target](self._seen(place), (size, size), self.settings.sigma)
+        target = TARGETS[self.settings.target](*self._seen(place, size))
         return crop * place.contrast + place.brightness, torch.from_numpy(target)[None, None], trust
 
     def _together(self, places):
@@ -113,33 +117,45 @@ class Crops:
                 parts.append(F.grid_sample(image, torch.stack([x, y], dim=-1), **how))
             first += count
         crop = torch.cat(crops) * contrast[:, None, None, None] + brightness[:, None, None, None]
-        return crop, self._targets([self._seen(place) for place in places]), torch.cat(trusts)
+        return crop, self._targets([self._seen(place, size) for place in places]), torch.cat(trusts)
 
     def _targets(self, seen):
         """(n, 1, size, size) float32 on the GPU, from the points of n crops."""
         size, sigma = self.settings.crop, self.settings.sigma
         if self.settings.target != "gaussian":
-            made = np.stack([TARGETS[self.settings.target](points, (size, size), sigma) for points in seen])
-            return self._sent(made[:, None])
-        padded = np.full((len(seen), max(map(len, seen)), 2), -1e6, np.float32)  # a point so far away adds nothing
-        for row, points in zip(padded, seen, strict=True):
-            row[: len(points)] = points
-        pixels = torch.arange(size, device=self.device)
-        rows, columns = torch.exp(-0.5 * ((pixels - self._sent(padded)[..., None]) / sigma) ** 2).unbind(2)
-        return (rows.mT @ columns)[:, None]  # as in `targets.heatmap`
+            return self._sent(np.stack([TARGETS[self.settings.target](*one) for one in seen])[:, None])
+        padded = np.zeros((len(seen), max(len(points) for points, *_ in seen), 3), np.float32)
+        for row, (points, _, _, heights) in zip(padded, seen, strict=True):
+            row[: len(points), :2], row[: len(points), 2] = points, 1 if heights is None else heights
+        sent, pixels = self._sent(padded), torch.arange(size, device=self.device)
+        rows, columns = torch.exp(-0.5 * ((pixels - sent[..., :2, None]) / sigma) ** 2).unbind(2)
+        return ((rows * sent[..., 2:]).mT @ columns)[:, None]  # as in `targets.heatmap`
 
-    def _seen(self, place):
-        """Points (N, 2) float on a crop, or so close to it that their Gaussians reach it, px of the crop."""
-        size, reach = self.settings.crop, 4 * self.settings.sigma
+    def _seen(self, place, size):
+        """The arguments of a target: points (N, 2) on a crop or close to it, px of it; its shape, sigma and heights."""
+        reach, heights = 4 * self.settings.sigma, self.heights[place.image]
         off, (a, b), (c, d) = self.points[place.image] - place.centre, *place.turn
-        off = off[np.einsum("ij,ij->i", off, off) < 2 * (size / 2 + reach) ** 2 * (a * a + c * c)]  # leaves most out
-        seen = off @ (np.array([[d, -c], [-b, a]]) / (a * d - b * c)) + (size - 1) / 2
-        return seen[((seen > -reach) & (seen < size + reach)).all(axis=1)]
+        near = np.einsum("ij,ij->i", off, off) < 2 * (size / 2 + reach) ** 2 * (a * a + c * c)  # leaves most out
+        seen = off[near] @ (np.array([[d, -c], [-b, a]]) / (a * d - b * c)) + (size - 1) / 2
+        inside = ((seen > -reach) & (seen < size + reach)).all(axis=1)
+        seen, heights = seen[inside], None if heights is None else heights[near][inside]
+        return seen, (size, size), self.settings.sigma, *([] if self.settings.target != "gaussian" else [heights])
 
     def _sent(self, array):
         """The array as a tensor on the GPU, without waiting for what that computes."""
         tensor = torch.from_numpy(array)
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+
+
+def _heights(sample, target):
+    probability = sample.meta.get("probability")
+    if probability is None:
+        return None
+    require(target == "gaussian", f"target={target!r}: points with a probability need target='gaussian'.")
+    heights = np.asarray(probability, float)
+    fits = heights.shape == (len(sample.points),) and ((heights >= 0) & (heights <= 1)).all()
+    require(fits, f"{sample.name}: meta['probability'] must have one number from 0 to 1 for each point.", DataError)
+    return heights
 
 
 def _turn(rng, zoom):

@@ -104,9 +104,16 @@ def stride(widths: Sequence[int]) -> int:
     return 2 ** len(widths)
 
 
+def clicked(sample: Sample) -> np.ndarray:
+    """The points that a person marked, (N, 2) px: all of a sample, or those of probability 1 if it has some."""
+    probability = sample.meta.get("probability")
+    return sample.points if probability is None else sample.points[np.asarray(probability) == 1]
+
+
 def _spacing(samples):
     """Median distance of a point to its nearest neighbour, px; the 25 px of the thesis if no image has two points."""
     from scipy.spatial import cKDTree
 
-    nearest = [cKDTree(s.points).query(s.points, 2)[0][:, 1] for s in samples if len(s.points) > 1]
+    marked = [points for points in map(clicked, samples) if len(points) > 1]
+    nearest = [cKDTree(points).query(points, 2)[0][:, 1] for points in marked]
     return float(np.median(np.concatenate(nearest))) if nearest else 25.0

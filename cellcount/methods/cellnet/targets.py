@@ -5,8 +5,8 @@ import numpy as np
 from cellcount.types import as_points
 
 
-def heatmap(points: np.ndarray, shape: tuple[int, int], sigma: float) -> np.ndarray:
-    """Sum of one Gaussian of height 1 at each point.
+def heatmap(points: np.ndarray, shape: tuple[int, int], sigma: float, heights: np.ndarray | None = None) -> np.ndarray:
+    """Sum of one Gaussian at each point, of height 1 or of the given heights.
 
     Its sum over all pixels, divided by `volume(sigma)`, is the number of points, but for those near the border.
 
@@ -15,6 +15,7 @@ def heatmap(points: np.ndarray, shape: tuple[int, int], sigma: float) -> np.ndar
     points : (N, 2) float, (y, x) px
     shape : (height, width), px
     sigma : float, px
+    heights : (N,) float or None
 
     Returns
     -------
@@ -23,6 +24,8 @@ def heatmap(points: np.ndarray, shape: tuple[int, int], sigma: float) -> np.ndar
     points = as_points(points)
     rows = np.exp(-0.5 * ((np.arange(shape[0]) - points[:, :1]) / sigma) ** 2)
     columns = np.exp(-0.5 * ((np.arange(shape[1]) - points[:, 1:]) / sigma) ** 2)
+    if heights is not None:
+        rows = rows * heights[:, None]
     return (rows.T @ columns).astype(np.float32)  # a Gaussian is separable: the sum over points is one product
 
 

@@ -20,7 +20,7 @@ from cellcount.methods.cellnet.checkpoint import PHANTOM
 from cellcount.methods.cellnet.crops import Crops
 from cellcount.methods.cellnet.mending import mend, typical_height
 from cellcount.methods.cellnet.network import build, load_imagenet
-from cellcount.methods.cellnet.settings import FOLLOWING, FORMAT, FRESH, Settings
+from cellcount.methods.cellnet.settings import FOLLOWING, FORMAT, FRESH, Settings, clicked
 from cellcount.methods.cellnet.targets import volume
 from cellcount.methods.cellnet.torch_engine import run
 from cellcount.methods.pixels import nearest, to_small
@@ -48,7 +48,8 @@ def fit(
     Parameters
     ----------
     samples : list of Sample
-        Each with `points` (N, 2) (y, x) px and `valid`.
+        Each with `points` (N, 2) (y, x) px and `valid`. Points that nobody marked, such as those that `taught` adds,
+        have a probability below 1 in `meta["probability"]` (N,): the height of their peak.
     out : path
         The safetensors file to write; its metadata holds the settings, the data's names and the loss curve.
     start : "auto", "phantom", path or None
@@ -82,7 +83,7 @@ def fit(
         average, curve = _train(network, crops, settings, device, progress)
         settings = _calibrated(average, crops, settings, samples, device)
     training = {
-        "points": sum(len(sample.points) for sample in samples),
+        "points": sum(len(clicked(sample)) for sample in samples),
         "parameters": sum(parameter.numel() for parameter in average.parameters()),
         "start": sha256(start) if start else None,
         "losses": [round(loss, 5) for loss in curve],
@@ -147,6 +148,8 @@ def _train(network, crops, settings, device, progress):
 def _mend(network, crops, annotated, trusted, settings, device):
     """Replace the points and the trusted pixels of the crops by corrected ones."""
     for i, image in enumerate(crops.images):
+        if crops.heights[i] is not None:  # the peaks of networks already
+            continue
         heat = run(network, image[0, 0].cpu().numpy(), settings, device)
         crops.points[i], trust = mend(heat, annotated[i], trusted[i][0, 0].cpu().numpy() > 0, settings)
         crops.trusted[i] = torch.from_numpy(trust.astype(np.float32))[None, None]
@@ -157,11 +160,12 @@ def _calibrated(network, crops, settings, samples, device):
     heights, cells, volumes = [], [], []
     for i, (image, sample) in enumerate(zip(crops.images, samples, strict=True)):
         heat = run(network, image[0, 0].cpu().numpy(), settings, device)
-        points = to_small(sample.points, settings.factor)
+        points = to_small(clicked(sample), settings.factor)
         heights += [typical_height(heat, points, settings.peak_distance)] * len(points)
         trusted = crops.trusted[i][0, 0].cpu().numpy() > 0
-        cells.append(trusted[nearest(crops.points[i], heat.shape)].sum())
+        counted = np.ones(len(crops.points[i])) if crops.heights[i] is None else crops.heights[i]
+        cells.append(counted[trusted[nearest(crops.points[i], heat.shape)]].sum())
         volumes.append(heat[trusted].sum() / volume(settings.sigma))
-    threshold = settings.threshold or round(max(settings.relative_threshold * float(np.mean(heights)), 0.01), 3)
+    threshold = settings.threshold or round(max(settings.relative_threshold * float(np.mean(heights or 1.0)), 0.01), 3)
     scale = settings.density_scale or round(float(np.sum(cells) / max(np.sum(volumes), 1e-6)), 4)
     return replace(settings, threshold=threshold, density_scale=scale)
