@@ -91,7 +91,7 @@ def is_mask(path: Path, stems: Container[str]) -> bool:
 
 
 def annotations_of(files: Iterable[Path], among: Collection[Path]) -> list[Path]:
-    """Those of the files with the suffix of an annotation format, and the dot images: not the images `among` them, nor own results."""
+    """Files with the suffix of an annotation format, and dot images: not the images `among` them, nor results."""
     readable = {suffix for format in READERS.values() for suffix in format.suffixes}
     return [
         path
