@@ -6,6 +6,8 @@ import torch
 
 from cellcount.data import phantom
 from cellcount.methods import METHODS, prompts
+from cellcount.methods.cellnet.crops import Crops
+from cellcount.methods.cellnet.settings import Settings
 from cellcount.metrics import match
 
 pytestmark = [
@@ -23,7 +25,8 @@ def test_cellnet_finds_the_same_cells_on_both_devices(fields):
     cellnet = METHODS["cellnet"]
     for field in fields:
         cpu, gpu = (cellnet.predict(field.image, device=device) for device in ("cpu", "cuda"))
-        assert match(cpu.points, gpu.points, tolerance=0.5).f1 > 0.99
+        # Half precision changes a heatmap by up to 1e-3, which moves a flat peak by less than a pixel of it: 2 px here.
+        assert match(cpu.points, gpu.points, tolerance=2).f1 > 0.99
         assert gpu.count == pytest.approx(cpu.count, rel=0.01)
 
 
@@ -33,6 +36,18 @@ def test_a_batch_gives_what_single_images_give(fields):
     for field, batched in zip(fields, together, strict=True):
         alone = cellnet.predict(field.image, device="cuda")
         assert match(alone.points, batched.points, tolerance=0.5).f1 > 0.99
+
+
+def test_training_crops_are_those_of_the_cpu(fields):
+    settings = Settings(crop=96).filled(fields)
+    batches = []
+    for device in ("cpu", "cuda"):
+        crops = Crops(fields, settings, torch.device(device))
+        places = sorted((crops._place(np.random.default_rng(k)) for k in range(16)), key=lambda place: place.image)
+        parts = [crops._together(places)] if device == "cuda" else [crops._cut(place) for place in places]
+        batches.append([torch.cat(part).cpu() for part in zip(*parts, strict=True)])
+    for cpu, gpu in zip(*batches, strict=True):
+        assert torch.isclose(cpu, gpu, atol=2e-3).float().mean() > 0.999  # between two pixels, either may be nearest
 
 
 def test_training_twice_on_a_gpu_gives_the_same_weights(fields, tmp_path):
