@@ -350,7 +350,7 @@ def test_a_simulated_person_corrects_as_one_would():
 def test_the_cost_of_actions_and_where_correcting_breaks_even():
     clicks = dict.fromkeys(correcting.ACTIONS, 0) | {"clicked": 11}
     assert correcting.seconds(clicks, "fast") == pytest.approx(2.4 + 10 * 0.9)
-    assert correcting.seconds(clicks, "careful", images=2) == pytest.approx(2 * 2.4 + 9 * 0.9)
+    assert correcting.seconds(clicks, "careful", fields=2) == pytest.approx(2 * 2.4 + 9 * 0.9)
     for speed in correcting.SPEEDS:
         share, n = correcting.break_even(speed), 1e6
         work = {"clicked": 0, "kept": share * n, "moved": 0, "deleted": (1 - share) * n, "added": (1 - share) * n}

@@ -117,9 +117,9 @@ def corrected(
     return replace(clicked, points=points.astype(np.float32)), work
 
 
-def seconds(work: Mapping[str, float], speed: str, images: int = 1) -> float:
-    """Seconds of an annotator's work: numbers of `ACTIONS` on some images, at one of the `SPEEDS`."""
-    clicks = FIRST * images + NEXT * (work["clicked"] - images) if work["clicked"] else 0.0
+def seconds(work: Mapping[str, float], speed: str, fields: int = 1) -> float:
+    """Seconds of an annotator's work: numbers of `ACTIONS` on some fields, at one of the `SPEEDS`."""
+    clicks = FIRST * fields + NEXT * (work["clicked"] - fields) if work["clicked"] else 0.0
     return clicks + sum(cost * work[action] for action, cost in SPEEDS[speed].items())
 
 
