@@ -119,6 +119,13 @@ def test_random_tiles_carry_their_boxes_along():
     assert (np.concatenate(on_cells) < np.concatenate(elsewhere).min()).mean() > 0.97
 
 
+def test_masks_of_random_tiles_are_their_boxes_filled():
+    tiles = Tiles([scene(2)], replace(SMALL, augment=True), masks=True)
+    for tile in tiles.epoch(np.random.default_rng(0)):
+        assert tile.masks.dtype == np.uint8 and len(tile.masks)
+        assert (tile.masks == boxes.filled(tile.boxes, tile.image.shape)).all()
+
+
 def test_what_is_left_of_a_cell_at_a_border_is_neither_cell_nor_background():
     sample = Sample("one", np.full((64, 128), 0.5, np.float32), [[30, 66]])
     tiles = Tiles([sample], replace(SMALL, least=6.0), masks=False)
