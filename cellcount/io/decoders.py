@@ -188,6 +188,7 @@ def plane(tiff: TiffFile, report: Report) -> TiffPage:
     import tifffile
 
     kinds = tifffile.PHOTOMETRIC
+    len(tiff.pages)  # finds pages that follow each other in a circle, in which `series` would go on for ever
     series = [s for s in tiff.series if not s.keyframe.is_reduced and s.name not in _ASIDE] or tiff.series
     pages = [one.keyframe for one in series]
     page, largest = pages[0], max(pages, key=lambda one: one.imagewidth * one.imagelength)
