@@ -226,14 +226,18 @@ def test_one_plane_in_other_kinds_of_tiff(tmp_path, ramp, kind):
 
 
 def test_pages_in_a_circle_end(tmp_path, ramp):
-    """A damaged link from the last page to the first one, which tifffile would follow for ever."""
+    """A damaged link from the second page to the first one, which tifffile would follow for ever."""
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, ramp)
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(ramp)
+        writer.write(ramp[:18, :20].copy())
     with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
-        link = page.offset + 2 + 12 * len(page.tags)
+        first, last = tiff.pages
+        link = last.offset + 2 + 12 * len(last.tags)
     content = bytearray(path.read_bytes())
-    assert content[link : link + 4] == bytes(4), "the last page"
-    content[link : link + 4] = page.offset.to_bytes(4, "little")
+    assert content[link : link + 4] == bytes(4), "the end of the list of pages"
+    content[link : link + 4] = first.offset.to_bytes(4, "little")
     path.write_bytes(content)
-    np.testing.assert_allclose(read_image(path), ramp / 255, atol=1e-6)
+    image, [warning] = examined(path)
+    np.testing.assert_allclose(image, ramp / 255, atol=1e-6)
+    assert "20 x 18 px, are not" in warning
