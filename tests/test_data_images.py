@@ -229,8 +229,8 @@ def test_pages_in_a_circle_end(tmp_path, ramp):
     """A damaged link from the second page to the first one, which tifffile would follow for ever."""
     path = tmp_path / "a.tif"
     with tifffile.TiffWriter(path) as writer:
-        writer.write(ramp)
-        writer.write(ramp[:18, :20].copy())
+        writer.write(ramp, metadata=None)
+        writer.write(ramp[:18, :20].copy(), metadata=None)
     with tifffile.TiffFile(path) as tiff:
         first, last = tiff.pages
         link = last.offset + 2 + 12 * len(last.tags)
