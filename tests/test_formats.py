@@ -29,7 +29,6 @@ from cellcount.data.convert import convert
 from cellcount.errors import CellcountError, DataError, ParameterError
 from cellcount.io import labelstudio
 from cellcount.io import problems as catalogue
-from cellcount.io import problems as catalogue
 from cellcount.io.points import READERS, WRITERS, Annotation, Mark, read
 from cellcount.io.writing import write
 
