@@ -110,8 +110,9 @@ def _terminable() -> Iterator[None]:
     """End a command as Ctrl-C does, so that it completes its files, if it is terminated or its terminal is closed."""
 
     def stop(number: int, frame: Any) -> NoReturn:
-        for one in numbers:  # some programs send it twice; what is being completed takes a second
+        for one in numbers:  # some programs send it twice, and a second one must not end what is being completed
             signal.signal(one, signal.SIG_IGN)
+        before.clear()  # it stays ignored until the process has ended
         raise Terminated(number)
 
     names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
