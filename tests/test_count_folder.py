@@ -359,12 +359,33 @@ def test_images_with_corrections_are_not_predicted_again(plate, tmp_path, comput
     for more in (["-p", "sigma", "4"], ["--again"]):
         assert run("count", plate, "--method", "blobs", "--out", out, *more) == 3
         text = capsys.readouterr().err
-        assert f"{out} has corrections of images" in text and "1 (b)" in text and "--out" in text and computed == []
+        assert "would be counted again" in text and "--out" in text and computed == []
+        assert (
+            ("nobody corrected" in text and "1 (annotations/b.zip)" in text)
+            if name == "zip"
+            else (f"{out} has corrections of images" in text and "1 (b)" in text)
+        )
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == held
     assert count(plate, out=out).kept == 3
     assert count(plate / "a.png", out=out, sigma=4.0).counted == 1
     assert count(plate, draw(plate / "new.png"), out=tmp_path / "G", sigma=4.0).counted == 4
     assert (out / "annotations").exists() and len(list((out / "annotations").iterdir())) == 1
+
+
+def test_images_listed_as_reviewed_are_not_predicted_again(plate, tmp_path, computed, capsys):
+    """What a person looked at are the predictions of that call."""
+    out = tmp_path / "F"
+    count(plate, out=out)
+    with open(out / "dataset.toml", "a") as file:
+        file.write('reviewed = ["a.png", "c"]\n')
+    computed.clear()
+    assert count(plate, out=out).kept == 3
+    for more in (["-p", "sigma", "4"], ["--again"]):
+        assert run("count", plate, "--method", "blobs", "--out", out, *more) == 3
+        text = capsys.readouterr().err
+        assert "`reviewed`" in text and "2 (a, c)" in text and "take them from that list" in text and computed == []
+    other = draw(tmp_path / "other" / "a.png", 7)
+    assert count(plate / "b.png", other, out=out, sigma=4.0).counted == 2, "they are not listed"
 
 
 def test_corrections_that_cannot_be_read_are_not_outdated_unseen(plate, tmp_path, capsys):

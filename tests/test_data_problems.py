@@ -904,6 +904,9 @@ for given in (
         root, "pixel_size_um = 2", "\n".join(["image,y,x", *spread("a", 2)])), "error", "micrometres"),
     ("corrected-some", "predictions", "1 of 2", lambda root: counted(root, "a.png,3,4\na.png,9,9\n"), "warning"),
     ("corrected-none", "predictions", "reviewed", lambda root: counted(root, "a.png,3,4\n")),
+    ("predictions-edited", "predictions/a.csv", "annotations/", lambda root: Box(counted(
+        root, "a.png,9,9\n", predictions=(("a.png", 3, 4),))).text(
+            "records.jsonl", '{"name": "a", "predictions_sha256": "0"}\n{"name'), "warning"),
     ("predictions-missing", "", "predictions", lambda root: counted(root, "a.png,9,9\n", predictions=())),
     ("predictions-image", "", "gone.png", lambda root: counted(
         root, "a.png,9,9\n", predictions=(("a.png", 3, 4), ("gone.png", 3, 4))), "warning"),

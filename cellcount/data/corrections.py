@@ -8,14 +8,17 @@ an image is annotated if somebody changed at least one point, submitted it (Labe
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellcount.files import sha256
 from cellcount.io import points
 from cellcount.io.points import ORIGINS, Annotation, Mark, positions, role
 from cellcount.metrics import default_tolerance, inside, match
@@ -38,7 +41,10 @@ def read_predictions(folder: Path, found: Survey) -> dict[str, Annotation]:
         found.add("predictions-missing", folder, folder=FOLDER)
     stems = {unicodedata.normalize("NFC", path.name): stem for stem, path in found.images.items()}
     predicted, absent = {}, []
+    recorded = _recorded(folder)
     for path in files:
+        if recorded.get(path.stem) not in (None, "", sha256(path)):
+            found.add("predictions-edited", f"{FOLDER}/{path.name}")
         annotations, problems = points.read(path)
         found.problems += [replace(problem, file=f"{FOLDER}/{path.name}") for problem in problems]
         for one in annotations:
@@ -52,20 +58,34 @@ def read_predictions(folder: Path, found: Survey) -> dict[str, Annotation]:
     return predicted
 
 
+def _recorded(folder: Path) -> dict[str, str]:
+    """The SHA-256 of the predictions that `cellcount count` wrote, {name: of the last record}."""
+    found: dict[str, str] = {}
+    path = folder / "records.jsonl"
+    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
+        with suppress(ValueError, LookupError, TypeError):  # torn, or of other origin: `count` says so
+            record = json.loads(line)
+            found[record["name"]] = str(record["predictions_sha256"])
+    return found
+
+
 def leave_out_unchanged(predictions: Mapping[str, Annotation], found: Survey) -> list[str]:
     """Remove annotations that equal the prediction from `found`; returns the stems of their images."""
     left = []
     for stem, before in predictions.items():
         own = found.annotations.get(stem, [])
-        changed = [one for one in own if not _unchanged(one, before, found.settings.labels)]
+        changed = [one for one in own if not unchanged(one, before, found.settings.labels)]
         if len(changed) < len(own):
             found.annotations[stem] = changed
             left.append(stem)
     return left
 
 
-def _unchanged(one: Annotation, before: Annotation, labels: Mapping[str, Sequence[str]]) -> bool:
-    """Whether an annotation has the predicted points only, and no sign of a person."""
+def unchanged(one: Annotation, before: Annotation, labels: Mapping[str, Sequence[str]]) -> bool:
+    """Whether an annotation has the predicted points only, and no sign of a person.
+
+    labels : as in `cellcount.io.points.role`; shape: {meaning: labels}
+    """
     if (
         one.boxes
         or one.annotator

@@ -1,5 +1,7 @@
 """The images of a count folder: their names, what is known of them, and writing the results of one."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import itertools
@@ -7,11 +9,11 @@ import json
 import os
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cellcount.counting import Failure, Result, told, try_file
 from cellcount.errors import CellcountError, DataError, require
@@ -20,6 +22,9 @@ from cellcount.io import folders
 from cellcount.io.images import SUFFIXES
 from cellcount.io.problems import Problem, errors, listed, raise_errors
 from cellcount.results.count_records import RECORDS, SUMMARY, TABLE, Known, Records
+
+if TYPE_CHECKING:
+    from cellcount.io.points import Annotation
 
 IMAGES, PREDICTIONS, OVERLAYS, SETTINGS = "images", "predictions", "overlays", "dataset.toml"
 # Errors of a file's name or of the image itself; others of writing, such as a full disk, meet every image.
@@ -265,23 +270,59 @@ class CountFolder(Records):
         return record
 
     def refuse_corrected(self, paths: Sequence[Path], again: bool) -> None:
-        """Raise a DataError if images that would be counted have annotations, which correct what was found before."""
+        """Raise a DataError if images that would be counted have corrections of what was found before.
+
+        These are annotations, also copies of the predictions that nobody corrected, and names under `reviewed`.
+        """
         files = folders.files_of(self.path)
         files = folders.annotations_of(files, folders.images_of(files))
-        corrected, broken = _annotated(files) if files else (set(), [])
-        names = []
-        for path in paths if files else ():
+        if not files and not self.index:
+            return
+        from cellcount.data import dataset_toml
+
+        said, _ = dataset_toml.read(self.path / SETTINGS, self.index)
+        annotated, broken = _annotated(files)
+        corrected = {form for own in annotated.values() for forms, _ in own for form in forms}
+        names = set()
+        for path in paths:
             name = self._sources.get(self._source(path), path.stem)
-            if _folded(name) in corrected or broken and name in self.index:
+            if name in said.reviewed or _folded(name) in corrected or broken and name in self.index:
                 with suppress(DataError):  # a failure of this image: it will not be counted
-                    names += [] if self.known(path, again) or path not in self._plans else [name]
-        if names:
-            unreadable = f"{self.path} may have corrections of what would be counted again, but they cannot be read:"
-            raise_errors(broken, unreadable)
-            raise DataError(
-                f"{self.path} has corrections of images that would be counted again: {listed(names)}. They belong to "
-                "what was found before. Choose another folder with --out."
-            )
+                    if self.known(path, again) is None and path in self._plans:
+                        names.add(self._plans[path].name)
+        if not names:
+            return
+        unreadable = f"{self.path} may have corrections of what would be counted again, but they cannot be read:"
+        raise_errors(broken, unreadable)
+        folded = {_folded(name) for name in names}
+        concerned = {file: own for file, own in annotated.items() if any(forms & folded for forms, _ in own)}
+        copies = [file for file, own in concerned.items() if self._copied(own, said.labels)]
+        corrected = {form for file in {*concerned} - {*copies} for forms, _ in concerned[file] for form in forms}
+        renewed = "images that would be counted again"
+        reasons = (
+            ([name for name in names if _folded(name) in corrected], f"corrections of {renewed}: {{}}, made to what "
+             "was found before", ""),
+            (names & {*said.reviewed}, f"{renewed} and were `reviewed` as they were counted before, says {SETTINGS}: "
+             "{}", ", or take them from that list"),
+            ([file.relative_to(self.path).as_posix() for file in copies], f"annotation files of {renewed} that equal "
+             "what was found before: {}; nobody corrected them", ", or remove these files"),
+        )  # fmt: skip
+        what = "; and ".join(text.format(listed(sorted(those))) for those, text, _ in reasons if those)
+        todo = "".join(text for those, _, text in reasons if those)
+        require(not what, f"{self.path} has {what}. Choose another folder with --out{todo}.", DataError)
+
+    def _copied(self, own: Iterable[tuple[set[str], Annotation]], labels: Mapping[str, Sequence[str]]) -> bool:
+        """Whether all annotations of a file equal the predictions."""
+        from cellcount.data import corrections
+        from cellcount.io import points
+
+        names = {_folded(name): name for name in self.index}
+        for forms, one in own:
+            path = self.path / PREDICTIONS / f"{next((names[form] for form in forms if form in names), None)}.csv"
+            before = points.read(path)[0] if path.is_file() else []
+            if not before or not corrections.unchanged(one, before[0], labels):
+                return False
+        return True
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -302,17 +343,19 @@ def settings(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _annotated(files: Iterable[Path]) -> tuple[set[str], list[Problem]]:
-    """The images that annotation files name, as `_folded` stems, and the errors in these files."""
+def _annotated(files: Iterable[Path]) -> tuple[dict[Path, list[tuple[set[str], Annotation]]], list[Problem]]:
+    """The annotations in files, {file: [(forms of the image's stem, `_folded`; annotation)]}, and the files' errors."""
     from cellcount.io import beside, points
 
-    names: list[str] = []
+    read: dict[Path, list[tuple[set[str], Annotation]]] = {}
     broken: list[Problem] = []
     for file in files:
         found, problems = points.read(file)
         broken += errors(problems)
-        names += [Path(one.image.replace("\\", "/")).name for one in found]
-    return {_folded(Path(form).stem) for name in names for form in (name, beside.UPLOAD_PREFIX.sub("", name))}, broken
+        names = [Path(one.image.replace("\\", "/")).name for one in found]
+        forms = [{_folded(Path(form).stem) for form in (name, beside.UPLOAD_PREFIX.sub("", name))} for name in names]
+        read[file] = list(zip(forms, found, strict=True))
+    return read, broken
 
 
 def _folded(name: str) -> str:
