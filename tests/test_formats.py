@@ -578,7 +578,8 @@ def test_crops_of_which_only_some_are_annotated_give_regions(tmp_path):
     assert one.image == "1.jpg" and len(one.points) == 1, "every predicted point is kept"
     twice = crop(0, 0, (100, 500, "manual"))
     twice["annotations"] = [one | {"completed_by": n, "id": n} for n in (1, 2) for one in twice["annotations"]]
-    assert [one.annotator for one in reading(saved(tmp_path / "t.json", twice))] == ["1", "2"]
+    [one], problems = read(saved(tmp_path / "t.json", twice))
+    assert len(one.points) == 1 and kinds(problems) == ["ls-annotators"]
 
 
 def test_crops_of_a_grid_give_each_point_once(tmp_path):
@@ -761,6 +762,12 @@ REFUSED = {
                     crop(0, 448, source_height=576, source_width=1024) | {"annotations": []}]),
         "ls-crops",
     ),
+    "crop annotated twice": (
+        "a.json",
+        json.dumps([crop(0, 0, (9, 9, "manual"), source_height=576, source_width=576),
+                    crop(0, 0, (9, 8, "manual"), source_height=576, source_width=576)]),
+        "ls-annotators",
+    ),
     "crop of no size": ("a.json", json.dumps([crop(0, 0), crop(0, 480) | {"annotations": []}]), "ls-crop-size"),
     "crop outside": (
         "a.json", json.dumps([crop(0, 9000, (9, 9, "manual"), source_height=576, source_width=1024)]), "ls-crop-place"
@@ -842,12 +849,18 @@ HELD = {
     "no cell in labelme": ("labelme", "s.json", [], 0, "write-empty"),
     "parts of an image": ("CSV", "s.csv", [(3, 4)], [(0, 0, 16, 16)], "write-regions"),
     "annotated twice": ("CSV", "s.csv", "image,y,x\na.png,1,2\n", 0, "convert-twice"),
+    "a file that is there": ("napari", "new", "image,y,x\na.png,1,2\n", 0, "convert-kept"),
 }
 
 
 @pytest.mark.parametrize("name", HELD)
 def test_what_a_format_cannot_hold_is_refused_or_warned_of(tmp_path, name):
     format, target, points, boxes, kind = HELD[name]
+    if kind == "convert-kept":
+        (tmp_path / "a.csv").write_text(points)
+        assert convert(tmp_path / "a.csv", tmp_path / target, format) == []
+        assert kinds(convert(tmp_path / "a.csv", tmp_path / target, format)) == [kind]
+        return
     if isinstance(points, str):  # in two files
         for file in "ab":
             (tmp_path / f"{file}.csv").write_text(points)
@@ -949,6 +962,40 @@ def test_convert(tmp_path, capsys):
     assert main(["data", "convert", str(tmp_path / "rois"), str(tmp_path / "back.json")]) == 2
     assert main(["data", "convert", str(tmp_path / "rois"), str(tmp_path / "x.xml"), "--format", "cvat"]) == 3
     assert "size of the image a " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format, suffix", [("CVAT", "xml"), ("coco", "json"), ("via", "json"), ("csv", "csv")])
+def test_a_folder_gets_one_file_of_formats_that_have_all_images_in_one(tmp_path, format, suffix):
+    """Also if it is not there yet, as in `cellcount data convert F/predictions F/annotations`."""
+    image(tmp_path / "images" / "a.png")
+    source, target = tmp_path / "predictions", tmp_path / "annotations"
+    source.mkdir()
+    (source / "a.csv").write_text("image,y,x\na.png,1,2\n")
+    convert(source, target, format)
+    assert [path.name for path in target.iterdir()] == [f"points.{suffix}"]
+    assert reading(target / f"points.{suffix}")[0].points[0].position == pytest.approx((1, 2), abs=0.01)
+    with pytest.raises(DataError, match=rf"has files already. Name a new file in it: .*new.{suffix}"):
+        convert(source, target, format)
+    with pytest.raises(DataError, match="cellcount labelstudio export"):
+        convert(source, target, "Label Studio")
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(DataError, match="taken exists. Name another file.$"):
+        convert(source, tmp_path / "taken", format)
+
+
+def test_converting_into_a_folder_leaves_what_is_there(tmp_path):
+    """An image was added after others had been corrected."""
+    source, target = tmp_path / "predictions", tmp_path / "annotations"
+    source.mkdir()
+    (source / "a.csv").write_text("image,y,x\na.png,1,2\n")
+    convert(source, target, "napari")
+    (target / "a-points.csv").write_text("corrected")
+    (source / "b.csv").write_text("image,y,x\nb.png,3,4\n")
+    [problem] = convert(source, target, "napari")
+    assert problem.kind == "convert-kept" and "1 files" in str(problem) and "a-points.csv" in str(problem)
+    assert (target / "a-points.csv").read_text() == "corrected" and len(list(target.iterdir())) == 2
+    with pytest.raises(DataError, match="Name another folder"):
+        convert(source, source, "napari")
 
 
 def test_convert_refuses_what_could_be_wrong(tmp_path):

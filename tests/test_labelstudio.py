@@ -80,6 +80,24 @@ def test_annotated_crops_are_the_regions_of_an_annotation(tmp_path):
     assert one.holds() == {"cells"}
 
 
+def test_one_of_several_annotations_of_a_crop_counts(tmp_path):
+    """Two of the left crop, of persons 5 and 6, and one of the right: never two at once."""
+    path = tmp_path / "a.json"
+    left, right = task(0, 0, (10, 10, "prediction")), task(0, 236, (9, 99, "manual"), width=264)
+    left["annotations"][0]["completed_by"] = right["annotations"][0]["completed_by"] = 5
+    left["annotations"] += [{"id": 3, "completed_by": 6, "result": task(0, 0)["annotations"][0]["result"]}]
+    [one], problems = reading(path, left, right)
+    said = str(problems["ls-annotators"])
+    assert "task 1" in said and "2 times: 5 (task 1, annotation 2), 6 (task 1, annotation 3)" in said
+    assert problems["ls-annotators"].severity == "error" and len(one.points) == 2
+    for annotators, count in {"first": 2, "last": 1, 5: 2, "6": 1, "union": 2}.items():
+        [one], problems = read(path, annotators=annotators)
+        assert len(one.points) == count and len(one.regions) == 2, annotators
+        assert [problem.kind for problem in problems] == ["ls-crops"]
+    path.write_text(json.dumps([left, left | {"id": 2}]))
+    assert "3 times" not in str(read(path)[1]) and "ls-annotators" in {problem.kind for problem in read(path)[1]}
+
+
 def test_regions_are_not_lost_in_silence(tmp_path):
     found, _ = reading(tmp_path / "a.json", task(0, 0, (10, 10, "prediction")))
     [problem] = write(tmp_path / "a.csv", found)
@@ -403,6 +421,37 @@ def test_a_crop_from_which_all_points_were_removed_has_no_cell(server, counted, 
     assert "0 kept, 0 moved" in capsys.readouterr().out
     [small] = [sample for sample in load(counted) if sample.name == "small"]
     assert small.points.shape == (0, 2) and small.valid.all()
+
+
+def test_a_crop_with_two_annotations_is_named(server, counted, capsys):
+    """The file is written; a person has to choose, in dataset.toml or in Label Studio."""
+    assert labelstudio("push", counted, "--order", "image") == 0
+    for task in server.tasks[1]:
+        submit(task, edited(task))
+    again = server.tasks[1][1]
+    submit(again, edited(again, moved=5, deleted=2), id=99)
+    assert labelstudio("pull", counted) == 3
+    said = capsys.readouterr()
+    assert f"task {again['id']}: The crop of tall.png" in said.err and "2 times: 1 (task 2, annotation 20)" in said.err
+    assert (
+        "labelstudio.json was written" in said.err
+        and "predicted;" not in said.out
+        and "cellcount train" not in said.out
+    )
+    with open(counted / "dataset.toml", "a") as file:
+        file.write('annotators = "last"\n')
+    assert labelstudio("pull", counted) == 0
+    assert " 5 moved, 2 deleted" in capsys.readouterr().out
+
+
+def test_cells_of_an_image_in_two_files_are_named_at_once(server, counted, capsys):
+    assert labelstudio("push", counted, "--order", "image") == 0
+    submit(server.tasks[1][0], edited(server.tasks[1][0], deleted=1))
+    (counted / "annotations").mkdir()
+    (counted / "annotations" / "a.csv").write_text("image,y,x\nsmall.tif,5,5\n")
+    assert labelstudio("pull", counted) == 3
+    said = capsys.readouterr().err
+    assert "labelstudio.json was written" in said and "a.csv" in said and said.count("small.tif") >= 1
 
 
 def test_annotations_that_vanished_are_kept(server, counted, capsys):

@@ -123,6 +123,7 @@ def _push(arguments: argparse.Namespace) -> None:
 def _pull(arguments: argparse.Namespace) -> None:
     from cellcount.io.folders import files_of, images_of
     from cellcount.io.labelstudio_tasks import annotated, without_pixels
+    from cellcount.io.problems import raise_errors
 
     folder, known = arguments.folder, _known(arguments.folder)
     require(known, f"{folder} was not sent to a server yet: cellcount labelstudio push {folder}", DataError)
@@ -149,11 +150,13 @@ def _pull(arguments: argparse.Namespace) -> None:
         task["data"]["source"] for task in tasks if any(one.get("was_cancelled") for one in task["annotations"])
     )
     pending = Counter(task["data"]["source"] for task in drafts)
-    for image, sentence in _sentences(folder, [image for image in crops if submitted[image]]):
+    wrong, sentences = _compared(folder)
+    for image in (image for image in crops if submitted[image]):
         parts = {"submitted": submitted, "skipped": skipped, "with changes that are not submitted": pending}
         state = ", ".join(f"{count[image]} {what}" for what, count in parts.items() if count[image])
-        print(f"{image}: {state} of {_number(crops[image], 'crop')}. {sentence}")
+        print(f"{image}: {state} of {_number(crops[image], 'crop')}. {sentences.get(image, '')}".rstrip())
     print(f"{_number(len(done), 'corrected crop')} of {_number(submitted, 'image')} in {target}")
+    raise_errors(wrong, f"{target} was written, but {folder} cannot be used yet:")
     print(f"Then: cellcount train {folder}")
 
 
@@ -199,7 +202,7 @@ def _remember(folder: Path, project: Mapping[str, Any]) -> None:
 
 
 def _write_checked(target: Path, tasks: Iterable[Mapping[str, Any]]) -> None:
-    """Write tasks as an annotation file, if they can be read; prints what is unusual about them."""
+    """Write tasks as an annotation file, if they can be read."""
     from dataclasses import replace
 
     from cellcount.io.points import read
@@ -207,11 +210,8 @@ def _write_checked(target: Path, tasks: Iterable[Mapping[str, Any]]) -> None:
 
     with replacing(target) as temporary:
         temporary.write_text(json.dumps(list(tasks)), "utf-8")
-        problems = [replace(problem, file=target.name) for problem in read(temporary)[1]]
+        problems = [replace(one, file=target.name) for one in read(temporary)[1] if one.kind != "ls-annotators"]
         raise_errors(problems, f"The annotations cannot be used, and {target} was not changed:")
-    for problem in problems:
-        if problem.kind not in ("ls-drafts", "ls-cancelled", "ls-crops"):  # counted for each image
-            print(f"warning: {problem}", file=sys.stderr)
 
 
 def _keep_vanished(target: Path, done: set[tuple[str, int, int]], home: Path) -> None:
@@ -232,19 +232,20 @@ def _keep_vanished(target: Path, done: set[tuple[str, int, int]], home: Path) ->
         print(f"warning: {vanished}; the former file is kept as {kept}", file=sys.stderr)
 
 
-def _sentences(folder: Path, images: Iterable[str]) -> Iterable[tuple[str, str]]:
-    """For each image, what was done to its points; prints problems of the folder."""
+def _compared(folder: Path) -> tuple[list[Any], dict[str, str]]:
+    """The errors of a folder, and for each image what was done to its points, if there are none; prints warnings."""
     from cellcount.data import corrections
     from cellcount.data.survey import survey
+    from cellcount.io.problems import errors
 
     found = survey(folder)
-    for problem in found.problems[:SHOWN]:
-        if problem.file != PULLED.name:
-            print(f"{problem.severity}: {problem}", file=sys.stderr)
-    stems = {path.name: stem for stem, path in found.images.items()}
-    for image in images:
-        done = found.provenance.get(stems[image])
-        yield image, corrections.sentence("Points", done) if done else ""
+    told = ("ls-drafts", "ls-cancelled", "ls-crops")  # counted for each image
+    warnings = [one for one in found.problems if one.severity != "error" and one.kind not in told]
+    for problem in warnings[:SHOWN]:
+        print(f"warning: {problem}", file=sys.stderr)
+    wrong = errors(found.problems)
+    done = {} if wrong else found.provenance
+    return wrong, {found.images[stem].name: corrections.sentence("Points", one) for stem, one in done.items()}
 
 
 def _number(things: Any, noun: str) -> str:

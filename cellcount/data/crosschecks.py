@@ -11,7 +11,7 @@ import numpy as np
 
 from cellcount.data import dataset_toml
 from cellcount.io.decoders import decoding, header
-from cellcount.io.points import Annotation, role
+from cellcount.io.points import Annotation, chosen, role
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,16 +79,6 @@ def check_training(folder: Path, found: Survey) -> None:
         found.add("split-all-test", dataset_toml.NAME, "key split", count=len(annotated))
     elif annotated and not any(role(mark.label, labels) == "live" for mark in marks):
         found.add("none-live", folder, count=len(annotated))
-
-
-def chosen(rivals: list[Annotation], annotators: str | int) -> list[Annotation] | None:
-    """The annotations that count among several of one image; None if `annotators` does not say.
-
-    annotators : "union", "first", "last", or the name or number of a person; see `Settings`.
-    """
-    if annotators in ("union", "first", "last"):
-        return {"union": rivals, "first": rivals[:1], "last": rivals[-1:]}[str(annotators)]
-    return [a for a in rivals if a.annotator and a.annotator == str(annotators)][:1] or None
 
 
 def _labels(annotation: Annotation, found: Survey) -> None:

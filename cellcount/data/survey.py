@@ -141,7 +141,8 @@ def _annotations(files: Iterable[Path], found: Survey) -> list[Annotation]:
         if dotted and not owner:
             found.add("dots-no-image", path.name, image=dotted)
             continue
-        annotations, problems = points.read(path, pixel_size_um=found.settings.pixel_size_um)
+        options = {"pixel_size_um": found.settings.pixel_size_um, "annotators": found.settings.annotators}
+        annotations, problems = points.read(path, **options)
         found.problems += problems
         result += [replace(a, image=found.images[owner].name) for a in annotations] if owner else annotations
     return result

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from cellcount.io.points import Annotation, Mark, Reader
+from cellcount.io.points import Annotation, Mark, Reader, chosen
 
 MARGIN = 32  # px
 CORES = (512, 384, 256)  # px; a page of Label Studio is slow with more than some 250 points: then smaller crops
@@ -78,7 +78,7 @@ class Crop(NamedTuple):
 
 
 def stitched(pieces: Sequence[tuple[Crop, list[Annotation]]], reader: Reader) -> list[Annotation]:
-    """The annotations of all crops of one image as one, or as one for each person if a crop was annotated twice.
+    """The annotations of all crops of one image as one; of a crop with several, those that `reader.annotators` says.
 
     A predicted point stays wherever a person dragged it. A point that a person added counts inside of its own crop's
     core: in the margin, the neighbour shows the same cell. The cores of the annotated crops are the `regions` of the
@@ -93,42 +93,55 @@ def stitched(pieces: Sequence[tuple[Crop, list[Annotation]]], reader: Reader) ->
     bare = [crop._replace(size=crop.size or done[0][0].size) for crop, every in pieces if done and not every]
     extents = [(*crop.start, *crop.size) for crop in [*bare, *(crop for crop, _ in done)] if crop.size]
     whole = stated or tuple(max((row[axis] + row[axis + 2] for row in extents), default=0) for axis in (0, 1))
-    several = any(len(every) > 1 for _, every in pieces)
-    found: dict[str, Annotation] = {}
-    owners: dict[str, list[int]] = {}
-    cores: dict[str, set[Box]] = {}
-    outside = 0
-    for number, (crop, one) in enumerate(done):
-        person, core = one.annotator if several else "", crop.core(whole)
+    rivals: dict[Box, list[tuple[Crop, Annotation]]] = {}
+    for crop, one in done:
+        core = crop.core(whole)
         placed = 0 <= core[0] < core[2] <= whole[0] and 0 <= core[1] < core[3] <= whole[1]
         if not placed or crop.margin < 0:
             reader.add("ls-crop-place", one.where, image=source, core=core, height=whole[0], width=whole[1])
             return []
-        size = (round(stated[0]), round(stated[1])) if stated else None
-        joined = found.setdefault(person, Annotation(reader.file, one.where, source, size, one.annotator))
-        cores.setdefault(person, set()).add(core)
-        for mark in one.points:
-            moved = _shifted(mark, crop)
-            kept = reader.predictions or mark.origin in _PREDICTED or inside(np.array([moved.position]), core)[0]
-            outside += not kept
-            if kept:
-                joined.points.append(moved)
-                owners.setdefault(person, []).append(number)
-        joined.boxes += [_shifted(mark, crop) for mark in one.boxes]
+        rivals.setdefault(core, []).append((crop, one))
+    if not rivals:
+        return []
+    size = (round(stated[0]), round(stated[1])) if stated else None
+    joined = Annotation(reader.file, done[0][1].where, source, size, done[0][1].annotator)
+    owners: list[int] = []
+    outside = 0
+    for number, (core, every) in enumerate(rivals.items()):
+        counting = {id(one) for one in _counting([one for _, one in every], core, reader)}
+        for crop, one in (pair for pair in every if id(pair[1]) in counting):
+            for mark in one.points:
+                moved = _shifted(mark, crop)
+                kept = reader.predictions or mark.origin in _PREDICTED or inside(np.array([moved.position]), core)[0]
+                outside += not kept
+                if kept:
+                    joined.points.append(moved)
+                    owners.append(number)
+            joined.boxes += [_shifted(mark, crop) for mark in one.boxes]
     if outside:
-        reader.add("ls-margin", done[0][1].where, count=outside, image=source)
-    for person, joined in found.items():
-        share = sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in cores[person]) / math.prod(whole)
-        if share < 1 and not reader.predictions:
-            joined.regions = sorted(cores[person])
-            reader.add("ls-crops", joined.where, count=len(cores[person]), image=source, share=share)
-    for person, numbers in owners.items():
-        points = np.array([mark.position for mark in found[person].points])
-        near = [pair for pair in cKDTree(points).query_pairs(SEAM) if numbers[pair[0]] != numbers[pair[1]]]
-        if near:
-            (y, x), where = points[min(near)[0]].tolist(), found[person].where
-            reader.add("ls-seam", where, count=len(near), image=source, y=y, x=x, distance=SEAM)
-    return list(found.values())
+        reader.add("ls-margin", joined.where, count=outside, image=source)
+    share = sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in rivals) / math.prod(whole)
+    if share < 1 and not reader.predictions:
+        joined.regions = sorted(rivals)
+        reader.add("ls-crops", joined.where, count=len(rivals), image=source, share=share)
+    points = np.array([mark.position for mark in joined.points]).reshape(-1, 2)
+    near = [pair for pair in cKDTree(points).query_pairs(SEAM) if owners[pair[0]] != owners[pair[1]]]
+    if near:
+        y, x = points[min(near)[0]].tolist()
+        reader.add("ls-seam", joined.where, count=len(near), image=source, y=y, x=x, distance=SEAM)
+    return [joined]
+
+
+def _counting(every: list[Annotation], core: Box, reader: Reader) -> list[Annotation]:
+    """Of the annotations of one crop, those that count."""
+    if len(every) == 1:
+        return every
+    kept = chosen(every, reader.annotators)
+    if kept is None:
+        people = ", ".join(f"{one.annotator or '?'} ({one.where})" for one in every[:4])
+        where, values = every[0].where.split(",")[0], {"image": every[0].image, "core": core, "count": len(every)}
+        reader.add("ls-annotators", where, people=people, **values)
+    return kept or every[:1]
 
 
 def _shifted(mark: Mark, crop: Crop) -> Mark:

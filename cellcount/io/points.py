@@ -165,6 +165,16 @@ def positions(
     return np.asarray(found, np.float32).reshape(-1, width)
 
 
+def chosen(rivals: list[Annotation], annotators: str | int) -> list[Annotation] | None:
+    """The annotations that count among several of one image or crop; None if `annotators` does not say.
+
+    annotators : "union", "first", "last", or the name or number of a person; see `cellcount.data.dataset_toml`.
+    """
+    if annotators in ("union", "first", "last"):
+        return {"union": rivals, "first": rivals[:1], "last": rivals[-1:]}[str(annotators)]
+    return [a for a in rivals if a.annotator and a.annotator == str(annotators)][:1] or None
+
+
 class Reader(Report):
     """One annotation file: its content, and the problems in it. Broken content stops reading.
 
@@ -175,12 +185,21 @@ class Reader(Report):
         Read what a model predicted, in formats that tell it from what people annotated (Label Studio).
     pixel_size_um : float or None
         Converts tables in micrometres (QuPath).
+    annotators : str or int
+        Which annotation counts of a crop that has several (Label Studio); see `chosen`.
     """
 
-    def __init__(self, path: Path | str, *, predictions: bool = False, pixel_size_um: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        predictions: bool = False,
+        pixel_size_um: float | None = None,
+        annotators: str | int = "one",
+    ) -> None:
         self.path = Path(path)
         self.suffix = self.path.suffix.lower()
-        self.predictions, self.pixel_size_um = predictions, pixel_size_um
+        self.predictions, self.pixel_size_um, self.annotators = predictions, pixel_size_um, annotators
         super().__init__(self.path.name)
 
     @cached_property
