@@ -8,9 +8,9 @@ from typing import Any
 from cellcount.errors import DataError, require
 from cellcount.io import beside, dots
 from cellcount.io.folders import OTHER_TABLES, annotations_of, files_of, images_of, relative, subfolders_of
-from cellcount.io.points import Annotation, read
+from cellcount.io.points import WRITERS, Annotation, read
 from cellcount.io.problems import Problem, problem, raise_errors
-from cellcount.io.writing import write
+from cellcount.io.writing import format_of, write
 
 
 def convert(source: Path | str, target: Path | str, format: str | None = None, **options: Any) -> list[Problem]:
@@ -19,7 +19,9 @@ def convert(source: Path | str, target: Path | str, format: str | None = None, *
     Parameters
     ----------
     source : path of a file or folder in any of the formats `cellcount.io.points.READERS`
-    target : path of a file that does not exist yet, or of a folder for formats with one image a file
+    target : path of a file that does not exist yet, or of a folder
+        In formats with one image a file, files that the folder has already are left as they are. Others are written
+        to `points` in it, with the suffix of the format; it must be empty, or not be there.
     format : a name in `cellcount.io.points.WRITERS`; the suffix of `target` tells it otherwise
     **options : of `cellcount.io.points.read`
 
@@ -31,13 +33,13 @@ def convert(source: Path | str, target: Path | str, format: str | None = None, *
     Raises
     ------
     DataError
-        If the source has errors, an image was annotated more than once, or the format cannot hold the annotations.
+        If the source has errors, an image was annotated more than once, the format cannot hold the annotations, or
+        the target exists.
     ParameterError
         If the format is unknown, or `target` does not tell it.
     """
-    source, target = Path(source), Path(target)
-    free = not target.exists() or target.is_dir() and not any(target.iterdir())
-    require(free, f"{target} exists. Name another file or folder, or remove it.", DataError)
+    source = Path(source)
+    target = _free(source, Path(target), format)
     inside = files_of(source)
     files = annotations_of(inside, images_of(inside)) if source.is_dir() else [source]
     require(files, f"{source}: there is no annotation file in the folder.", DataError)
@@ -55,7 +57,28 @@ def convert(source: Path | str, target: Path | str, format: str | None = None, *
     problems += _rivals(found)
     raise_errors(problems)
     require(found, f"{source}: no annotation was found. " + " ".join(map(str, problems)), DataError)
-    return problems + write(target, found, format)
+    return problems + write(target, found, format, keep=True)
+
+
+def _free(source: Path, target: Path, format: str | None) -> Path:
+    """The file or folder to write to; raises DataError if something else is there."""
+    form, folder = format_of(target, format), target.is_dir() or not target.suffix
+    if not folder or target.is_file():
+        require(not target.exists(), f"{target} exists. Name another file.", DataError)
+        return target
+    if not form.single:
+        tasks = (
+            "A file of Label Studio would hold the points as predictions, which are no annotations. Write it with "
+            f"`cellcount labelstudio export` (or `push`), or name a file: {target / 'tasks.json'}."
+        )
+        require(form is not WRITERS["Label Studio"], tasks, DataError)
+        file = target / f"points{form.suffixes[0]}"
+        full = f"{target} has files already. Name a new file in it: {file.with_name(f'new{file.suffix}')}."
+        require(not (target.is_dir() and any(target.iterdir())), full, DataError)
+        return file
+    same = target.is_dir() and any(place.exists() and target.samefile(place) for place in (source, source.parent))
+    require(not same, f"{target} has the annotations to be converted. Name another folder.", DataError)
+    return target
 
 
 def _placed(one: Annotation, path: Path, problems: list[Problem]) -> Annotation:

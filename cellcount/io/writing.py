@@ -14,7 +14,9 @@ from cellcount.io.points import WRITERS, Annotation, Format
 from cellcount.io.problems import Problem, Report, raise_errors
 
 
-def write(path: Path | str, annotations: Iterable[Annotation], format: str | None = None) -> list[Problem]:
+def write(
+    path: Path | str, annotations: Iterable[Annotation], format: str | None = None, keep: bool = False
+) -> list[Problem]:
     """Write annotations to one file or, in formats with one image a file, to a folder; all files or none.
 
     Parameters
@@ -22,6 +24,8 @@ def write(path: Path | str, annotations: Iterable[Annotation], format: str | Non
     path : path of a file or, in formats with one image a file, of a folder for several: NAME.zip for the image NAME.png
     annotations : of one image or several; those of the same image are put together
     format : a name in `WRITERS`, in any spelling; by default, that of the suffix of `path`
+    keep : bool
+        Leave the files that a folder has already, and write the others.
 
     Returns
     -------
@@ -36,20 +40,25 @@ def write(path: Path | str, annotations: Iterable[Annotation], format: str | Non
         If the format cannot hold the annotations, or the files cannot be written.
     """
     path = Path(os.path.realpath(path))
-    form, report = _format(path, format), Report(path.name)
-    folder = form.single and (path.is_dir() or not path.suffix)
+    form, report = format_of(path, format), Report(path.name)
+    folder = bool(form.single) and (path.is_dir() or not path.suffix)
     target = path if folder else path.parent
-    whole = [_complete(one, target / path.name, form, report) for one in _together(annotations)]
-    require(whole, f"{path}: there is no annotation to write.", DataError)
+    together = _together(annotations)
+    require(together, f"{path}: there is no annotation to write.", DataError)
+    files = {path.name: together}
+    if folder:
+        files = {form.single.format(Path(one.image).stem) + form.suffixes[0]: [one] for one in together}
+        require(len(files) == len(together), f"{path}: two images would have the same file. Rename one.", DataError)
+        there = [name for name in files if keep and (target / name).exists()]
+        files = {name: ones for name, ones in files.items() if name not in there}
+        if there:
+            report.add("convert-kept", count=len(there), names=", ".join(there[:5]) + ", ..." * (len(there) > 5))
+    files = {name: [_complete(one, target / path.name, form, report) for one in ones] for name, ones in files.items()}
     raise_errors(report.problems)
-    several = f"{path}: this format has one image a file, but there are {len(whole)}. Name a folder."
-    require(folder or not form.single or len(whole) == 1, several, DataError)
+    several = f"{path}: this format has one image a file, but there are {len(together)}. Name a folder."
+    require(folder or not form.single or len(together) == 1, several, DataError)
     single = f"{path} is a folder, and this format has all images in one file. Name a file."
     require(folder or not path.is_dir(), single, DataError)
-    files = {path.name: whole}
-    if folder:
-        files = {form.single.format(Path(one.image).stem) + form.suffixes[0]: [one] for one in whole}
-        require(len(files) == len(whole), f"{path}: two images would have the same file. Rename one.", DataError)
     try:
         _write(files, target, importlib.import_module(f"cellcount.io.{form.module}"), report)
     except (OSError, ValueError) as error:  # ValueError: a name or label that a file name or text cannot have
@@ -69,7 +78,7 @@ def _write(files: Mapping[str, list[Annotation]], target: Path, home: ModuleType
             os.replace(file, target / file.name)
 
 
-def _format(path: Path, name: str | None) -> Format:
+def format_of(path: Path, name: str | None) -> Format:
     """The format of this name, or of the suffix of `path`. Raises ParameterError, see `write`."""
     if name is not None:
         plain = {_plain(known): form for known, form in WRITERS.items()}
