@@ -444,6 +444,30 @@ def test_a_crop_with_two_annotations_is_named(server, counted, capsys):
     assert " 5 moved, 2 deleted" in capsys.readouterr().out
 
 
+def test_corrections_are_not_compared_with_another_count(server, counted, capsys):
+    assert labelstudio("push", counted, "--order", "image") == 0
+    for task in server.tasks[1]:
+        submit(task, edited(task, deleted=1))
+    before = (counted / "predictions" / "small.csv").read_text()
+    (counted / "predictions" / "small.csv").write_text("".join(before.splitlines(True)[:-3]))
+    assert labelstudio("pull", counted) == 3
+    said = capsys.readouterr().err
+    assert "1 corrected crop had been sent with other predictions" in said and "1 (small.tif)" in said
+    assert "annotations" in (counted / "labelstudio" / "pulled.json").read_text()
+    assert not (counted / "annotations").exists()
+    (counted / "predictions" / "small.csv").write_text(before)
+    assert labelstudio("pull", counted) == 0 == labelstudio("pull", counted)
+
+
+def test_annotations_that_are_a_file_are_named(server, counted, capsys):
+    assert labelstudio("push", counted, "--order", "image") == 0
+    submit(server.tasks[1][0], edited(server.tasks[1][0], deleted=1))
+    (counted / "annotations").write_text("notes")
+    assert labelstudio("pull", counted) == 3
+    said = capsys.readouterr().err
+    assert "annotations is a file: move it" in said and said.count("\n") == 1
+
+
 def test_cells_of_an_image_in_two_files_are_named_at_once(server, counted, capsys):
     assert labelstudio("push", counted, "--order", "image") == 0
     submit(server.tasks[1][0], edited(server.tasks[1][0], deleted=1))

@@ -123,7 +123,8 @@ def _push(arguments: argparse.Namespace) -> None:
 def _pull(arguments: argparse.Namespace) -> None:
     from cellcount.io.folders import files_of, images_of
     from cellcount.io.labelstudio_tasks import annotated, without_pixels
-    from cellcount.io.problems import raise_errors
+    from cellcount.io.problems import listed, raise_errors
+    from cellcount.results.review import other_points
 
     folder, known = arguments.folder, _known(arguments.folder)
     require(known, f"{folder} was not sent to a server yet: cellcount labelstudio push {folder}", DataError)
@@ -143,6 +144,21 @@ def _pull(arguments: argparse.Namespace) -> None:
         DataError,
     )
     target = folder / PULLED
+    require(
+        not target.parent.exists() or target.parent.is_dir(),
+        f"{target.parent} is a file: move it or give it another name; the corrections come into a folder of this name.",
+        DataError,
+    )
+    others = other_points(folder, [task for task in tasks if annotated([task])])
+    if others:
+        with replacing(folder / HOME / "pulled.json") as temporary:
+            temporary.write_text(json.dumps(tasks), "utf-8")
+        raise DataError(
+            f"{_number(others, 'corrected crop')} had been sent with other predictions than {folder / 'predictions'} "
+            f"has now: {listed(dict.fromkeys(others))}. Count these images with the former settings and weights again, "
+            f"with --out {folder}, then pull. What was pulled is in {folder / HOME / 'pulled.json'}; {target} was not "
+            "changed."
+        )
     _keep_vanished(target, done, folder / HOME)
     _write_checked(target, tasks)
     submitted = Counter(image for image, *_ in done)

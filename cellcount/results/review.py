@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,7 @@ class Crop:
     @property
     def content(self) -> str:
         """A digest of its points, which tells whether they are those of another count."""
-        shown = inside(_places(self.field), self.core)
-        marks = [(mark.position, mark.label) for mark, own in zip(self.field.found.points, shown, strict=True) if own]
-        return hashlib.sha256(repr(marks).encode()).hexdigest()[:16]
+        return _content(self.field, self.core)
 
 
 @dataclass
@@ -120,6 +118,27 @@ def review(folder: Path | str) -> Review:
         names = listed(f"{label} ({count})" for label, count in unknown.items() if count)
         notes.append(f"marks with other labels than those of live and dead cells and background are left out: {names}")
     return Review(fields, found.settings.channel, notes)
+
+
+def other_points(folder: Path | str, tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The images of tasks, one name for each task, that were sent with other predictions than the folder has now."""
+    settings, _ = dataset_toml.read(Path(folder, dataset_toml.NAME), ())
+    if not settings.predictions:
+        return []  # what was sent were annotations, which the last pull has changed
+    fields = {one.path.name: one for one in review(folder).fields}
+    found = []
+    for note in (task.get("meta") or {} for task in tasks):
+        if {"crop", "content"} <= set(note):
+            image, y0, x0, y1, x1 = note["crop"].rsplit(" ", 4)
+            core = int(y0), int(x0), int(y1), int(x1)
+            found += [] if image in fields and _content(fields[image], core) == note["content"] else [image]
+    return found
+
+
+def _content(one: Field, core: Box) -> str:
+    shown = inside(_places(one), core)
+    marks = [(mark.position, mark.label) for mark, own in zip(one.found.points, shown, strict=True) if own]
+    return hashlib.sha256(repr(marks).encode()).hexdigest()[:16]
 
 
 def _records(folder: Path) -> dict[str, dict[str, Any]]:
