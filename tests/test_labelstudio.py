@@ -215,7 +215,9 @@ def test_annotated_folders_are_exported_to_be_checked_again(tmp_path, capsys):
     [task], said = exported(tmp_path, capsys)
     labels = [one["value"]["keypointlabels"][0] for one in task["predictions"][0]["result"]]
     assert labels == ["Live Cell"] * 31 + ["Dead Cell"]
-    assert "what (1)" in said.err and "does not say how they were counted" in said.err
+    assert (
+        "what (1)" in said.err and "crops of 1 image are ordered by crowding only: cellcount did not count" in said.err
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,6 +228,7 @@ def test_annotated_folders_are_exported_to_be_checked_again(tmp_path, capsys):
         (["export", "F", "there.json"], "exists", 3),
         (["export", "F", "--first", "0"], "--first 0", 2),
         (["export", "F", "--views", "9"], "views=9", 2),
+        (["export", "F", "--order", "random", "--views", "8"], "--views 8 is for the order by doubt", 2),
         (["export", "empty"], "The folder is empty", 3),
         (["export", "bare"], "has no predictions", 3),
         (["push", "F"], "LABEL_STUDIO_URL", 2),
@@ -280,6 +283,18 @@ def test_a_crop_is_sent_once(server, counted, capsys):
     assert doubt == sorted(doubt, reverse=True)
 
 
+def test_what_is_printed_works_to_the_letter(server, counted, capsys, monkeypatch):
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY")
+    assert labelstudio("push", counted, "--first", 2, "--token", TOKEN) == 0
+    said = capsys.readouterr().out
+    assert f"Then: cellcount labelstudio pull {counted} --token TOKEN\n" in said
+    assert "export LABEL_STUDIO_API_KEY=TOKEN" in said and "from the beginning" not in said and TOKEN not in said
+    assert labelstudio("push", counted, "--first", 2, "--token", TOKEN) == 0
+    assert "--first 2 counts from the beginning: for the next crops give a larger number" in capsys.readouterr().out
+    submit(server.tasks[1][0], edited(server.tasks[1][0], deleted=1))
+    assert labelstudio("pull", counted, "--token", TOKEN) == 0
+
+
 def test_no_file_has_the_token(server, counted):
     assert labelstudio("push", counted) == 0
     written = [path for path in counted.rglob("*") if path.is_file()]
@@ -313,7 +328,7 @@ def test_a_project_is_found_by_its_title(server, counted, tmp_path, capsys):
     assert labelstudio("push", counted, "--project", "cells", "--first", 1) == 0
     shutil.rmtree(counted / "labelstudio")
     assert labelstudio("push", counted, "--project", "cells") == 0
-    assert "2 crops sent to the project cells; 1 were there before" in capsys.readouterr().out
+    assert "2 crops sent to the project cells; 1 was there before" in capsys.readouterr().out
     assert labelstudio("push", counted, "--project", "other") == 0
     assert len(server.projects) == 2 and len(server.tasks[2]) == 3
     server.projects[3] = server.projects[1] | {"id": 3}
@@ -414,6 +429,18 @@ def test_corrections_come_back(server, counted, capsys):
     assert np.abs(tall.points - (100.25, 120.5)).max(axis=1).min() < 1e-3
 
 
+def test_dead_cells_and_background_are_named(server, counted, capsys):
+    assert labelstudio("push", counted, "--order", "image") == 0
+    task = server.tasks[1][0]
+    result = edited(task, added=[(10, 10), (20, 20), (30, 30)])
+    for mark, label in zip(result[-3:], ["Dead Cell", "Background", "Background"], strict=True):
+        mark["value"]["keypointlabels"] = [label]
+    submit(task, result)
+    assert labelstudio("pull", counted) == 0
+    said = capsys.readouterr().out
+    assert "0 added; also marked: 1 dead cell, 2 background points\n" in said
+
+
 def test_a_crop_from_which_all_points_were_removed_has_no_cell(server, counted, capsys):
     assert labelstudio("push", counted, "--order", "image") == 0
     submit(server.tasks[1][0], [])
@@ -488,7 +515,7 @@ def test_annotations_that_vanished_are_kept(server, counted, capsys):
     server.tasks[1][1]["annotations"] = []
     capsys.readouterr()
     assert labelstudio("pull", counted) == 0
-    assert "1 crops that the last pull had are not annotated any more" in capsys.readouterr().err
+    assert "1 crop of the last pull without an annotation now" in capsys.readouterr().err
     assert (counted / "labelstudio" / "annotations-1.json").read_text() == before
     assert not load(counted)[1].valid.all()
 
@@ -508,7 +535,7 @@ def test_tasks_of_other_images_are_left_out(server, counted, capsys):
     server.tasks[1].append({"id": 99, "meta": {}, "data": {"image": "/data/upload/1/x.png"}, "annotations": []})
     submit(server.tasks[1][0], edited(server.tasks[1][0]))
     assert labelstudio("pull", counted) == 0
-    assert "1 tasks show no image of" in capsys.readouterr().err
+    assert "warning: 1 task shows no image of" in capsys.readouterr().err
     assert len(json.loads((counted / "annotations" / "labelstudio.json").read_text())) == 3
 
 

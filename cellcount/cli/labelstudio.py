@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for verb in (push, pull):
         verb.add_argument("--url", help=f"of the web page (default: where it was pushed before, or {URL})")
         verb.add_argument(
-            "--token", help=f"of Account & Settings there (default: {TOKEN}, which other users cannot see)"
+            "--token",
+            help="your access token, which lets this command in: copy it from Account & Settings on the web page "
+            f"(default: the environment variable {TOKEN}, which keeps it out of the list of commands)",
         )
     push.add_argument(
         "--project", metavar="TITLE", help="a new or existing project (default: the one pushed to before)"
@@ -114,10 +116,15 @@ def _push(arguments: argparse.Namespace) -> None:
         for count in server.send(project["id"], tasks(new, work.channel)):
             bar.update(count)
     page = f"{server.url}/projects/{project['id']}/"
-    before = f"; {len(chosen) - len(new)} were there before" if len(new) < len(chosen) else ""
+    old = len(chosen) - len(new)
+    before = f"; {old} {'was' if old == 1 else 'were'} there before" if old else ""
     print(f"{_number(new, 'crop')} sent to the project {project['title']}{before}")
     print(f"Correct and submit them, also those without a cell: {page}")
-    print(f"Then: cellcount labelstudio pull {folder}")
+    if old and len(chosen) < len(ordered):
+        print(f"--first {len(chosen)} counts from the beginning: for the next crops give a larger number.")
+    print(f"Then: cellcount labelstudio pull {folder}{' --token TOKEN' * bool(arguments.token)}")
+    if arguments.token:
+        print(f"Or once, to leave --token out: export {TOKEN}=TOKEN")
 
 
 def _pull(arguments: argparse.Namespace) -> None:
@@ -136,10 +143,12 @@ def _pull(arguments: argparse.Namespace) -> None:
     crops, done = Counter(task["data"]["source"] for task in tasks), annotated(tasks)
     drafts = [task for task in tasks if task.get("drafts")]
     if len(tasks) < len(every):
-        print(f"{len(every) - len(tasks)} tasks show no image of {folder} and are left out", file=sys.stderr)
+        left = len(every) - len(tasks)
+        shows = f"shows no image of {folder} and is" if left == 1 else f"show no image of {folder} and are"
+        print(f"warning: {_number(left, 'task')} {shows} left out", file=sys.stderr)
     require(
         done,
-        f"None of the {_number(tasks, 'crop')} was submitted ({len(drafts)} drafts): correct and submit them at "
+        f"None of the {_number(tasks, 'crop')} was submitted ({_number(drafts, 'draft')}): correct and submit them at "
         f"{server.url}/projects/{known['project']}/. Nothing was written.",
         DataError,
     )
@@ -181,6 +190,8 @@ def _chosen(arguments: argparse.Namespace, work: Any) -> tuple[list[Any], list[A
     from cellcount.results.review import crops
 
     require(arguments.first is None or arguments.first > 0, f"--first {arguments.first}: give a positive number.")
+    views, order = arguments.views, arguments.order
+    require(views == 1 or order == "doubt", f"--views {views} is for the order by doubt, not for --order {order}.")
     options = {name: getattr(arguments, name) for name in ("order", "seed", "views", "weights", "device")}
     ordered = crops(work, progress=sys.stderr.isatty(), **options)
     for note in work.notes[:SHOWN]:
@@ -238,7 +249,7 @@ def _keep_vanished(target: Path, done: set[tuple[str, int, int]], home: Path) ->
         return
     try:
         former = annotated(json.loads(target.read_text("utf-8")))
-        vanished = f"{len(former - done)} crops that the last pull had are not annotated any more"
+        vanished = f"{_number(former - done, 'crop')} of the last pull without an annotation now"
     except (ValueError, AttributeError, LookupError, TypeError):
         former, vanished = {("", 0, 0)}, f"{target} cannot be read"
     if former - done:
@@ -252,6 +263,7 @@ def _compared(folder: Path) -> tuple[list[Any], dict[str, str]]:
     """The errors of a folder, and for each image what was done to its points, if there are none; prints warnings."""
     from cellcount.data import corrections
     from cellcount.data.survey import survey
+    from cellcount.io.points import role
     from cellcount.io.problems import errors
 
     found = survey(folder)
@@ -260,8 +272,14 @@ def _compared(folder: Path) -> tuple[list[Any], dict[str, str]]:
     for problem in warnings[:SHOWN]:
         print(f"warning: {problem}", file=sys.stderr)
     wrong = errors(found.problems)
-    done = {} if wrong else found.provenance
-    return wrong, {found.images[stem].name: corrections.sentence("Points", one) for stem, one in done.items()}
+    sentences = {}
+    for stem, done in () if wrong else found.provenance.items():
+        marks = [role(mark.label, found.settings.labels) for one in found.annotations[stem] for mark in one.points]
+        nouns = {"dead": "dead cell", "background": "background point"}
+        others = ", ".join(_number(marks.count(name), noun) for name, noun in nouns.items() if name in marks)
+        sentence = corrections.sentence("Points", done)
+        sentences[found.images[stem].name] = f"{sentence}; also marked: {others}" if others else sentence
+    return wrong, sentences
 
 
 def _number(things: Any, noun: str) -> str:

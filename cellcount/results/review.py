@@ -101,7 +101,7 @@ def review(folder: Path | str) -> Review:
     require(points, f"{folder} has no predictions: write them with `cellcount count IMAGES --out {folder}`.", DataError)
     left = [path.name for stem, path in found.images.items() if stem not in points]
     notes = [str(problem) for problem in found.problems]
-    notes += [f"{len(left)} images have no points yet and are left out: {listed(left)}"] if left else []
+    notes += [f"images without points so far are left out: {listed(left)}"] if left else []
     unknown: Counter[str] = Counter()
     fields = []
     for stem, path in found.images.items():
@@ -204,7 +204,9 @@ def crops(
                 reasons[str(error)] += 1
             known = [*doubts(_places(one), [core for core, _ in boxes], **seen)]
         found += [Crop(one, core, box, doubt) for (core, box), doubt in zip(boxes, known, strict=True)]
-    work.notes += [f"doubt of {count} images from crowding alone: {reason}" for reason, count in reasons.items()]
+    for reason, count in reasons.items():
+        images = "image" if count == 1 else "images"
+        work.notes.append(f"crops of {count} {images} are ordered by crowding only: {reason}")
     if order == "random":
         return [found[number] for number in np.random.default_rng(seed).permutation(len(found))]
     return sorted(found, key=lambda crop: -crop.doubt.total if crop.doubt else 0.0)
@@ -225,7 +227,7 @@ def _looked_at_again(one: Field, channel: str, views: int, weights: str | Path |
     """
     method, params = one.record.get("method", ""), dict(one.record.get("parameters") or {})
     threshold = one.record.get("threshold") or params.pop("threshold", None)
-    require(method in METHODS, f"{RECORDS} does not say how they were counted.", DataError)
+    require(method in METHODS, "cellcount did not count what is in this folder, or its record is not there.", DataError)
     known = base.parameters(METHODS[method].predict)
     require(threshold and "threshold" in known, f"{method} has no threshold.", DataError)
     # JSON has no whole numbers: the record writes 1.0 for 1.
