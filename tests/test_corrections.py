@@ -75,7 +75,19 @@ def test_what_a_person_did_is_told_for_each_point(F):
     assert samples["b"].points is None and samples["c"].points is None, "predictions are no annotation"
     [left] = [problem for problem in folder.check(F) if problem.kind == "corrected-some"]
     assert left.severity == "warning" and "1 of 3 images were corrected" in left.what and "b.png, c.png" in left.what
-    assert 'reviewed = ["b"]' in left.todo
+    assert left.todo.endswith(': reviewed = ["b", "c"].')
+
+
+def test_the_remedy_is_the_line_with_those_that_were_reviewed_before(F):
+    """It can be copied as it is, unless it leaves out names."""
+    setting(F, 'reviewed = ["b"]')
+    [left] = [problem for problem in folder.check(F) if problem.kind == "corrected-some"]
+    line = left.todo[left.todo.index("reviewed = [") :].removesuffix(".")
+    assert line == 'reviewed = ["b", "a", "c"]'
+    (F / "dataset.toml").write_text(f"{line}\npredictions = true\n")
+    assert all(sample.points is not None for sample in loaded(F).values()) and not kinds(F)
+    names = [f"{i}.x.png" for i in range(9)]
+    assert corrections._line(names, ["ü"]) == 'reviewed = ["ü", "0.x", "1.x", "2.x", ...]'
 
 
 def test_a_point_with_two_neighbours_in_reach_is_one_move(F):

@@ -201,10 +201,17 @@ def _summarise(unchanged: Sequence[str], found: Survey) -> None:
     if left:
         found.add(
             "corrected-some" if annotated else "corrected-none", FOLDER,
-            corrected=len(annotated), all=len(found.images), left=len(left), first=left[0].rsplit(".", 1)[0],
+            corrected=len(annotated), all=len(found.images), left=len(left), line=_line(left, found.settings.reviewed),
             names=", ".join(left[:3]) + ", ..." * (len(left) > 3),
             equal=f" The annotation of {equal} of them equals the prediction." if equal else "",
         )  # fmt: skip
+
+
+def _line(names: Sequence[str], reviewed: Sequence[str], most: int = 3) -> str:
+    """The line for dataset.toml that adds images of these file names to those `reviewed`; `most` of them by name."""
+    stems = dict.fromkeys([*reviewed, *(name.rsplit(".", 1)[0] for name in names[:most])])
+    quoted = [json.dumps(stem, ensure_ascii=False) for stem in stems]
+    return f"reviewed = [{', '.join(quoted + ['...'] * (len(names) > most))}]"
 
 
 def regions(stem: str, found: Survey) -> list[Sequence[float]]:
