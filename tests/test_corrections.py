@@ -208,6 +208,28 @@ def test_regions_of_dataset_toml_limit_any_annotation(F):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name, emptied", [
+    ("a-points.csv", "index,axis-0,axis-1,label\n"),
+    ("a.json", '{"shapes": [], "imagePath": "a.png", "imageHeight": 96, "imageWidth": 128}'),
+])  # fmt: skip
+def test_an_image_of_which_all_points_were_deleted(F, capsys, name, emptied):
+    """The warning names a remedy, and ends with it; such a folder alone is nothing to train on."""
+    (F / "annotations" / name).write_text(emptied)
+    [warning] = [problem for problem in folder.check(F) if problem.kind == "no-marks"]
+    assert "'a.png,,'" in warning.todo
+    (F / "annotations" / "empty.csv").write_text("image,y,x\na.png,,\n")
+    assert kinds(F) == {"corrected-some", "none-live"}
+    assert loaded(F)["a"].points.shape == (0, 2) and told(loaded(F)["a"])["deleted"] == 5
+    correct(F, "b", *FOUND[:2])
+    assert kinds(F) == {"corrected-some"}
+
+
+def test_nothing_is_said_of_untouched_copies_of_empty_predictions(F):
+    (F / "annotations" / "c-points.csv").write_text("index,axis-0,axis-1\n")
+    correct(F, "a", *FOUND[:2])
+    assert kinds(F) == {"corrected-some"}
+
+
 def test_predictions_outside_of_the_annotated_regions_are_not_scored(F):
     correct(F, "a", FOUND[3], (5.0, 100.0), (5.0, 5.0))
     setting(F, '[regions]\n"a.png" = [[0, 64, 96, 128]]')

@@ -72,8 +72,8 @@ def survey(folder: Path | str) -> Survey:
             sentence = flat_channel(pixels, found.settings.channel)
             if sentence:
                 found.add("channel-flat", path.name, sentence=sentence)
-    _match(folder, _annotations(annotated, found), found)
     predicted = corrections.read_predictions(folder, found)
+    _match(folder, _annotations(annotated, [one.image for one in predicted.values() if not one.points], found), found)
     unchanged = corrections.leave_out_unchanged(predicted, found)
     for stem in found.images:
         check_image(stem, found)
@@ -132,9 +132,11 @@ def _others(folder: Path, files: Iterable[Path], read: Collection[Path], found: 
         found.add("files-unused", folder, names=folders.relative(unused, folder))
 
 
-def _annotations(files: Iterable[Path], found: Survey) -> list[Annotation]:
-    """Every `Annotation` of every annotation file."""
+def _annotations(files: Iterable[Path], bare: Iterable[str], found: Survey) -> list[Annotation]:
+    """Every `Annotation` of every annotation file; images that another one says to be without a cell, or that are
+    `bare`, need no mark."""
     result: list[Annotation] = []
+    again: list[tuple[Path, dict[str, Any]]] = []
     for path in files:
         dotted = dots.base(path)
         owner = dots.image_of(path, found.images) if dotted else None
@@ -143,8 +145,13 @@ def _annotations(files: Iterable[Path], found: Survey) -> list[Annotation]:
             continue
         options = {"pixel_size_um": found.settings.pixel_size_um, "annotators": found.settings.annotators}
         annotations, problems = points.read(path, **options)
-        found.problems += problems
+        unmarked = any(one.kind == "no-marks" for one in problems)
+        again += [(path, options)] if unmarked else []
+        found.problems += [] if unmarked else problems
         result += [replace(a, image=found.images[owner].name) for a in annotations] if owner else annotations
+    empty = [*bare, *(one.image for one in result if not (one.points or one.boxes))]
+    for path, options in again:
+        found.problems += points.read(path, **options, empty=empty)[1]
     return result
 
 

@@ -20,6 +20,12 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def bare(name: str) -> str:
+    """The name of an image without folders and suffix, composed."""
+    last = composed(name.replace("\\", "/").rsplit("/", 1)[-1])
+    return last.rsplit(".", 1)[0] if last.lower().endswith(SUFFIXES) else last
+
+
 # A name as it is, and as other systems spell it.
 SPELLINGS: tuple[Callable[[str], str], ...] = (str, composed, partial(unicodedata.normalize, "NFD"))
 

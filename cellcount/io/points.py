@@ -187,6 +187,7 @@ class Reader(Report):
         Converts tables in micrometres (QuPath).
     annotators : str or int
         Which annotation counts of a crop that has several (Label Studio); see `chosen`.
+    empty : names of images without a cell, as other files say: that they have no mark here is not reported
     """
 
     def __init__(
@@ -196,10 +197,12 @@ class Reader(Report):
         predictions: bool = False,
         pixel_size_um: float | None = None,
         annotators: str | int = "one",
+        empty: Iterable[str] = (),
     ) -> None:
         self.path = Path(path)
         self.suffix = self.path.suffix.lower()
         self.predictions, self.pixel_size_um, self.annotators = predictions, pixel_size_um, annotators
+        self.empty = {beside.bare(name) for name in empty}
         super().__init__(self.path.name)
 
     @cached_property
@@ -340,9 +343,10 @@ class Reader(Report):
         bare = [one for one in found if not (one.points or one.boxes or one.image in declared)]
         if not found and not self.problems:
             self.add("no-images-annotated")
-        elif bare and not errors(self.problems):
-            names = ", ".join(one.image for one in bare[:3]) + ", ..." * (len(bare) > 3)
-            self.add("no-marks", count=len(bare), all=len(found), names=names, first=bare[0].image)
+        unsaid = [one for one in bare if beside.bare(one.image) not in self.empty]
+        if unsaid and not errors(self.problems):
+            names = ", ".join(one.image for one in unsaid[:3]) + ", ..." * (len(unsaid) > 3)
+            self.add("no-marks", count=len(unsaid), all=len(found), names=names, first=unsaid[0].image)
         dropped = set(map(id, bare))
         return [one for one in found if id(one) not in dropped]
 
