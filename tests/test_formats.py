@@ -566,14 +566,14 @@ def test_crops_become_one_annotation_of_their_image(tmp_path):
     near = [crop(0, 0, (100, 500, "prediction"), (100, 514, "prediction-changed"), size=(512, 544)),
             crop(0, 480, (100, 37, "prediction"), size=(512, 544))]  # fmt: skip
     problems = read(saved(path, *near))[1]
-    assert kinds(problems) == ["ls-seam"] and "1 pairs" in str(problems[0]) and "y = 100.0" in str(problems[0])
+    assert kinds(problems) == ["ls-seam"] and "1 pair of" in str(problems[0]) and "y = 100.0" in str(problems[0])
 
 
 def test_crops_of_which_only_some_are_annotated_give_regions(tmp_path):
     done, open_ = crop(0, 0, (100, 500, "manual")), crop(0, 480) | {"annotations": []}
     [one], [problem] = read(saved(tmp_path / "t.json", done, open_))
     assert one.regions == [(0, 0, 576, 544)] and len(one.points) == 1
-    assert problem.kind == "ls-crops" and problem.severity == "warning" and "Only 1 crops" in str(problem)
+    assert problem.kind == "ls-crops" and problem.severity == "warning" and ": 1 (1.jpg: 1 crop, " in str(problem)
     [one] = reading(saved(tmp_path / "t.json", crop(0, 0, (9, 570, ""), key="predictions")), predictions=True)
     assert one.image == "1.jpg" and len(one.points) == 1, "every predicted point is kept"
     twice = crop(0, 0, (100, 500, "manual"))

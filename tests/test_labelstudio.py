@@ -118,7 +118,20 @@ def test_drafts_and_skipped_tasks_are_named(tmp_path):
     skipped = task(0, 236, width=264)
     skipped["annotations"][0]["was_cancelled"] = True
     [one], problems = reading(path, task(0, 0, (1, 1, "manual"), drafts=[{"id": 3}]), skipped)
-    assert len(one.points) == 1 and "1 tasks" in str(problems["ls-drafts"]) and "ls-cancelled" in problems
+    assert len(one.points) == 1 and "not used: 1 (task 1)" in str(problems["ls-drafts"])
+    assert "not used: 1 (task 1)" in str(problems["ls-cancelled"])
+
+
+def test_what_concerns_many_images_is_one_line(tmp_path):
+    tasks = [task(0, 0, (9, 9, "manual"), data={"source": f"{n}.png"}, drafts=[{"id": 3}]) for n in range(9)]
+    skipped = [task(0, 236, width=264, data={"source": f"{n}.png"}) | {"id": n} for n in range(9)]
+    for one in skipped:
+        one["annotations"][0]["was_cancelled"] = True
+    (tmp_path / "a.json").write_text(json.dumps(tasks + skipped))
+    found, problems = read(tmp_path / "a.json")
+    assert len(found) == 9 and [one.kind for one in problems] == ["ls-cancelled", "ls-drafts", "ls-crops"]
+    assert "not used: 9 (0.png: 1 crop, 24% of its area, 1.png: " in str(problems[2]) and "..." in str(problems[2])
+    assert "not used: 9 (task 0, task 1, " in str(problems[0])
 
 
 # ---- tasks of a folder that `count` wrote

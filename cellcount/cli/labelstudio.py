@@ -283,8 +283,9 @@ def _compared(folder: Path) -> tuple[list[Any], dict[str, str]]:
 
 
 def _number(things: Any, noun: str) -> str:
-    count = things if isinstance(things, int) else len(things)
-    return f"{count} {noun}{'s' * (count != 1)}"
+    from cellcount.io.problems import number
+
+    return number(things if isinstance(things, int) else len(things), noun)
 
 
 def _bar(total: int, unit: str) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cellcount.io.points import Annotation, Mark, Reader, chosen
+from cellcount.io.problems import number
 
 MARGIN = 32  # px
 CORES = (512, 384, 256)  # px; a page of Label Studio is slow with more than some 250 points: then smaller crops
@@ -77,12 +78,12 @@ class Crop(NamedTuple):
         return y0, x0, y1, x1
 
 
-def stitched(pieces: Sequence[tuple[Crop, list[Annotation]]], reader: Reader) -> list[Annotation]:
+def stitched(pieces: Sequence[tuple[Crop, list[Annotation]]], reader: Reader, parts: list[str]) -> list[Annotation]:
     """The annotations of all crops of one image as one; of a crop with several, those that `reader.annotators` says.
 
     A predicted point stays wherever a person dragged it. A point that a person added counts inside of its own crop's
     core: in the margin, the neighbour shows the same cell. The cores of the annotated crops are the `regions` of the
-    annotation, unless they are the whole image.
+    annotation, unless they are the whole image: then how many there are is added to `parts`, in words.
     """
     source = pieces[0][0].source
     done = [(crop._replace(size=one.size or crop.size), one) for crop, every in pieces for one in every]
@@ -107,7 +108,7 @@ def stitched(pieces: Sequence[tuple[Crop, list[Annotation]]], reader: Reader) ->
     joined = Annotation(reader.file, done[0][1].where, source, size, done[0][1].annotator)
     owners: list[int] = []
     outside = 0
-    for number, (core, every) in enumerate(rivals.items()):
+    for place, (core, every) in enumerate(rivals.items()):
         counting = {id(one) for one in _counting([one for _, one in every], core, reader)}
         for crop, one in (pair for pair in every if id(pair[1]) in counting):
             for mark in one.points:
@@ -116,19 +117,19 @@ def stitched(pieces: Sequence[tuple[Crop, list[Annotation]]], reader: Reader) ->
                 outside += not kept
                 if kept:
                     joined.points.append(moved)
-                    owners.append(number)
+                    owners.append(place)
             joined.boxes += [_shifted(mark, crop) for mark in one.boxes]
     if outside:
-        reader.add("ls-margin", joined.where, count=outside, image=source)
+        reader.add("ls-margin", joined.where, points=number(outside, "point"), image=source)
     share = sum((y1 - y0) * (x1 - x0) for y0, x0, y1, x1 in rivals) / math.prod(whole)
     if share < 1 and not reader.predictions:
         joined.regions = sorted(rivals)
-        reader.add("ls-crops", joined.where, count=len(rivals), image=source, share=share)
+        parts.append(f"{source}: {number(len(rivals), 'crop')}, {share:.0%} of its area")
     points = np.array([mark.position for mark in joined.points]).reshape(-1, 2)
     near = [pair for pair in cKDTree(points).query_pairs(SEAM) if owners[pair[0]] != owners[pair[1]]]
     if near:
         y, x = points[min(near)[0]].tolist()
-        reader.add("ls-seam", joined.where, count=len(near), image=source, y=y, x=x, distance=SEAM)
+        reader.add("ls-seam", joined.where, pairs=number(len(near), "pair"), image=source, y=y, x=x, distance=SEAM)
     return [joined]
 
 

@@ -42,7 +42,8 @@ def parse(reader: Reader) -> list[Annotation]:
     seen: set[str] = set()
     places: dict[str, str] = {}
     unread: set[str] = set()
-    twice = drafts = 0
+    named: dict[str, list[str]] = {"ls-cancelled": [], "ls-drafts": [], "ls-crops": []}
+    twice = 0
     for number, task in enumerate(reader.json, 1):
         if not isinstance(task, dict):
             reader.add("ls-task", f"record {number}")
@@ -59,11 +60,11 @@ def parse(reader: Reader) -> list[Annotation]:
         if not crop and places.setdefault(image, place := str(_place(task))) != place:
             reader.add("image-ambiguous", where, named=place, other=places[image], found=image)
             continue
-        drafts += bool(task.get("drafts"))
+        named["ls-drafts"] += [where] * bool(task.get("drafts"))
         inside: list[Annotation] = []
         for record in task.get(kind) or []:
             if record.get("was_cancelled"):
-                reader.add("ls-cancelled", where)
+                named["ls-cancelled"].append(where)
             else:
                 unread |= _unread(record)
                 one = _annotation(record, image, where, reader)
@@ -76,12 +77,14 @@ def parse(reader: Reader) -> list[Annotation]:
         else:
             found += inside
     for pieces in crops.values():
-        found += stitched(pieces, reader)
+        found += stitched(pieces, reader, named["ls-crops"])
     if unread:
         reader.add("attributes-unread", names=listed(sorted(unread)))
-    for kind, count in {"ls-twice": twice, "ls-drafts": drafts}.items():
-        if count:
-            reader.add(kind, count=count)
+    for kind, names in named.items():
+        if names:
+            reader.add(kind, names=listed(names))
+    if twice:
+        reader.add("ls-twice", count=twice)
     if not found and not reader.problems:
         predicted = any(isinstance(task, dict) and task.get("predictions") for task in reader.json)
         reader.add("ls-no-predictions" if reader.predictions else "ls-no-annotations", predicted=_ONLY * predicted)

@@ -83,6 +83,11 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return f"{len(names)} ({', '.join(names[:most])}{', ...' * (len(names) > most)})"
 
 
+def number(count: int, noun: str) -> str:
+    """A number with its noun: "1 crop", "2 crops"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def shown(problems: Iterable[Problem]) -> Iterator[str]:
     """A line for each problem; of many of one kind in one file, the first and how many there are."""
     alike: dict[tuple[str, str], list[Problem]] = {}
