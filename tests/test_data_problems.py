@@ -792,8 +792,11 @@ rows(
     ("no column image", "csv-no-image", "noimage.csv", "column image", lambda box: box.csv(
         "noimage", "noimage.png,3,4", header="file,y,x")),
     ("decimal comma", "mark-number", "decimal.csv", '"3,5"', lambda box: box.csv("decimal", 'decimal.png,"3,5",4')),
-    ("a measurement of ImageJ", "csv-no-image", "Results.csv", "NAME-points.csv", lambda box: box.text(
+    ("a measurement of ImageJ", "csv-results", "Results.csv", "ROI Manager", lambda box: box.text(
         "Results.csv", " ,Area,X,Y\n1,0,3,4\n")),
+    ("a measurement of ImageJ, named like the image", "csv-results", "fiji-points.csv", "NAME.zip", lambda box: [
+        box.image("fiji.png"),
+        box.text("fiji-points.csv", " ,Area,Mean,X,Y,Ch,Slice\n1,0,9,3.5,4,1,1\n2,0,9,7,8,1,1\n")]),
     ("COCO ids twice", "coco-image-twice", "idtwice.json", "7", lambda box: [
         box.image("idtwice.png"),
         box.json("idtwice.json", {"images": [{"id": 7, "file_name": "idtwice.png"}] * 2, "annotations": []})]),
@@ -881,6 +884,12 @@ for given in (
     ("none-live", "", "1 annotated",
      lambda root: one_image(root, points="image,y,x,label\na,3,4,dead\n"), "warning", "dead"),
     ("split-all-test", "dataset.toml", "1 annotated", lambda root: one_image(root, '[split]\na = "test"\n'), "warning"),
+    ("split-no-train", "dataset.toml", "the 2 in validation", lambda root: [
+        one_image(root, '[split]\nvalidation = ["a", "b"]\n', "image,y,x\na.png,3,4\nb.png,5,6\n"),
+        Box(root).image("b.png")], "warning"),
+    ("images-none-live", "", "1 (b.png)", lambda root: [
+        one_image(root, points="image,y,x,class\na,3,4,live\nb,5,6,dead\nb,7,8,debris\n"),
+        Box(root).image("b.png")], "warning"),
     ("toml-key", "dataset.toml", "split.tests",
      lambda root: one_image(root, '[split]\na = "tests"\n'), "error", "part"),
     ("toml-value", "dataset.toml", "split", lambda root: one_image(root, "split = 7\n"), "error", "split of a number"),

@@ -998,6 +998,14 @@ def test_converting_into_a_folder_leaves_what_is_there(tmp_path):
         convert(source, source, "napari")
 
 
+@pytest.mark.parametrize("text", [",image,y,x\n7,a.png,1,2\n", ",axis-0,axis-1\n7,1,2\n"])
+def test_a_column_without_a_name_is_no_label(tmp_path, text):
+    """pandas writes row numbers so."""
+    (tmp_path / "a.csv").write_text(text)
+    [one] = reading(tmp_path / "a.csv")
+    assert [(mark.position, mark.label) for mark in one.points] == [((1.0, 2.0), "")]
+
+
 def test_convert_refuses_what_could_be_wrong(tmp_path):
     image(tmp_path / "a.png")
     other = json.dumps(labelme({"label": "x", "points": [[1, 1]], "shape_type": "point"}, imageHeight=80))

@@ -269,7 +269,7 @@ class Reader(Report):
         return "\t" if "\t" in re.split("[\r\n]", self.text, maxsplit=1)[0] else ","
 
     def rows(self, *known: str) -> Iterator[tuple[str, dict[str, str]]]:
-        """(place, {column: text}) of each line of a table below `header`.
+        """(place, {column: text}) of each line of a table below `header`; columns without a name are left out.
 
         known : columns that are read, beside `label`; at the end, others are reported. None: nothing is reported
         """
@@ -279,7 +279,7 @@ class Reader(Report):
             if len(cells) < width or any(cells[width:]):
                 self.add("csv-row", where, values=len(cells), columns=width)
             else:
-                yield where, dict(zip(self.header, cells))
+                yield where, {name: cell for name, cell in zip(self.header, cells) if name}
         unread = [name for name in self.header if name not in ("", self.label, *known)]
         if known and unread:
             self.add("csv-unread", "line 1", columns=", ".join(unread)[:100])

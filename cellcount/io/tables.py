@@ -57,6 +57,8 @@ def _columns(header: Sequence[str], reader: Reader) -> Sequence[str]:
     if twice:
         reader.stop("csv-twice", "line 1", columns=", ".join(twice))
     names = next((names for names in (BOXES, _FORMER) if set(names) <= set(header)), POINTS)
+    if header[:1] == [""] and names is POINTS and {"x", "y"} <= set(header) and "image" not in header:
+        reader.stop("csv-results", "line 1")
     needed = names if reader.path.stem.lower().endswith("-points") else ("image", *names)
     absent = [name for name in needed if name not in header]
     if absent == ["image"]:
