@@ -11,7 +11,9 @@ import numpy as np
 
 from cellcount.data import dataset_toml
 from cellcount.io.decoders import decoding, header
+from cellcount.io.folders import natural
 from cellcount.io.points import Annotation, chosen, role
+from cellcount.io.problems import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,17 +70,27 @@ def _regions(annotations: Sequence[Annotation], stem: str, found: Survey) -> Non
 
 
 def check_training(folder: Path, found: Survey) -> None:
-    """Warn if no image of a folder can be trained on."""
+    """Warn if images of a folder cannot be trained on, or are trained on as empty or against the split."""
     labels, split = found.settings.labels, found.settings.split
     annotated = {stem for stem, own in found.annotations.items() if any("cells" in one.holds(labels) for one in own)}
-    marks = (mark for stem in annotated for one in found.annotations[stem] for mark in one.points)
+    marks = {
+        stem: [mark for one in found.annotations[stem] for mark in one.points]
+        for stem in sorted(annotated, key=natural)
+    }
+    bare = [stem for stem, own in marks.items() if not any(role(mark.label, labels) == "live" for mark in own)]
     if found.images and not annotated and not found.settings.predictions:
         found.problems = [one for one in found.problems if one.kind != "image-unannotated"]  # said once for all
         found.add("none-annotated", folder, count=len(found.images))
     elif annotated and all(split.get(stem) == "test" for stem in annotated):
         found.add("split-all-test", dataset_toml.NAME, "key split", count=len(annotated))
-    elif annotated and not any(role(mark.label, labels) == "live" for mark in marks):
+    elif annotated and not any(split.get(stem) in (None, "train") for stem in annotated):
+        count = sum(split[stem] == "validation" for stem in annotated)
+        found.add("split-no-train", dataset_toml.NAME, "key split", count=count)
+    if annotated and len(bare) == len(annotated):
         found.add("none-live", folder, count=len(annotated))
+    elif marked := [stem for stem in bare if marks[stem]]:
+        names = listed(found.images[stem].name for stem in marked)
+        found.add("images-none-live", folder, names=names, count=sum(len(marks[stem]) for stem in marked))
 
 
 def _labels(annotation: Annotation, found: Survey) -> None:
