@@ -648,6 +648,14 @@ def archive(*contents, name="{}.roi"):
     return out.getvalue()
 
 
+def bomb(method, claimed=1000):
+    """An archive with a file that is larger than it claims."""
+    out, size = io.BytesIO(), 2**22
+    with zipfile.ZipFile(out, "w", method) as made:
+        made.writestr("a.roi", bytes(size))
+    return out.getvalue().replace(struct.pack("<I", size), struct.pack("<I", claimed))
+
+
 def counter(**changes):
     text = COUNTER
     for old, new in changes.values():
@@ -684,6 +692,8 @@ REFUSED = {
     "region without its name": ("a.roi", point_region()[:-4], "roi-broken"),
     "no region": ("a.roi", b"hello", "roi-broken"),
     "bomb": ("a.zip", archive(bytes(2**26 + 1)), "roi-size"),
+    "bomb that claims to be small": ("a.zip", bomb(zipfile.ZIP_DEFLATED), "roi-broken"),
+    "bomb of bzip2": ("a.zip", bomb(zipfile.ZIP_BZIP2), "roi-broken"),
     "rectangle region": ("a.roi", point_region(roitype=roifile.ROI_TYPE.RECT), "not-points"),
     "regions on two slices": ("a.zip", archive(point_region(position=1), point_region(position=2)), "marks-slices"),
     "region of NaN": ("a.roi", point_region(subpixel_coordinates=np.array([[np.nan, 1]], np.float32)), "mark-number"),

@@ -85,12 +85,20 @@ def _regions(reader: Reader) -> list[tuple[str, ImagejRoi]]:
             size = sum(one.file_size for one in inside)
             if size > MAX_BYTES:
                 reader.stop("roi-size", megabytes=size / 1e6)
-            contents = [(one.filename, archive.read(one)) for one in inside]
+            contents = [(one.filename, _unpacked(archive, one)) for one in inside]
     found = []
     for name, content in contents:
         with _guarded(reader, name):
             found.append((name, ImagejRoi.frombytes(content)))
     return found
+
+
+def _unpacked(archive: zipfile.ZipFile, one: zipfile.ZipInfo) -> bytes:
+    """A file in the archive, of which no more is unpacked than it claims; its checksum fails if it is larger."""
+    if one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others can be unpacked only as a whole
+        raise ValueError(f"its compression method {one.compress_type} is none that ImageJ uses")
+    with archive.open(one) as file:
+        return file.read(one.file_size + 1)
 
 
 def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None:
