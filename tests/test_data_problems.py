@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import struct
 import tomllib
 import unicodedata
@@ -643,6 +644,14 @@ def via_file(name, size):
     return {f"{name}{size}": {"filename": name, "size": size, "regions": [region], "file_attributes": {}}}
 
 
+def tile_bomb(box, name):
+    """A small TIFF whose only tile claims 65536 x 65536 px."""
+    box.tiff(name, noise(), tile=(HEIGHT, WIDTH))
+    with tifffile.TiffFile(box.root / name, mode="r+b") as tiff:
+        for side in ("TileWidth", "TileLength"):
+            tiff.pages[0].tags[side].overwrite(65536, dtype="I")
+
+
 SAID = "as it is stored, 64 x 48 px, "
 rows(
     # images
@@ -674,6 +683,7 @@ rows(
         "channels.tif", np.stack([noise(seed=n) for n in range(3)]), imagej=True, metadata={"axes": "CYX"})),
     ("overlay of ImageJ", "image-regions", "overlay.tif", "ROI Manager", lambda box: box.tiff(
         "overlay.tif", noise(), imagej=True, metadata={"Overlays": [b"Iout" + bytes(64)]}), "warning"),
+    ("tile larger than memory", "image-block", "tile.tif", "4,295 MB", lambda box: tile_bomb(box, "tile.tif")),
     ("faint", "image-faint", "faint.tif", "1004", lambda box: box.tiff(
         "faint.tif", noise(high=4).astype(np.uint16) + 1000), "warning"),
     ("faint float", "image-faint", "dim.tif", "1e-06", lambda box: box.tiff(
@@ -749,6 +759,10 @@ rows(
         box.image("bytes.png"), box.json("bytes.json", via_file("bytes.png", 77) | via_file("bytes.png", 88))]),
     ("image in a subfolder", "image-elsewhere", "sub.csv", "plateD/sub.png", lambda box: [
         box.csv("sub", "plateD/sub.png,3,4"), Box(box.root / "plateD").image("sub.png")]),
+    ("image in a folder beside", "image-above", "above.csv", "1 (../b/above.png)",
+     lambda box: box.csv("above", "../b/above.png,3,4", "../b/above.png,5,6"), "warning"),
+    ("a name that is another's stem", "stem-twice", "scan.tif.png", "scan.tif has",
+     lambda box: [png(box, "scan.tif", "TIFF"), box.image("scan.tif.png")]),
     ("nearly the right name", "image-unknown", "typo.csv", "Is typo.png meant?",
      lambda box: box.csv("typo", "typoo.png,3,4")),
     ("many unknown images", "images-unknown", "many.csv", "9 (n0.png", lambda box: box.csv(
@@ -916,6 +930,14 @@ for given in (
     ("predictions-edited", "predictions/a.csv", "annotations/", lambda root: Box(counted(
         root, "a.png,9,9\n", predictions=(("a.png", 3, 4),))).text(
             "records.jsonl", '{"name": "a", "predictions_sha256": "0"}\n{"name'), "warning"),
+    ("predictions-other", "predictions/b.csv", "of a.png", lambda root: [counted(
+        root, "a.png,9,9\n", predictions=(("a.png", 3, 4),)),
+        shutil.copy(root / "predictions" / "a.csv", root / "predictions" / "b.csv")]),
+    ("predictions-outside", "predictions/a.csv", "1 of 1", lambda root: counted(
+        root, "", 'reviewed = ["a"]\n', predictions=(("a.png", -40, 20),))),
+    ("image-changed", "a.png", "another folder", lambda root: Box(counted(
+        root, "a.png,9,9\n", predictions=(("a.png", 3, 4),))).text(
+            "records.jsonl", '7\n{"name": "a", "image_sha256": "0"}\n{"name')),
     ("predictions-missing", "", "predictions", lambda root: counted(root, "a.png,9,9\n", predictions=())),
     ("predictions-image", "", "gone.png", lambda root: counted(
         root, "a.png,9,9\n", predictions=(("a.png", 3, 4), ("gone.png", 3, 4))), "warning"),
@@ -1184,6 +1206,18 @@ def test_a_folder_of_one_plate_matches_the_names_that_hold_the_plate(tmp_path):
     assert kinds == ["annotators"], "one image under three names: only the file can say whether that is meant"
     box.csv("a", "plate/A/a.png,3,4", "plate/A/a.png,5,6")
     assert folder.check(tmp_path) == []
+
+
+def test_a_path_back_into_the_folder_and_a_backslash_in_a_name_are_no_problem(tmp_path):
+    box = Box(tmp_path / "plate")
+    Box(box.root / "images").image("b.png")
+    for name in ("a.png", "l\\a.png"):
+        box.image(name)
+    Box(box.root / "annotations").text("points.csv", "image,y,x\n../images/b.png,3,4\n../a.png,5,6\nl\\a.png,7,8\n")
+    assert folder.check(box.root) == []
+    assert {one.name: one.points.tolist() for one in cellcount.data.load(box.root)} == {
+        "a": [[5, 6]], "b": [[3, 4]], "l\\a": [[7, 8]]
+    }  # fmt: skip
 
 
 def test_hidden_and_system_files_are_no_part_of_a_folder(tmp_path):

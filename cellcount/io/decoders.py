@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 MAX_PIXELS = 2**28  # 16,384 x 16,384, 1 GiB as float32; a larger file is refused before it is decoded
+MAX_TILE = 2**24  # px, of a tile that is larger than the image
 
 _FORMATS = {"JPEG": (".jpg", ".jpeg"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",)}
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -147,6 +148,10 @@ def read_tiff(path: Path, report: Report) -> np.ndarray:
     with opened(path) as tiff:
         page = plane(tiff, report)
         _check_size(page.imagewidth, page.imagelength, report)
+        assert page.dtype is not None  # checked by `plane`
+        tile = page.tilewidth * page.tilelength  # 0 without tiles
+        if tile > max(MAX_TILE, 2 * page.imagewidth * page.imagelength):
+            report.stop("image-block", megabytes=tile * page.samplesperpixel * page.dtype.itemsize / 1e6)
         pixels = page.asarray()
         if page.samplesperpixel > 1 and page.planarconfig == 2:  # colours one after the other
             pixels = np.moveaxis(pixels, 0, -1)
