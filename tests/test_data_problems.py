@@ -656,6 +656,9 @@ SAID = "as it is stored, 64 x 48 px, "
 rows(
     # images
     ("link", "image-link", "link.png", "gone.png", lambda box: (box.root / "link.png").symlink_to("gone.png")),
+    ("pipe", "file-special", "pipe.csv", "not a regular file", lambda box: os.mkfifo(box.root / "pipe.csv")),
+    ("device", "file-special", "zero.json", "/dev/zero", lambda box: linked(box.root / "zero.json", "/dev/zero")),
+    ("pipe of another kind", "files-unused", "", "pipe.x", lambda box: os.mkfifo(box.root / "pipe.x"), "warning"),
     ("Git LFS", "image-other", "lfs.png", "git lfs pull", lambda box: box.text("lfs.png", "version https://git-lfs.x")),
     ("web page", "image-other", "page.jpg", "web page", lambda box: box.text("page.jpg", "<!DOCTYPE html><p>404")),
     ("PDF", "image-other", "figure.png", "PDF", lambda box: box.text("figure.png", "%PDF-1.7")),
@@ -1013,6 +1016,11 @@ def test_every_kind_of_problem_is_used_and_says_what_to_do():
         assert texts.get("severity", "warning") == "warning"
 
 
+def linked(path, target):
+    path.symlink_to(target)
+    return path
+
+
 # What is skipped when a folder is counted: a warning, and the images in it are counted all the same.
 SKIPPED = {
     "other formats": ("images-skipped", "2 (a.czi, b.nd2)",
@@ -1029,6 +1037,8 @@ SKIPPED = {
 UNREADABLE = {
     "nothing": ("image-missing", "no such file", lambda root: root / "absent.png"),
     "a name too long": ("image-missing", "no such file", lambda root: root / ("x" * 300 + ".png")),
+    "a pipe": ("file-special", "not a regular file", lambda root: (root / "a.png", os.mkfifo(root / "a.png"))[0]),
+    "a link to a device": ("file-special", "link to /dev/zero", lambda root: linked(root / "a.png", "/dev/zero")),
     "a folder": ("image-folder", "no image in this folder", lambda root: root),
     "a folder called as an image": ("image-folder", "no image", lambda root: Box(root / "a.png").root),
     "another suffix": ("image-format", ".czi", lambda root: (root / "a.czi", (root / "a.czi").touch())[0]),

@@ -93,6 +93,10 @@ def _images(images: Iterable[Path], found: Survey) -> None:
             found.images[path.stem] = path
         else:
             found.add("stem-twice", path.name, other=other.name)
+    names = {beside.composed(path.name): path.name for path in found.images.values()}
+    for stem, path in found.images.items():
+        if other_name := names.get(beside.composed(stem)):  # a.tif and a.tif.png: which of them is "a.tif"?
+            found.add("stem-twice", path.name, other=other_name)
 
 
 def _copies(found: Survey) -> None:
@@ -157,13 +161,16 @@ def _annotations(files: Iterable[Path], bare: Iterable[str], found: Survey) -> l
 
 def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> None:
     """Fill `found.annotations`; report those without an image, and names of different images that match the same."""
-    names = {beside.composed(path.name): stem for stem, path in found.images.items()}
-    names |= {beside.composed(stem): stem for stem in found.images}
+    names = {beside.composed(stem): stem for stem in found.images}
+    names |= {beside.composed(path.name): stem for stem, path in found.images.items()}
     lower = {name.lower(): name for name in names}
     places: dict[tuple[str, str], list[PurePosixPath]] = {}
     unknown: dict[str, list[Annotation]] = {}
+    above: dict[str, list[Annotation]] = {}
+    here = {os.path.abspath(place) for place in (folder, folder / "images")}
     for annotation in annotations:
-        path = PurePosixPath(beside.composed(annotation.image.replace("\\", "/")))
+        named = beside.composed(annotation.image)
+        path = PurePosixPath(named if named in names else named.replace("\\", "/"))
         bare = beside.UPLOAD_PREFIX.sub("", path.name)
         stem = names.get(path.name, names.get(bare))
         place = {"file": annotation.file, "where": annotation.where, "named": annotation.image}
@@ -180,10 +187,15 @@ def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> No
             same = places.setdefault((annotation.file, stem), [])
             rival = next((one for one in same if not _agree(one, path)), None)
             same.append(path)
+            start = {os.path.abspath(folder / place / path.parent) for place in ("", "annotations")}
+            if path.parts[0] == ".." and not start & here:
+                above.setdefault(annotation.file, []).append(annotation)
             if rival is None:
                 found.annotations.setdefault(stem, []).append(annotation)
             else:
                 found.add("image-ambiguous", **place, other=str(rival), found=found.images[stem].name)
+    for file, others in above.items():
+        found.add("image-above", file, others[0].where, names=listed(dict.fromkeys(one.image for one in others)))
     for file, absent in unknown.items():
         if len(absent) > MANY:
             found.add("images-unknown", file, names=listed(dict.fromkeys(one.image for one in absent)))
