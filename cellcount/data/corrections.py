@@ -9,7 +9,6 @@ an image is annotated if somebody changed at least one point, submitted it (Labe
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellcount.files import sha256
-from cellcount.io import points
+from cellcount.io import beside, points
+from cellcount.io.beside import composed
 from cellcount.io.points import ORIGINS, Annotation, Mark, positions, role
 from cellcount.metrics import default_tolerance, inside, match
 
@@ -39,33 +39,51 @@ def read_predictions(folder: Path, found: Survey) -> dict[str, Annotation]:
     files = sorted((folder / FOLDER).glob("*.csv")) if found.settings.predictions else []
     if found.settings.predictions and not files:
         found.add("predictions-missing", folder, folder=FOLDER)
-    stems = {unicodedata.normalize("NFC", path.name): stem for stem, path in found.images.items()}
-    predicted, absent = {}, []
-    recorded = _recorded(folder)
+    stems = {composed(path.name): stem for stem, path in found.images.items()}
+    predicted: dict[str, Annotation] = {}
+    absent = []
+    recorded = _recorded(folder) if files else {}
+    for name, path in found.images.items():
+        with suppress(OSError):  # reported when it is decoded
+            if recorded.get(composed(name), ("", ""))[0] not in ("", sha256(path)):
+                found.add("image-changed", path.name)
     for path in files:
-        if recorded.get(path.stem) not in (None, "", sha256(path)):
+        if recorded.get(composed(path.stem), ("", ""))[1] not in ("", sha256(path)):
             found.add("predictions-edited", f"{FOLDER}/{path.name}")
         annotations, problems = points.read(path)
         found.problems += [replace(problem, file=f"{FOLDER}/{path.name}") for problem in problems]
         for one in annotations:
-            stem = stems.get(unicodedata.normalize("NFC", one.image))
+            stem = stems.get(composed(one.image))
             if stem is None:
                 absent.append(one.image)
+            elif composed(stem) != composed(path.stem):
+                found.add("predictions-other", f"{FOLDER}/{path.name}", image=one.image)
             else:
                 predicted[stem] = replace(one, file=f"{FOLDER}/{path.name}")
+                _inside(predicted[stem], found.images[stem], found)
     if absent:
         found.add("predictions-image", folder, count=len(absent), image=absent[0])
     return predicted
 
 
-def _recorded(folder: Path) -> dict[str, str]:
-    """The SHA-256 of the predictions that `cellcount count` wrote, {name: of the last record}."""
-    found: dict[str, str] = {}
+def _inside(one: Annotation, image: Path, found: Survey) -> None:
+    """Report predicted points that are not in the image."""
+    size = found.sizes.get(image.stem) or beside.size(image)
+    points = np.array([mark.position for mark in one.points], float).reshape(-1, 2)
+    outside = ((points < -0.5) | (points > np.array(size) - 0.5)).any(axis=1) if size else np.zeros(0, bool)
+    if outside.any():
+        found.add("predictions-outside", one.file, count=outside.sum(), all=len(points), image=image.name)
+
+
+def _recorded(folder: Path) -> dict[str, tuple[str, str]]:
+    """The SHA-256 of image and predictions when they were counted, {name: of the last record}; "" if unknown."""
+    found: dict[str, tuple[str, str]] = {}
     path = folder / "records.jsonl"
     for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
-        with suppress(ValueError, LookupError, TypeError):  # torn, or of other origin: `count` says so
+        with suppress(ValueError, LookupError, TypeError, AttributeError):  # torn, or of other origin: `count` says so
             record = json.loads(line)
-            found[record["name"]] = str(record["predictions_sha256"])
+            hashes = (str(record.get(key, "")) for key in ("image_sha256", "predictions_sha256"))
+            found[composed(record["name"])] = next(hashes), next(hashes)
     return found
 
 
