@@ -499,6 +499,22 @@ def test_corrections_are_not_compared_with_another_count(server, counted, capsys
     assert labelstudio("pull", counted) == 0 == labelstudio("pull", counted)
 
 
+def test_another_count_between_push_and_pull_is_warned_of(server, counted, tmp_path, capsys):
+    """With the former settings, the pull works again."""
+    count = ["count", str(counted / "images"), "--out", str(counted), "--method", "blobs"]
+    assert main([*count, "--again"]) == 0 and "Label Studio" not in capsys.readouterr().err
+    assert labelstudio("push", counted, "--order", "image") == 0
+    for task in server.tasks[1]:
+        submit(task, edited(task, deleted=1))
+    assert main([*count, "--threshold", "0.9"]) == 0
+    assert capsys.readouterr().err.count("It was sent to Label Studio with other predictions") == 2
+    assert labelstudio("pull", counted) == 3
+    assert "2 (small.tif, tall.png)" in capsys.readouterr().err
+    assert main(count) == 0 == labelstudio("pull", counted)
+    said = capsys.readouterr()
+    assert "1 deleted" in said.out and "was sent to Label Studio" not in said.err
+
+
 def test_annotations_that_are_a_file_are_named(server, counted, capsys):
     assert labelstudio("push", counted, "--order", "image") == 0
     submit(server.tasks[1][0], edited(server.tasks[1][0], deleted=1))

@@ -110,8 +110,10 @@ def _push(arguments: argparse.Namespace) -> None:
         "earlier count. Push to another project with --project TITLE.",
         DataError,
     )
-    _remember(folder, {"url": server.url, "project": project["id"], "title": project["title"]})
     new = [crop for crop in chosen if crop.name not in sent]
+    fields = [crop.field for crop in [*new, *(crop for crop in ordered if crop.name in sent)]]
+    hashes = {field.path.name: field.record.get("predictions_sha256") for field in fields if field.record}
+    _remember(folder, {"url": server.url, "project": project["id"], "title": project["title"], "sent": hashes})
     with _bar(len(new), "crop") as bar:
         for count in server.send(project["id"], tasks(new, work.channel)):
             bar.update(count)

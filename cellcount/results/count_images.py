@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cellcount.io.points import Annotation
 
 IMAGES, PREDICTIONS, OVERLAYS, SETTINGS = "images", "predictions", "overlays", "dataset.toml"
+SENT = "labelstudio/project.json"  # of `cellcount labelstudio push`
 # Errors of a file's name or of the image itself; others of writing, such as a full disk, meet every image.
 OF_ONE_IMAGE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOENT)
 
@@ -243,7 +244,16 @@ class CountFolder(Records):
                 f"{self.path}: results cannot be written ({error}). The {len(self.index)} images that it has are "
                 "complete; the same call counts the others."
             ) from error
-        return Entry(str(path), record, False, tuple(record["warnings"]))
+        return Entry(str(path), record, False, (*record["warnings"], *self._sent_before(record)))
+
+    def _sent_before(self, record: dict[str, Any]) -> list[str]:
+        """A warning, if the image was sent to Label Studio with other predictions than those of its record."""
+        try:
+            sent = json.loads((self.path / SENT).read_text("utf-8"))["sent"][Path(record["file"]).name]
+        except (OSError, ValueError, LookupError, TypeError):
+            return []
+        told = "It was sent to Label Studio with other predictions: count it with the former settings before the pull."
+        return [] if sent == record["predictions_sha256"] else [told]
 
     def _write(self, path: Path, plan: Plan, one: Result) -> dict[str, Any]:
         """Write link, predictions, overlay and, last, the record, which is returned."""
