@@ -94,7 +94,7 @@ def test_the_folder_is_a_data_set_of_the_counted_images(plate, tmp_path, capsys)
     with open(out / "counts.csv") as file:
         table = list(csv.DictReader(file))
     images = summary(out)["images"]
-    assert list(table[0]) == ["image", "count", "low", "high", "warnings"]
+    assert [*table[0]] == ["image", "name", "count", "low", "high", "method", "weights", "threshold", "warnings"]
     assert [float(row["count"]) for row in table] == [one["count"] for one in images] and len(rows) == images[1][
         "count"
     ]
@@ -187,6 +187,24 @@ def test_results_of_other_images_stay(plate, tmp_path, capsys):
     done = count(plate / "a.png", out=out)
     assert len(done.failed) == 1 and summary(out)["images"] == second
     assert [row["image"] for row in csv.DictReader(open(out / "counts.csv"))][-1] == str(plate / "a.png")
+
+
+def test_the_table_says_how_each_image_was_counted(plate, tmp_path, capsys):
+    """Other weights and thresholds in one folder; the names are those of the overlays."""
+    out = tmp_path / "F"
+    twin = draw(tmp_path / "other" / "a.png", 7)
+    count(plate / "a.png", twin, out=out)
+    count_folder([plate / "b.png"], out, method="foreground-area")
+    assert run("count", plate / "c.png", "--out", out, "--threshold", "0.25") == 0
+    assert "3 other images, of earlier calls; 3 of them counted with other settings, see" in capsys.readouterr().out
+    with open(out / "counts.csv") as file:
+        table = list(csv.DictReader(file))
+    assert [row["name"] for row in table] == ["a", "a-2", "b", "c"]
+    assert all((out / "overlays" / f"{row['name']}.png").is_file() for row in table)
+    assert [row["method"] for row in table] == ["blobs", "blobs", "foreground-area", "cellnet"]
+    assert [row["threshold"] for row in table] == ["0.3", "0.3", "", "0.25"]
+    digits = [one.get("weights_sha256", "")[:8] for one in summary(out)["images"]]
+    assert [row["weights"] for row in table] == digits and len(set(digits)) == 3
 
 
 def test_images_of_equal_names_are_kept_apart_and_the_same_image_is_counted_once(tmp_path, computed):
@@ -335,6 +353,47 @@ def test_a_folder_of_other_origin_is_refused_and_not_touched(plate, tmp_path, co
     assert run("count", plate, "--method", "blobs", "--out", out) == 3
     assert message in (text := capsys.readouterr().err) and text.count("\n") == 1 and computed == []
     assert {path.name: path.read_text() for path in out.iterdir() if path.is_file()} == files
+
+
+WRONG = [
+    {"name": "../../evil"}, {"file": "../../../x.png"}, {"file": "images/../x.png"}, {"file": "dataset.toml"},
+    {"name": 5}, {"name": "a\0b"}, {"name": "\ud800"}, {"name": ""}, {"count": "twelve"}, {"count_interval": [1]},
+    {"warnings": None}, {"warnings": "a"}, {"source": None}, {"overlay": 3}, {"parameters": 1}, {"threshold": "a"},
+    {"method": 1}, "count_interval", "count", "overlay",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_an_edited_record_is_refused(plate, tmp_path, computed, capsys, wrong):
+    out = tmp_path / "deep" / "F"
+    count(plate / "a.png", out=out)
+    (record,) = records(out)
+    changed = record | wrong if isinstance(wrong, dict) else {k: v for k, v in record.items() if k != wrong}
+    (out / "records.jsonl").write_text(json.dumps(record) + "\n" + json.dumps(changed) + "\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert run("count", plate, "--method", "blobs", "--out", out) == 3
+    assert "records.jsonl, line 2: not a record" in capsys.readouterr().err and len(computed) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_records_without_image_and_predictions_are_left_out(plate, tmp_path, capsys):
+    out = tmp_path / "G"
+    count(plate, out=tmp_path / "F")
+    out.mkdir()
+    (out / "records.jsonl").write_bytes((tmp_path / "F" / "records.jsonl").read_bytes())
+    assert run("count", plate / "a.png", "--method", "blobs", "--out", out) == 0
+    assert "predictions are in the folder: the records of 3 (a, b, c)" in capsys.readouterr().err
+    assert [one["name"] for one in summary(out)["images"]] == ["a"]
+    assert len((out / "counts.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("lacking", ["images/a.png", "predictions/a.csv", "overlays/a.png"])
+def test_what_was_deleted_is_written_again(plate, tmp_path, computed, lacking):
+    out = tmp_path / "F"
+    count(plate, out=out)
+    (out / lacking).unlink()
+    assert count(plate, out=out).counted == 1 and (out / lacking).is_file() and len(computed) == 4
+    assert count(plate, out=out).kept == 3
 
 
 ANNOTATIONS = {

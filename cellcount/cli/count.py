@@ -40,8 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from cellcount.counting import Failure, parameters_from_text
     from cellcount.io.folders import skipped
+    from cellcount.io.problems import listed
     from cellcount.results.count_folder import Entry, count_folder
     from cellcount.results.count_images import PREDICTIONS
+    from cellcount.results.count_records import TABLE
 
     params = parameters_from_text(arguments.method, arguments.parameters) if arguments.parameters else {}
     for problem in skipped(arguments.images):
@@ -63,6 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
             method=arguments.method, device=arguments.device, **params,
         )  # fmt: skip
     arguments.answer = done.json()
+    if lost := done.folder.lost:
+        where = f"warning: {arguments.out}: left out, since neither the image nor its predictions are in the folder"
+        print(f"{where}: the records of {listed(lost)}", file=sys.stderr)
     out, kept, others = arguments.out, done.kept, len(done.folder.index) - len(done.names)
     print(f"{done.counted + kept} of {done.counted + kept + len(done.failed)} images counted; results in {out}")
     if done.twice:
@@ -70,7 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     if kept:
         print(f"{kept} of them before, with these settings; --again counts them again")
     if others:
-        print(f"{out} also has the counts of {others} other image{'s' * (others > 1)}, of earlier calls")
+        earlier = [known for name, known in done.folder.index.items() if name not in set(done.names)]
+        unlike = sum(known.run != done.folder.key for known in earlier)
+        which = f"; {unlike} of them counted with other settings, see {out / TABLE}" if unlike else ""
+        print(f"{out} also has the counts of {others} other image{'s' * (others > 1)}, of earlier calls{which}")
     if done.names and any((out / PREDICTIONS).iterdir()):
         folder = shlex.quote(str(out))
         table, target = shlex.quote(str(out / PREDICTIONS)), shlex.quote(str(out / "annotations"))

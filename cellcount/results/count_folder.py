@@ -5,7 +5,9 @@
                          give a number of cells without points
     overlays/NAME.png    the image with rings
     records.jsonl        one line for each counted image: its count, hashes and settings
-    summary.json         the records and the failures, put together at the end of each call; counts.csv is its table
+    summary.json         the records and the failures, put together at the end of each call; counts.csv is its table,
+                         with the name of each image in the other folders, the method, the threshold, and the first
+                         digits of the SHA-256 of the weights
     dataset.toml         the channel, the pixel size if it is known, and `predictions = true`
     annotations/         corrections, made by a person or another tool; never touched here
 

@@ -74,6 +74,11 @@ class CountFolder(Records):
     pixel_size_um : float or None
     weights : path or name of the weights that were given, or None
 
+    Attributes
+    ----------
+    lost : list of str
+        Names of images with a record of which neither the image nor the predictions are here; they are left out.
+
     Raises
     ------
     DataError
@@ -105,6 +110,9 @@ class CountFolder(Records):
             try_file(self.path / name)
         super().__enter__()
         self.real = Path(os.path.realpath(self.path))
+        self.lost = [name for name, known in self.index.items() if not self._any_of(name, known.file)]
+        for name in self.lost:
+            del self.index[name]
         for name, known in self.index.items():
             self._note(name, known)
         for prefix in (f"{IMAGES}/", ""):
@@ -118,6 +126,10 @@ class CountFolder(Records):
             with replacing(self.path / SETTINGS) as temporary:
                 temporary.write_text("\n".join(lines) + "\n", "utf-8")
         return self
+
+    def _any_of(self, name: str, file: str) -> bool:
+        """Whether the image with this name, or what was found in it, is in the folder: its record may be a copy."""
+        return os.path.lexists(self.real / file) or os.path.lexists(self.real / PREDICTIONS / f"{name}.csv")
 
     def _check(self) -> None:
         """Raise a DataError if the folder has results of other origin, or a `dataset.toml` of other data."""
@@ -182,6 +194,7 @@ class CountFolder(Records):
         predictions = self.path / PREDICTIONS / f"{plan.name}.csv"
         there = predictions.is_file()
         same = (before.run, before.image_sha256, there) == (self.key, plan.sha256, bool(before.predictions_sha256))
+        same = same and (not before.overlay or (self.path / OVERLAYS / f"{plan.name}.png").is_file())
         if same and not again and (self.path / plan.file).is_file():
             return plan
         if there and sha256(predictions) != before.predictions_sha256:
@@ -265,7 +278,8 @@ class CountFolder(Records):
         else:
             replace(one, image=Path(plan.file).name).to_csv(self.path / points)
         record = one.summary() | {
-            "channel": one.channel, "parameters": self.run["parameters"], "weights_file": self.weights,
+            "channel": one.channel, "parameters": self.run["parameters"], "weights": self.run["weights"],
+            "weights_file": self.weights,
             "points": None if pointless else points, "overlay": overlay, "overlay_shrunken_by": 1, "name": plan.name,
             "file": plan.file, "source": plan.source, "run": self.key, "image_sha256": plan.sha256,
             "predictions_sha256": "" if pointless else sha256(self.path / points), "cellcount": self.run["cellcount"],

@@ -12,8 +12,12 @@ from typing import Any, BinaryIO, NamedTuple, Self
 from cellcount.counting import Failure
 from cellcount.errors import CellcountError, DataError
 from cellcount.files import replacing, write_csv
+from cellcount.io.images import SUFFIXES
 
 RECORDS, SUMMARY, TABLE = "records.jsonl", "summary.json", "counts.csv"
+
+
+COLUMNS = ("image", "name", "count", "low", "high", "method", "weights", "threshold", "warnings")  # of counts.csv
 
 
 class Known(NamedTuple):
@@ -24,6 +28,7 @@ class Known(NamedTuple):
     run: str
     image_sha256: str
     predictions_sha256: str
+    overlay: bool
     offset: int
 
 
@@ -87,8 +92,8 @@ class Records:
                 self._file.truncate(offset)
                 break
             try:
-                self._index(json.loads(line), offset)
-            except (ValueError, LookupError, TypeError) as error:
+                self._index(_checked(json.loads(line)), offset)
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
                 place = f"{self.path / RECORDS}, line {number}"
                 raise DataError(
                     f"{place}: not a record of `cellcount count`. Choose another folder with --out."
@@ -97,8 +102,8 @@ class Records:
 
     def _index(self, record: dict[str, Any], offset: int) -> Known:
         run = sys.intern(record["run"])
-        hashes = record["image_sha256"], record["predictions_sha256"]
-        known = self.index[record["name"]] = Known(record["source"], record["file"], run, *hashes, offset)
+        hashes, overlay = (record["image_sha256"], record["predictions_sha256"]), bool(record["overlay"])
+        known = self.index[record["name"]] = Known(record["source"], record["file"], run, *hashes, overlay, offset)
         return known
 
     def append(self, record: dict[str, Any]) -> Known:
@@ -145,7 +150,7 @@ class Records:
         try:
             with replacing(self.path / SUMMARY) as temporary, open(temporary, "w", encoding="utf-8") as file:
                 file.writelines(self.document(self.index, failed))
-            write_csv(self.path / TABLE, ("image", "count", "low", "high", "warnings"), self._table(failed))
+            write_csv(self.path / TABLE, COLUMNS, self._table(failed))
         except OSError as error:
             if not quietly:
                 raise CellcountError(
@@ -156,9 +161,35 @@ class Records:
     def _table(self, failed: Sequence[Failure]) -> Iterator[tuple[object, ...]]:
         for record in self.records(self.index):
             low, high = record["count_interval"] or ("", "")
-            yield _text(record["image"]), f"{record['count']:.10g}", low, high, " ".join(record["warnings"])
+            weights = str(record.get("weights_sha256") or record.get("weights") or "")
+            threshold = record.get("threshold", record["parameters"].get("threshold"))
+            yield (
+                _text(record["image"]), record["name"], f"{record['count']:.10g}", low, high, record["method"],
+                weights[:8] if len(weights) == 64 else weights, "" if threshold is None else f"{threshold:.10g}",
+                " ".join(record["warnings"]),
+            )  # fmt: skip
         for failure in failed:
-            yield _text(failure.image), "", "", "", _text(f"not counted: {failure.error}")
+            yield _text(failure.image), *[""] * (len(COLUMNS) - 2), _text(f"not counted: {failure.error}")
+
+
+def _checked(record: dict[str, Any]) -> dict[str, Any]:
+    """The record; raises ValueError, LookupError or TypeError if a value is of another kind than `count` writes.
+
+    Its names are those of files in the folder, so that nothing is written outside of it.
+    """
+    keys = ("image", "source", "run", "image_sha256", "predictions_sha256", "name", "file", "method")
+    texts, ends = [record[key] for key in keys], record["count_interval"] or (0, 0)
+    numbers = [record["count"], *ends, {**record["parameters"], **record}.get("threshold") or 0]
+    kinds = all(isinstance(text, str) for text in texts + record["warnings"]) and isinstance(record["warnings"], list)
+    kinds = kinds and all(isinstance(number, int | float) for number in numbers) and len(ends) == 2
+    if not kinds or not isinstance(record["overlay"], str | None):
+        raise TypeError(record)
+    for part in (record["name"], record["file"].removeprefix("images/")):
+        if not part.encode() or part != os.path.basename(part) or "\0" in part:
+            raise ValueError(part)
+    if not record["file"].lower().endswith(SUFFIXES):
+        raise ValueError(record["file"])
+    return record
 
 
 def _text(path: str) -> str:
