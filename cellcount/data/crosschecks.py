@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from cellcount.data.survey import Survey
 
 FEW = 3  # points outside of an image that are named one by one
-# If all points lie in a corner of less than half the image, and so many would do so by chance in fewer than one of
-# 100,000 images of evenly spread cells, their coordinates are probably no pixels of this image.
+# If all points lie in a corner of less than this share of the image, and so many would do so by chance in fewer than
+# this share of images of evenly spread cells, their coordinates are probably no pixels of this image.
 CORNER, CHANCE = 0.5, 1e-5
+# So they are in a larger corner if height and width are filled alike, within ALIKE. In yet larger ones (sides of less
+# than BORDER) they may be, if less than UNLIKELY in each direction: cells in a part of an image rarely fill both alike.
+RESIZED, RESIZED_CHANCE = 0.7, 1e-10
+BORDER, UNLIKELY, ALIKE = 0.97, 1e-3, 0.05
 
 
 def check_image(stem: str, found: Survey) -> None:
@@ -183,9 +187,20 @@ def _places(annotation: Annotation, stem: str, found: Survey) -> None:
         for index in np.flatnonzero(outside):
             y, x = points[index]
             found.add("point-outside", file, annotation.points[index].where, y=y, x=x, image=name, size=actual)
-    elif whole and len(points) > FEW and share < CORNER and share ** len(points) < CHANCE:
+    elif whole and len(points) > FEW and (kind := _corner(points, size)):
         box = f"{json.dumps(stem, ensure_ascii=False)} = [[0, 0, {size[0]}, {size[1]}]]"
-        found.add("points-corner", file, where, all=len(points), share=share, box=box, **reach)
+        found.add(kind, file, where, all=len(points), share=share, box=box, **reach)
+
+
+def _corner(points: np.ndarray, size: tuple[int, int]) -> str:
+    """The problem of points that do not reach the right and the lower border, as if of a smaller image; "" if none."""
+    count, low, high = len(points), points.min(axis=0), points.max(axis=0)
+    share = float(np.prod((high + 1) / size))
+    sides = (high + 1) / (np.array(size) - low.clip(0))  # a border without annotations is left at all sides
+    alike = bool((sides < BORDER).all() and (sides**count < UNLIKELY).all() and abs(sides[0] - sides[1]) < ALIKE)
+    if share < CORNER and share**count < CHANCE or alike and share < RESIZED and share**count < RESIZED_CHANCE:
+        return "points-corner"
+    return "points-resized" if alike else ""
 
 
 def _repeated(annotation: Annotation, name: str, found: Survey) -> None:
