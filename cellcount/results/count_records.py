@@ -15,8 +15,6 @@ from cellcount.files import replacing, write_csv
 from cellcount.io.images import SUFFIXES
 
 RECORDS, SUMMARY, TABLE = "records.jsonl", "summary.json", "counts.csv"
-
-
 COLUMNS = ("image", "name", "count", "low", "high", "method", "weights", "threshold", "warnings")  # of counts.csv
 
 
