@@ -197,7 +197,11 @@ def training_parameters(method: Any, name: str) -> dict[str, Parameter]:
     ParameterError
         If the method cannot be trained.
     """
-    require(hasattr(method, "fit"), f"{name} cannot be trained; choose a method with `fit`, such as cellnet.")
+    if not hasattr(method, "fit"):
+        from cellcount.methods import METHODS
+
+        able = ", ".join(other for other in METHODS if hasattr(METHODS[other], "fit"))
+        raise ParameterError(f"{name} cannot be trained; these methods can: {able}.")
     found = parameters(method.fit)
     settings = getattr(method, "Settings", None)
     if settings is not None:
