@@ -28,8 +28,10 @@ from cellcount.errors import DataError
 from cellcount.io import problems as catalogue
 from cellcount.io.folders import skipped
 from cellcount.io.images import decode, read_image
+from cellcount.io.problems import toml
 
 HEIGHT, WIDTH = 48, 64
+PERCENT = 100 / np.array([HEIGHT, WIDTH])
 
 
 def noise(height=HEIGHT, width=WIDTH, channels=0, seed=0, high=255):
@@ -898,6 +900,19 @@ def counted(root, annotation="", toml="", predictions=(("a.png", 3, 4), ("b.png"
     return root
 
 
+def recounted(root, change):
+    """The folder of `cellcount count` with 12 points in each of two images, and an annotation of a, made of both."""
+    grid = np.array([(y, x) for y in (5.25, 16.5, 31.25) for x in (4.5, 15.25, 30.5, 44.25)])
+    found = {"a": grid, "b": grid * (0.9, 1.2) + (3, 2)}
+    for name, places in found.items():
+        Box(root / "predictions").csv(name, *(f"{name}.png,{y},{x}" for y, x in places))
+        Box(root / "images").image(f"{name}.png")
+        (root / "predictions" / f"{name}.png").unlink()
+    Box(root / "annotations").csv("points", *(f"a.png,{y},{x}" for y, x in change(**found)))
+    (root / "annotations" / "points.png").unlink()
+    Box(root).text("dataset.toml", "predictions = true\npixel_size_um = 0.65\n")
+
+
 for given in (
     ("none-annotated", "", "2 images", lambda root: [Box(root).image("a.png"), Box(root).image("b.png")], "warning"),
     ("none-live", "", "1 annotated", lambda root: one_image(root, points="image,y,x\na.png,,\n"), "warning"),
@@ -922,6 +937,14 @@ for given in (
      lambda root: one_image(root, 'annotation = "most"\n'), "error", "most"),
     ("toml-value", "dataset.toml", "regions",
      lambda root: one_image(root, "[regions]\na = [1, 2]\n"), "error", "boxes"),
+    ("toml-value", "dataset.toml", "0.01 and 100",
+     lambda root: one_image(root, "pixel_size_um = 0.65e-6\n"), "error", "a pixel in metres"),
+    ("label-twice", "dataset.toml", "both live and dead",
+     lambda root: one_image(root, '[labels]\nlive = ["A"]\ndead = ["a "]\n')),
+    ("file-unreadable", "dataset.toml", "directory",
+     lambda root: [Box(root).image("a.png"), (root / "dataset.toml").mkdir()] and root, "error", "its folder"),
+    ("file-unreadable", "dataset.toml", "No such file",
+     lambda root: [Box(root).image("a.png"), (root / "dataset.toml").symlink_to("gone")] and root, "error", "link"),
     ("region-outside", "dataset.toml", "64 x 48 px", lambda root: one_image(root, "[regions]\na = [[0, 0, 48, 65]]\n")),
     ("points-left-out", "dataset.toml", "1 of 2",
      lambda root: one_image(root, "[regions]\na = [[0, 0, 9, 9]]\n"), "warning"),
@@ -944,6 +967,14 @@ for given in (
     ("image-changed", "a.png", "another folder", lambda root: Box(counted(
         root, "a.png,9,9\n", predictions=(("a.png", 3, 4),))).text(
             "records.jsonl", '7\n{"name": "a", "image_sha256": "0"}\n{"name')),
+    *[("corrected-elsewhere", "points.csv", how, lambda root, change=change: recounted(root, change), "error", how)
+      for how, change in {
+          "by 0.5": lambda a, b: a / 2, "in percent": lambda a, b: a[:11] * PERCENT,
+          "in micrometres": lambda a, b: 0.65 * a, "exchanged": lambda a, b: a[:, ::-1],
+          "exchanged, in percent": lambda a, b: (a * PERCENT)[:, ::-1],
+          "of b.png": lambda a, b: [*b[2:], (3, 3)]}.items()],
+    ("corrected-nothing", "points.csv", "Only 3 of 12", lambda root: recounted(
+        root, lambda a, b: [*a[:1], a[1] + 1, *a[2:] * (0.4, 1) + (7, 7.5)]), "warning"),
     ("predictions-missing", "", "predictions", lambda root: counted(root, "a.png,9,9\n", predictions=())),
     ("predictions-image", "", "gone.png", lambda root: counted(
         root, "a.png,9,9\n", predictions=(("a.png", 3, 4), ("gone.png", 3, 4))), "warning"),
@@ -1124,6 +1155,20 @@ def test_names_may_spell_accents_either_way(tmp_path, kind, stored, written):
     assert folder.check(tmp_path) == []
     [sample] = cellcount.data.load(tmp_path)
     assert sample.points.tolist() == [[3, 4]] and sample.split == ("train" if kind == "split" else "")
+
+
+def test_names_with_unusual_characters_are_quoted_as_toml_wants(tmp_path):
+    names = ["\U0001f600", 'a"b', "c\nd", "e\\f", "g\x7fh", "ü"]
+    for name in names:
+        Box(tmp_path / "in").image(f"{name}.png")
+    text = "\n".join(f"{toml(name)} = [[0, 0, 40, 40]]" for name in names)
+    Box(tmp_path / "in").text("dataset.toml", f"split.train = {toml(names)}\n[regions]\n{text}\n")
+    rows = "".join('"' + name.replace('"', '""') + '.png",3,4\n' for name in names)
+    Box(tmp_path / "in").text("points.csv", "image,y,x\n" + rows)
+    folder.import_folder(tmp_path / "in", tmp_path / "out")
+    samples = cellcount.data.load(tmp_path / "out")
+    assert {one.name: one.split for one in samples} == dict.fromkeys(names, "train")
+    assert all(one.meta["limited"] for one in samples)
 
 
 def test_a_commented_file_with_all_settings_is_accepted(tmp_path):

@@ -21,7 +21,7 @@ from cellcount.files import sha256
 from cellcount.io import beside, points
 from cellcount.io.beside import composed
 from cellcount.io.points import ORIGINS, Annotation, Mark, positions, role
-from cellcount.metrics import default_tolerance, inside, match
+from cellcount.metrics import default_tolerance, inside, match, near
 
 if TYPE_CHECKING:
     from cellcount.data.survey import Survey
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 FOLDER = "predictions"
 SAME_PX = 0.02  # predictions have two decimals; the formats' round trips are exact to 1e-3 px
 WHOLE_PX = 0.75  # in formats of whole pixels (dot images, Cell Counter) a point is up to .71 px off
+MANY = 10  # predicted and annotated points, almost none of which coincide: implausible
+RESIZED = 1 / 2, 1 / 3, 1 / 4, 2.0, 3.0, 4.0
 REACH_PX = 12.0  # of a move, without two points to take it from: half the cells' spacing in the thesis
 DONE = dict(zip(ORIGINS, ("kept", "moved", "added"), strict=True))  # `Mark.origin` -> what a person did
 _MARKED = {done: origin for origin, done in DONE.items()}
@@ -136,8 +138,42 @@ def trace(predictions: Mapping[str, Annotation], unchanged: Sequence[str], found
         before = predictions.get(stem)
         if before or any(mark.origin in ORIGINS for one in own for mark in one.points):
             found.provenance[stem] = _traced(before, own, regions(stem, found), found.sizes.get(stem), settings.labels)
+        if before:
+            _plausible(stem, predictions, found)
     if predictions:
         _summarise(unchanged, found)
+
+
+def _plausible(stem: str, predictions: Mapping[str, Annotation], found: Survey) -> None:
+    """Report an annotation with almost none of many predicted points: of another image, or with other coordinates.
+
+    It is an error if most of its points are predicted ones of another image, or in another unit or order.
+    """
+    labels, done, image = found.settings.labels, found.provenance[stem], found.images[stem]
+    own = [one for one in found.annotations[stem] if "cells" in one.holds(labels)]
+    now, then = (
+        positions([mark for one in ones for mark in one.points], "live", labels) for ones in (own, [predictions[stem]])
+    )
+    least, used = min(len(now), done["predicted"]), done["kept"] + done["moved"]
+    if least < MANY or done["kept"] > least / 10:
+        return
+    told = {"kept": done["kept"], "used": used, "predicted": len(then), "annotated": len(now), "image": image.name}
+    scales: dict[str, Any] = {f"multiplied by {factor:.3g}, as px of a resized image": factor for factor in RESIZED}
+    if size := found.sizes.get(stem):
+        scales["in percent of the image's size"] = 100 / np.array(size)
+    if um := found.settings.pixel_size_um:
+        scales |= {"in micrometres": um, "divided by the pixel size": 1 / um}
+    others = {how: then * by for how, by in scales.items()} | {"with x and y exchanged": then[:, ::-1]}
+    others |= {f"with x and y exchanged, {how}": (then * by)[:, ::-1] for how, by in scales.items()}
+    for other, before in predictions.items() if used < least / 2 else ():
+        if other != stem:
+            others[f"of {found.images[other].name}"] = positions(before.points, "live", labels)
+    for how, places in others.items():
+        count = int(near(now, places, _same(now)).sum())
+        if 2 * count > least:
+            return found.add("corrected-elsewhere", own[0].file, own[0].where, how=how, count=count, **told)
+    if used < least / 2:
+        found.add("corrected-nothing", own[0].file, own[0].where, **told)
 
 
 def _traced(
