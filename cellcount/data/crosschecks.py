@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from cellcount.data import dataset_toml
 from cellcount.io.decoders import decoding, header
 from cellcount.io.folders import natural
 from cellcount.io.points import Annotation, chosen, role
-from cellcount.io.problems import listed
+from cellcount.io.problems import listed, toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +101,7 @@ def _labels(annotation: Annotation, found: Survey) -> None:
     for mark in [*annotation.points, *annotation.boxes]:
         if mark.label not in known and role(mark.label, found.settings.labels) is None:
             label = mark.label[:60]
-            found.add("label-unknown", annotation.file, mark.where, label=label, quoted=json.dumps(label))
+            found.add("label-unknown", annotation.file, mark.where, label=label, quoted=toml(label))
         known.add(mark.label)
 
 
@@ -188,7 +187,7 @@ def _places(annotation: Annotation, stem: str, found: Survey) -> None:
             y, x = points[index]
             found.add("point-outside", file, annotation.points[index].where, y=y, x=x, image=name, size=actual)
     elif whole and len(points) > FEW and (kind := _corner(points, size)):
-        box = f"{json.dumps(stem, ensure_ascii=False)} = [[0, 0, {size[0]}, {size[1]}]]"
+        box = f"{toml(stem)} = [[0, 0, {size[0]}, {size[1]}]]"
         found.add(kind, file, where, all=len(points), share=share, box=box, **reach)
 
 

@@ -1,6 +1,6 @@
 """The optional `dataset.toml` of a user's folder."""
 
-import json
+import os
 import tomllib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from typing import Any
 from cellcount.io.beside import SPELLINGS
 from cellcount.io.images import CHANNELS
 from cellcount.io.points import LABELS
-from cellcount.io.problems import Problem, Report
+from cellcount.io.problems import Problem, Report, toml
 
 NAME = "dataset.toml"
 SPLITS = ("train", "validation", "test")
@@ -59,7 +59,10 @@ def read(path: Path, stems: Collection[str]) -> tuple[Settings, list[Problem]]:
     """The `Settings` of a folder whose images have these stems, and a list of `Problem`; defaults without a file."""
     settings, report = Settings(), Report(path.name)
     try:
-        content = tomllib.loads(path.read_bytes().decode("utf-8-sig")) if path.is_file() else {}
+        content = tomllib.loads(path.read_bytes().decode("utf-8-sig")) if os.path.lexists(path) else {}
+    except OSError as error:  # a folder, or a link to what is not there
+        report.add("file-unreadable", error=error.strerror or error)
+        content = {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         report.add("toml-broken", error=error)
         content = {}
@@ -75,6 +78,15 @@ def read(path: Path, stems: Collection[str]) -> tuple[Settings, list[Problem]]:
         elif key == "regions":
             known = {_stem(name, stems, "key regions", report): boxes for name, boxes in value.items()}
             settings.regions = {stem: boxes for stem, boxes in known.items() if stem}
+        elif key == "labels":
+            settings.labels = value
+            meanings = [
+                (label, name) for name, labels in value.items() for label in {one.strip().lower() for one in labels}
+            ]
+            first: dict[str, str] = {}
+            for label, name in meanings:
+                if first.setdefault(label, name) != name:
+                    report.add("label-twice", "key labels", label=label, first=first[label], second=name)
         else:
             setattr(settings, key, value)
     return settings, report.problems
@@ -82,7 +94,7 @@ def read(path: Path, stems: Collection[str]) -> tuple[Settings, list[Problem]]:
 
 def write(path: Path, settings: Settings) -> None:
     """Write `Settings` as TOML."""
-    lines = [f"channel = {json.dumps(settings.channel)}", f"annotation = {json.dumps(settings.annotation)}"]
+    lines = [f"channel = {toml(settings.channel)}", f"annotation = {toml(settings.annotation)}"]
     if settings.pixel_size_um is not None:
         lines.append(f"pixel_size_um = {float(settings.pixel_size_um)!r}")
     if settings.orientation:  # the points are written as they are shown
@@ -91,12 +103,12 @@ def write(path: Path, settings: Settings) -> None:
         lines += [
             "",
             "[regions]",
-            *(f"{json.dumps(stem)} = {[list(box) for box in boxes]}" for stem, boxes in settings.regions.items()),
+            *(f"{toml(stem)} = {[list(box) for box in boxes]}" for stem, boxes in settings.regions.items()),
         ]
     if settings.split:
         lines += ["", "[split]"]
         for name in SPLITS:
-            lines.append(f"{name} = {json.dumps([s for s, part in settings.split.items() if part == name])}")
+            lines.append(f"{name} = {toml([s for s, part in settings.split.items() if part == name])}")
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
@@ -126,8 +138,8 @@ def _box(value: Sequence[object]) -> bool:
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {  # key -> (test of the value, what to write)
     "channel": (lambda value: value in CHANNELS, f"Use one of {', '.join(CHANNELS)}."),
     "pixel_size_um": (
-        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1000,
-        "Give the side of a pixel in micrometres, between 0 and 1000.",
+        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and 0.01 <= value <= 100,
+        "Give the side of a pixel in micrometres, between 0.01 and 100.",
     ),
     "annotation": (lambda value: value in (COMPLETE, SPARSE), 'Use "complete" or "sparse".'),
     "annotators": (

@@ -4,6 +4,7 @@ The sentences of every kind of problem are in `problems.toml`.
 """
 
 import functools
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,11 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     """How many names, and the first of them: "7 (a, b, c, d, e, ...)"."""
     names = list(names)
     return f"{len(names)} ({', '.join(names[:most])}{', ...' * (len(names) > most)})"
+
+
+def toml(value: object) -> str:
+    """A text, or a list of texts, as in a TOML file: with quotes, and each control character escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def number(count: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from types import ModuleType
 from cellcount.errors import DataError, ParameterError, one_of, require
 from cellcount.io import beside
 from cellcount.io.points import WRITERS, Annotation, Format
-from cellcount.io.problems import Problem, Report, raise_errors
+from cellcount.io.problems import Problem, Report, raise_errors, toml
 
 
 def write(
@@ -115,5 +115,5 @@ def _complete(one: Annotation, path: Path, form: Format, report: Report) -> Anno
     lost = {"write-scores": scores, "write-boxes": len(one.boxes), "write-empty": empty, "write-regions": len(regions)}
     for kind, count in lost.items():
         if count and kind.removeprefix("write-") not in form.keeps:
-            report.add(kind, image=one.image, count=count, stem=Path(one.image).stem, regions=regions)
+            report.add(kind, image=one.image, count=count, stem=toml(Path(one.image).stem), regions=regions)
     return replace(one, size=size)
