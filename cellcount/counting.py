@@ -461,13 +461,7 @@ def train(
     from cellcount.data import load
 
     chosen, out = METHODS[method], Path(out)
-    with _needing(method):
-        known = base.training_parameters(chosen, method)
-    if hasattr(chosen, "Settings"):  # foreground-area has none, and checks the parameters of its foreground
-        base.refuse_unknown(method, params, known)
-    suffix = getattr(chosen, "SUFFIX", ".safetensors")
-    require(out.suffix == suffix, f"{out}: weights of {method} are written to a file with the suffix {suffix}.")
-    try_file(out)
+    check_training(method, out, params)
     samples = load(data) if isinstance(data, (str, Path)) else list(data)
     samples = training_samples(samples, images)
     with _needing(method):
@@ -478,6 +472,20 @@ def train(
             except CellcountError as error:
                 python_warnings.warn(f"{out} is written, but no ONNX file: {error}", stacklevel=2)
     return out
+
+
+def check_training(method: str, out: Path, params: dict[str, Any]) -> None:
+    """Raise what `train` would about the method, its parameters and the weights file, before anything is loaded."""
+    chosen = METHODS[method]
+    with _needing(method):
+        known = base.training_parameters(chosen, method)
+    if hasattr(chosen, "Settings"):  # foreground-area has none, and checks the parameters of its foreground
+        base.refuse_unknown(method, params, known)
+        own = base.parameters(chosen.fit)  # type: ignore[attr-defined]  # such as `start`
+        chosen.Settings.of({name: value for name, value in params.items() if name not in own})
+    suffix = getattr(chosen, "SUFFIX", ".safetensors")
+    require(out.suffix == suffix, f"{out}: weights of {method} are written to a file with the suffix {suffix}.")
+    try_file(out)
 
 
 def training_samples(samples: Sequence[Sample], images: Sequence[str] | None = None) -> list[Sample]:

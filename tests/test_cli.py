@@ -117,6 +117,14 @@ def test_a_damaged_large_tiff_does_not_stop_the_others(image, tmp_path, monkeypa
         (["train", "phantom", "-p", "step", "3"], 2, "no parameter step"),
         (["train", "phantom", "-p", "steps", "many"], 2, "expected a value like"),
         (["data", "check", "nowhere"], 3, "nowhere"),
+        (["count", "x.png", "--out", ""], 2, "A path is empty"),
+        (["count", " "], 2, "A path is empty"),
+        (["train", "nowhere", "--out", ""], 2, "A path is empty"),
+        (["export", "--out", ""], 2, "A path is empty"),
+        (["data", "convert", "a.csv", ""], 2, "A path is empty"),
+        (["data", "import", "a", ""], 2, "A path is empty"),
+        (["train", "nowhere", "--out", "w.onnx"], 2, "w.onnx: weights of cellnet are written to"),
+        (["train", "nowhere", "-p", "steps", "0"], 2, "steps=0 must be positive"),
     ],
 )
 def test_bad_calls_say_what_is_wrong(arguments, code, message, tmp_path, monkeypatch, capsys):

@@ -20,7 +20,7 @@ import cellcount
 from cellcount import cli, counting
 from cellcount.data import phantom
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError
-from cellcount.methods import METHODS
+from cellcount.methods import METHODS, weights_files
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 SLOWED = """
@@ -284,6 +284,18 @@ def test_weights_for_which_the_disk_has_become_too_small_are_kept_elsewhere(caps
     assert cellcount.count(field.image, weights=rescued).count > 0
 
 
+def test_weights_that_fit_nowhere_are_one_line(tmp_path, monkeypatch):
+    torch, files = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+
+    def fails(*args, **options):
+        raise pytest.importorskip("safetensors").SafetensorError("File too large")
+
+    monkeypatch.setattr(files, "save_file", fails)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(CellcountError, match=r"w.safetensors cannot be written \(File too large\), nor a file in"):
+        weights_files.write(tmp_path / "w.safetensors", {"a": torch.zeros(2)}, {})
+
+
 # Disks that are full
 
 
@@ -461,6 +473,36 @@ def test_count_answers_in_json(plate, tmp_path, capsys):
     assert keys <= found["images"][0].keys()
     _, found, _ = answer(capsys, "count", plate / "0.png", "--method", "blobs", "--out", tmp_path / "F", "--json")
     assert [one["name"] for one in found["images"]] == ["0"] and len(summary(tmp_path / "F")["images"]) == 4
+
+
+NAMES = {"bytes of another encoding": b"f\xe4ld.png", "an accent": "zellü.png".encode()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_is_answered_in_json_also_where_output_is_ascii(plate, tmp_path, name):
+    image = os.path.join(os.fsencode(tmp_path), b"in", NAMES[name])
+    os.mkdir(os.path.dirname(image))
+    shutil.copy(plate / "0.png", image)
+    shutil.copy(plate / "0.png", tmp_path / "in" / "z.png")
+    (tmp_path / "in" / "points.csv").write_text("image,y,x\nz.png,3,3\n")
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for call in (["count", "--method", "blobs", "--out", tmp_path / "F", tmp_path / "in"], ["data", "check", tmp_path]):
+        command = [sys.executable, "-m", "cellcount", *map(str, call), "--json"]
+        done = subprocess.run(command, capture_output=True, env=os.environ | plain)
+        assert done.returncode == json.loads(done.stdout)["exit_code"] and b"Traceback" not in done.stderr
+    assert len(summary(tmp_path / "F")["images"]) == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError("9 TiB"), RuntimeError("[enforce] DefaultCPUAllocator: 9 TiB")])
+def test_too_little_memory_is_one_line(monkeypatch, capsys, error):
+    def fails(*args, **options):
+        raise error
+
+    monkeypatch.setattr("cellcount.data.load", fails)
+    assert run("train", "phantom") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the memory is too small") and "9 TiB" in said and said.count("\n") == 1
 
 
 def test_other_verbs_answer_in_json(plate, tmp_path, capsys, monkeypatch):

@@ -94,9 +94,20 @@ def test_a_chapter_that_fails_on_a_folder_without_cells_says_so(book):
     Image.fromarray(image).save(book / "mine" / "a.png")
     with pytest.raises(DataError, match=r"01-toy.md: no image in the folder has two annotated cells.*no such number"):
         run_chapter("toy", parameters={"number": "-1"}, data="mine", out=book / "toy.ipynb")
+    (book / "mine" / "points.csv").write_text("image,y,x\na.png,3,4000\n")
+    with pytest.raises(DataError, match=r"01-toy.md: cell 4"):  # the fault may be that of the folder
+        run_chapter("toy", parameters={"number": "-1"}, data="mine", out=book / "toy.ipynb")
     (book / "mine" / "points.csv").write_text("image,y,x\na.png,3,4\na.png,30,40\n")
     with pytest.raises(CellcountError, match=r"01-toy.md: cell 4"):
         run_chapter("toy", parameters={"number": "-1"}, data="mine", out=book / "toy.ipynb")
+
+
+@pytest.mark.parametrize(("out", "error"), [("runs", ParameterError), ("runs.ipynb", DataError)])
+def test_a_notebook_that_cannot_be_written_is_refused_first(book, out, error, monkeypatch):
+    (book / "runs.ipynb").mkdir()
+    monkeypatch.setattr("cellcount.companion.runner._execute", None)
+    with pytest.raises(error, match="ipynb"):
+        run_chapter("toy", out=book / out)
 
 
 def test_keep_copies_every_table_of_a_run_by_one_rule(book, capsys):

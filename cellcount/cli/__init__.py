@@ -10,10 +10,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import cellcount
-from cellcount.errors import CellcountError, ParameterError, needing
+from cellcount.errors import CellcountError, ParameterError, needing, require
 
 # verb: its module, with `add_arguments` (or another name) and `run`; the extra that it may need; what it does
 VERBS = {
@@ -35,6 +36,8 @@ EXIT_CODES = (
     "has gone; 143 terminated. However a command ends, what it has written is complete."
 )
 
+OUT_OF_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")  # in errors of torch, on a GPU and a CPU
+
 
 class Terminated(KeyboardInterrupt):
     """The system, or another program, has asked this process to end; the argument is the signal's number."""
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     answered = "--json" in argv
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it is closed: a file that is opened must not take its place
-            setattr(sys, name, open(os.devnull, "w"))
+            setattr(sys, name, open(os.devnull, "w", errors="backslashreplace"))
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character of a file's name shows its code
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -66,6 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         word = "terminated" if isinstance(error, Terminated) else "interrupted"
         return _failed(f"{word}; files written before are complete", code, answered, "")
     except Exception as error:
+        if isinstance(error, MemoryError) or any(text in f"{type(error)} {error}" for text in OUT_OF_MEMORY):
+            remedy = "Close other programs, or take smaller values for the parameters, or smaller images."
+            return _failed(f"the memory is too small ({error}). {remedy}", CellcountError.exit_code, answered)
         if answered:
             _failed(f"{type(error).__name__}: {error}", CellcountError.exit_code, True)
         raise
@@ -76,7 +82,7 @@ def _run(argv: Sequence[str]) -> int:
     arguments = _parser(argv[0] if argv else "").parse_args(argv)
     wanted = getattr(arguments, "json", False)
     with needing(VERBS[argv[0]][1], f"cellcount {argv[0]}"):
-        with open(os.devnull, "w") as nowhere:
+        with open(os.devnull, "w", errors="backslashreplace") as nowhere:
             with contextlib.redirect_stdout(nowhere) if wanted else contextlib.nullcontext():
                 code: int = arguments.action(arguments) or 0
     if wanted:
@@ -176,6 +182,12 @@ def add_short_form(parser: argparse.ArgumentParser, name: str, description: str)
         f"--{name}", dest="parameters", action="append", type=lambda value: (name, value), metavar=name.upper(),
         help=description,
     )  # fmt: skip
+
+
+def given_path(text: str) -> Path:
+    """The type of an argument that is a path: an empty text, as of a shell's variable without a value, is none."""
+    require(text.strip(), "A path is empty. Name a file or folder; the current folder is '.'.")
+    return Path(text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

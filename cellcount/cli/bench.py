@@ -4,7 +4,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from cellcount.cli import add_device, add_parameters, add_verb
+from cellcount.cli import add_device, add_parameters, add_verb, given_path
 
 # Studies that train CellNet: verb -> (module of `companion.studies`, its function, result file, what it does).
 TRAININGS = {
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add(studies, name, action, summary, out, resumed=""):
     added = add_verb(studies, name, action, summary)
     added.set_defaults(study=name)
-    added.add_argument("--out", type=Path, default=Path(out), help=f"result file, CSV{resumed} (default: {out})")
+    added.add_argument("--out", type=given_path, default=Path(out), help=f"result file, CSV{resumed} (default: {out})")
     return added
 
 

@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from cellcount.cli import add_parameters, add_verb
+from cellcount.cli import add_parameters, add_verb, given_path
 from cellcount.companion.runner import keep, renew_text, run_chapter
 from cellcount.companion.runner.sources import chapters, dataset, find
 from cellcount.errors import CellcountError, require
@@ -32,7 +31,9 @@ def add_run(parser: argparse.ArgumentParser, out: bool = True) -> None:
     profile = "laptop" if out else "full"
     parser.add_argument("--profile", default=profile, help=f"a file in book/profiles (default: {profile})")
     if out:
-        parser.add_argument("--out", type=Path, help="notebook to write (default: build/runs/adhoc/CHAPTER.ipynb)")
+        parser.add_argument(
+            "--out", type=given_path, help="notebook to write (default: build/runs/adhoc/CHAPTER.ipynb)"
+        )
         parser.add_argument("--key", default="", help=argparse.SUPPRESS)  # of the workflow: see `staleness.run_key`
 
 

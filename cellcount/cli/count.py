@@ -5,16 +5,17 @@ import shlex
 import sys
 from pathlib import Path
 
-from cellcount.cli import add_device, add_json, add_parameters, add_short_form
+from cellcount.cli import add_device, add_json, add_parameters, add_short_form, given_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cellcount count`."""
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help='JPEG, PNG or TIFF files, folders, or patterns ("*.png")'
-    )
+        "images", nargs="+", type=given_path, metavar="IMAGE",
+        help='JPEG, PNG or TIFF files, folders, or patterns ("*.png")',
+    )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, default=Path("counts"),
+        "--out", type=given_path, default=Path("counts"),
         help="folder for the results, a data set of the counted images, which is added to (default: counts)",
     )  # fmt: skip
     parser.add_argument("--method", default="cellnet", help="see `cellcount methods` (default: cellnet)")

@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from cellcount.cli import add_json, add_verb
+from cellcount.cli import add_json, add_verb, given_path
 from cellcount.cli.tables import print_entries
 
 
@@ -14,14 +13,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = add_verb(verbs, "check", _check, "report every problem of a folder of annotated images, in one pass")
     plain = add_verb(verbs, "import", _import, "write a folder of annotated images in the project's plain format")
     for parser in (check, plain):
-        parser.add_argument("folder", type=Path, help="images, and an annotation file in any of the known formats")
+        parser.add_argument(
+            "folder", type=given_path, help="images, and an annotation file in any of the known formats"
+        )
     keys = "folder, errors, warnings, usable, problems (kind, severity, file, where, what, todo), corrected (by image)"
     add_json(check, keys)
-    plain.add_argument("target", type=Path, help="a new folder")
+    plain.add_argument("target", type=given_path, help="a new folder")
     plain.add_argument("--link", action="store_true", help="make symbolic links to the images instead of copies")
     convert = add_verb(verbs, "convert", _convert, "convert annotations between the formats of other tools")
-    convert.add_argument("source", type=Path, help="a file, or a folder with annotation files")
-    convert.add_argument("target", type=Path, help="a new file, or a folder for formats with one image a file")
+    convert.add_argument("source", type=given_path, help="a file, or a folder with annotation files")
+    convert.add_argument("target", type=given_path, help="a new file, or a folder for formats with one image a file")
     convert.add_argument(
         "--format", help="CSV, Label Studio, COCO, VIA, labelme, QuPath, QuPath table, napari, ImageJ, CVAT, "
         "Cell Counter or dot image; default: that of the target's suffix",

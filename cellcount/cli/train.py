@@ -3,14 +3,16 @@
 import argparse
 from pathlib import Path
 
-from cellcount.cli import add_device, add_parameters, add_short_form
+from cellcount.cli import add_device, add_parameters, add_short_form, given_path
 from cellcount.errors import require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cellcount train`."""
     parser.add_argument("data", help="a folder of annotated images, or a name of `cellcount data list`")
-    parser.add_argument("--out", type=Path, help="weights file to write (default: METHOD and the method's suffix)")
+    parser.add_argument(
+        "--out", type=given_path, help="weights file to write (default: METHOD and the method's suffix)"
+    )
     parser.add_argument("--method", default="cellnet", help="a method that can be trained (default: cellnet)")
     parser.add_argument("--images", nargs="+", metavar="NAME", help="names of training images (default: all annotated)")
     add_parameters(parser, "a setting of the method", "steps 2000")
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Load the data, train, write the weights, and print how to count with them."""
-    from cellcount.counting import parameters_from_text, train, training_samples, try_file
+    from cellcount.counting import check_training, parameters_from_text, train, training_samples
     from cellcount.data import load
     from cellcount.data.corrections import sentence
     from cellcount.methods import METHODS
@@ -34,7 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out or Path(method + getattr(METHODS[method], "SUFFIX", ".safetensors"))
     among_data = not arguments.out and data.is_dir() and out.resolve().is_relative_to(data.resolve())
     require(not among_data, f"{out} would be written among the data; name a file with --out, such as --out ../{out}.")
-    try_file(out)
+    check_training(method, out, params)
+    files = [out, *[out.with_suffix(".onnx")] * hasattr(METHODS[method], "export")]
+    before = {file: file.stat().st_mtime_ns for file in files if file.exists()}
     samples = load(arguments.data)
     chosen = training_samples(samples, arguments.images)
     for sample in chosen:
@@ -43,5 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     cells = sum(len(sample.points) for sample in chosen if sample.points is not None)
     print(f"Training {method} on {len(chosen)} of {len(samples)} images, with {cells} annotated cells")
     train(chosen, out=out, method=method, device=arguments.device, **params)
-    print(f"Weights: {out}")
+    for what, file in zip(("Weights", "ONNX file of the same weights"), files, strict=False):
+        if file.is_file() and file.stat().st_mtime_ns != before.get(file):
+            print(f"{what}: {file}{' (replaced)' * (file in before)}")
     print(f"Count with: cellcount count IMAGE{'' if method == 'cellnet' else f' --method {method}'} --weights {out}")

@@ -68,7 +68,11 @@ def write(
     try:
         return save_to(Path(path))
     except (OSError, SafetensorError) as error:  # the disk has become full: a training is worth another place
-        rescued = save_to(Path(tempfile.mkdtemp(prefix="cellcount-"), Path(path).name))
+        try:
+            rescued = save_to(Path(tempfile.mkdtemp(prefix="cellcount-"), Path(path).name))
+        except (OSError, SafetensorError) as other:
+            nowhere = f"{path} cannot be written ({error}), nor a file in {tempfile.gettempdir()} ({other})."
+            raise CellcountError(f"{nowhere} The weights are lost. Make room, and train again.") from other
         raise CellcountError(f"{path} cannot be written ({error}). The weights are in {rescued}: copy them.") from error
 
 

@@ -65,12 +65,15 @@ def run_chapter(
     values = overrides(source, known, parameters=dict(parameters or {}), data=dataset(data)[0], profile=profile)
     adhoc = root() / "build" / "runs" / "adhoc"
     out = Path(out or adhoc / f"{source.stem}.ipynb").resolve()
-    results = adhoc if out.parent == source.parent else out.with_suffix("")
-    failed = out.with_suffix(".failed.ipynb")
 
     from cellcount.companion.runner.cleaning import clean, failure, stderr_lines
     from cellcount.companion.runner.staleness import code_hash, write_record
+    from cellcount.counting import try_file
 
+    require(out.suffix == ".ipynb", f"{out}: a chapter is written to a notebook. Name a file with the suffix .ipynb.")
+    try_file(out)
+    results = adhoc if out.parent == source.parent else out.with_suffix("")
+    failed = out.with_suffix(".failed.ipynb")
     executed, modules, error = _execute(notebook, values, source.parent, results, f"Set for the profile {profile}")
     about = {"code_sha256": code_hash(notebook), "profile": profile, "parameters": known | values}
     finished = clean(executed, about)
@@ -78,7 +81,11 @@ def run_chapter(
         _write(finished, failed)
         reason = str(failure(finished) or error).rstrip(".")
         kept = f"The notebook up to that cell: {failed}"
-        require(not _bare(values.get("dataset")), f"{source.name}: {BARE} ({reason}). {kept}", DataError)
+        try:
+            bare = _bare(values.get("dataset"))
+        except CellcountError as fault:  # the chapter has failed with it
+            raise type(fault)(f"{source.name}: {reason}. {kept}") from fault
+        require(not bare, f"{source.name}: {BARE} ({reason}). {kept}", DataError)
         raise CellcountError(f"{source.name}: {reason}. {kept}")
     for line in stderr_lines(executed):
         print(f"{source.name}: stderr: {line}", file=sys.stderr)
@@ -93,10 +100,7 @@ def _bare(data: Any) -> bool:
     """Whether a data set is a folder without an image with two annotated cells, which can be loaded."""
     from cellcount.data import load
 
-    try:
-        return Path(str(data)).is_dir() and all(s.points is None or len(s.points) < 2 for s in load(data))
-    except CellcountError:
-        return False  # the chapter has failed with it
+    return Path(str(data)).is_dir() and all(s.points is None or len(s.points) < 2 for s in load(data))
 
 
 def renew_text(chapter: Path | str) -> Path:
