@@ -768,6 +768,9 @@ rows(
      lambda box: box.csv("above", "../b/above.png,3,4", "../b/above.png,5,6"), "warning"),
     ("a name that is another's stem", "stem-twice", "scan.tif.png", "scan.tif has",
      lambda box: [png(box, "scan.tif", "TIFF"), box.image("scan.tif.png")]),
+    ("called as an overlay", "image-unused", "overlaid.csv", "overlay of", lambda box: [
+        box.csv("overlaid", "overlaid-overlay.png,3,4"), box.image("overlaid-overlay.png"),
+        box.text("overlaid-points.csv", "y_px,x_px\n3,4\n")]),
     ("nearly the right name", "image-unknown", "typo.csv", "Is typo.png meant?",
      lambda box: box.csv("typo", "typoo.png,3,4")),
     ("many unknown images", "images-unknown", "many.csv", "9 (n0.png", lambda box: box.csv(
@@ -945,6 +948,10 @@ for given in (
      lambda root: [Box(root).image("a.png"), (root / "dataset.toml").mkdir()] and root, "error", "its folder"),
     ("file-unreadable", "dataset.toml", "No such file",
      lambda root: [Box(root).image("a.png"), (root / "dataset.toml").symlink_to("gone")] and root, "error", "link"),
+    ("toml-value", "dataset.toml", "regions",
+     lambda root: one_image(root, "[regions]\na = [[0, 0, inf, inf]]\n"), "error", "endless boxes"),
+    ("region-outside", "dataset.toml", "64 x 48 px", lambda root: counted(
+        root, "", 'reviewed = ["a"]\n[regions]\na = [[90, 90, 99, 99]]\n'), "error", "region of predictions"),
     ("region-outside", "dataset.toml", "64 x 48 px", lambda root: one_image(root, "[regions]\na = [[0, 0, 48, 65]]\n")),
     ("points-left-out", "dataset.toml", "1 of 2",
      lambda root: one_image(root, "[regions]\na = [[0, 0, 9, 9]]\n"), "warning"),
@@ -1276,6 +1283,15 @@ def test_a_path_back_into_the_folder_and_a_backslash_in_a_name_are_no_problem(tm
     assert {one.name: one.points.tolist() for one in cellcount.data.load(box.root)} == {
         "a": [[5, 6]], "b": [[3, 4]], "l\\a": [[7, 8]]
     }  # fmt: skip
+
+
+def test_an_image_called_overlay_beside_points_of_napari_is_an_image(tmp_path):
+    box = Box(tmp_path)
+    box.image("a.png"), box.image("a-overlay.png")
+    box.text("a-points.csv", "index,axis-0,axis-1\n0,3,4\n")
+    box.text("points.csv", "image,y,x\na-overlay.png,5,6\n")
+    assert folder.check(tmp_path) == []
+    assert [one.points.tolist() for one in cellcount.data.load(tmp_path)] == [[[3, 4]], [[5, 6]]]
 
 
 def test_hidden_and_system_files_are_no_part_of_a_folder(tmp_path):

@@ -202,6 +202,9 @@ def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> No
             continue
         for one in absent:
             bare = beside.UPLOAD_PREFIX.sub("", PurePosixPath(one.image.replace("\\", "/")).name)
+            if any(beside.is_file(folder / place / bare) for place in ("", *folders.SEARCHED)):
+                found.add("image-unused", file, one.where, named=one.image)
+                continue
             close = difflib.get_close_matches(bare, list(names), 1)
             hint = f" Is {close[0]} meant?" if close else ""
             found.add("image-unknown", file, one.where, named=one.image, hint=hint)

@@ -36,10 +36,10 @@ REGIONS = (".roi", ".zip", ".geojson")  # may be regions to count in, as ImageJ 
 def files_of(folder: Path | str) -> list[Path]:
     """The files of a folder and of its subfolders images/ and annotations/, in natural order, without hidden ones.
 
-    Links to what is not there are among them. Of a folder that may not be read there are none.
+    Links to what is not there, pipes and devices are among them. Of a folder that may not be read there are none.
     """
     inside = [path for place in _places(folder) for path in _inside(place)]
-    return sorted((p for p in inside if p.is_file() or p.is_symlink() and not p.exists()), key=natural)
+    return sorted((path for path in inside if not path.is_dir()), key=natural)
 
 
 def subfolders_of(folder: Path | str) -> list[Path]:
@@ -106,7 +106,15 @@ def is_overlay(path: Path) -> bool:
     parent, name = Path(os.path.abspath(path)).parent, path.name.removesuffix(OVERLAY)
     if parent.name == "overlays" and os.path.isfile(parent.with_name("records.jsonl")):
         return True
-    return name != path.name and path.with_name(name + POINTS).is_file()
+    points = path.with_name(name + POINTS)
+    if name == path.name or not points.is_file():
+        return False
+    try:
+        with points.open("rb") as file:  # another tool's table of this name is of an image "NAME-overlay" perhaps
+            columns = file.readline(200).decode("utf-8-sig", "replace").strip().split(",")
+    except OSError:
+        return False
+    return {"y_px", "x_px"} <= set(columns) or columns == ["image", "y", "x", "label", "score"]
 
 
 def is_result(path: Path) -> bool:
