@@ -322,14 +322,13 @@ class CountFolder(Records):
         concerned = {file: own for file, own in annotated.items() if any(forms & folded for forms, _ in own)}
         copies = [file for file, own in concerned.items() if self._copied(own, said.labels)]
         corrected = {form for file in {*concerned} - {*copies} for forms, _ in concerned[file] for form in forms}
-        renewed = "images that would be counted again"
         reasons = (
-            ([name for name in names if _folded(name) in corrected], f"corrections of {renewed}: {{}}, made to what "
-             "was found before", ""),
-            (names & {*said.reviewed}, f"{renewed} and were `reviewed` as they were counted before, says {SETTINGS}: "
-             "{}", ", or take them from that list"),
-            ([file.relative_to(self.path).as_posix() for file in copies], f"annotation files of {renewed} that equal "
-             "what was found before: {}; nobody corrected them", ", or remove these files"),
+            ([name for name in names if _folded(name) in corrected],
+             "corrections of images that would be counted again: {}, made to what was found before", ""),
+            (names & {*said.reviewed}, f"images that would be counted again though `reviewed` in {SETTINGS} lists "
+             "them: {}", ", or take them from that list"),
+            ([file.relative_to(self.path).as_posix() for file in copies], "annotation files that equal what was found "
+             "before, of images that would be counted again: {}; nobody corrected them", ", or remove these files"),
         )  # fmt: skip
         what = "; and ".join(text.format(listed(sorted(those))) for those, text, _ in reasons if those)
         todo = "".join(text for those, _, text in reasons if those)
