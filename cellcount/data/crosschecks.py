@@ -34,6 +34,7 @@ def check_image(stem: str, found: Survey) -> None:
     annotations = found.annotations.get(stem, [])
     name, labels = found.images[stem].name, found.settings.labels
     if not annotations:
+        _regions([], stem, found)
         return None if found.settings.predictions else found.add("image-unannotated", name)
     if not any("cells" in annotation.holds(labels) for annotation in annotations):
         found.add("image-no-cells", name)
@@ -41,8 +42,7 @@ def check_image(stem: str, found: Survey) -> None:
         _labels(annotation, found)
         if stem in found.sizes and _upright(annotation, stem, found):
             _geometry(annotation, stem, found)
-    if stem in found.sizes and stem in found.settings.regions:
-        _regions(annotations, stem, found)
+    _regions(annotations, stem, found)
     for held in ("cells", "background", "boxes"):
         rivals = [a for a in annotations if held in a.holds(labels)]
         files = list(dict.fromkeys(a.file for a in rivals))
@@ -61,6 +61,8 @@ def check_image(stem: str, found: Survey) -> None:
 
 def _regions(annotations: Sequence[Annotation], stem: str, found: Survey) -> None:
     """Compare the regions in dataset.toml, to which the annotation is limited, with the image and with the points."""
+    if not (stem in found.sizes and stem in found.settings.regions):
+        return
     name, size = found.images[stem].name, found.sizes[stem]
     boxes = np.array(found.settings.regions[stem], float).reshape(-1, 4)
     if (boxes < 0).any() or (boxes[:, 2:] > size).any():

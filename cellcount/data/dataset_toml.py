@@ -130,8 +130,8 @@ def _lists(value: object, kind: type = object) -> bool:
 
 
 def _box(value: Sequence[object]) -> bool:
-    """Whether a value is [y0, x0, y1, x1] with y0 < y1 and x0 < x1."""
-    numbers = [one for one in value if isinstance(one, (int, float)) and not isinstance(one, bool)]
+    """Whether a value is [y0, x0, y1, x1] with y0 < y1 and x0 < x1, all of them finite."""
+    numbers = [one for one in value if isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) < 1e9]
     return len(value) == len(numbers) == 4 and numbers[0] < numbers[2] and numbers[1] < numbers[3]
 
 
