@@ -296,6 +296,36 @@ def test_weights_that_fit_nowhere_are_one_line(tmp_path, monkeypatch):
         weights_files.write(tmp_path / "w.safetensors", {"a": torch.zeros(2)}, {})
 
 
+def test_annotations_are_written_to_the_root_of_another_disk(plate, tmp_path):
+    """Temporary files are made on the same disk."""
+    (plate / "points.csv").write_text("image,y,x\n0.png,30,20\n1.png,30,20\n")
+    for call in (
+        ["import", plate],
+        ["convert", plate / "points.csv", "--format", "napari"],
+        ["convert", plate, "--format", "coco"],
+    ):
+        with small_disk(500) as disk:
+            target = disk
+            assert run("data", *call[:2], target, *call[2:]) == 0
+            assert any(disk.iterdir()) and not [path for path in disk.rglob("*") if path.name.startswith(".")]
+
+
+@unprivileged
+def test_annotations_are_written_where_the_folder_above_is_locked(plate, anybody):
+    (anybody / "home").mkdir()
+    (anybody / "home" / "empty").mkdir()
+    shutil.copytree(plate, anybody / "home" / "in")
+    (anybody / "home" / "in" / "points.csv").write_text("image,y,x\n0.png,30,20\n")
+    (anybody / "home").chmod(0o555)
+    (anybody / "home" / "empty").chmod(0o777)
+    target = anybody / "home" / "empty"
+    done = as_anybody("data", "convert", anybody / "home" / "in", target / "new.csv")
+    assert done.returncode == 0 and [path.name for path in target.iterdir()] == ["new.csv"], done.stderr
+    (target / "new.csv").unlink()
+    done = as_anybody("data", "import", anybody / "home" / "in", target)
+    assert done.returncode == 0 and len([*target.iterdir()]) == 3, done.stderr
+
+
 # Disks that are full
 
 

@@ -860,6 +860,7 @@ HELD = {
     "parts of an image": ("CSV", "s.csv", [(3, 4)], [(0, 0, 16, 16)], "write-regions"),
     "annotated twice": ("CSV", "s.csv", "image,y,x\na.png,1,2\n", 0, "convert-twice"),
     "a file that is there": ("napari", "new", "image,y,x\na.png,1,2\n", 0, "convert-kept"),
+    "stored points": ("CSV", "new.csv", "image,y,x\na.tif,1,2\n", 0, "convert-turned"),
 }
 
 
@@ -870,6 +871,14 @@ def test_what_a_format_cannot_hold_is_refused_or_warned_of(tmp_path, name):
         (tmp_path / "a.csv").write_text(points)
         assert convert(tmp_path / "a.csv", tmp_path / target, format) == []
         assert kinds(convert(tmp_path / "a.csv", tmp_path / target, format)) == [kind]
+        return
+    if kind == "convert-turned":
+        pixels = np.arange(2400, dtype=np.uint8).reshape(40, 60)
+        tifffile.imwrite(tmp_path / "a.tif", pixels, extratags=[(274, "H", 1, 3, True)])
+        (tmp_path / "a.csv").write_text(points)
+        (tmp_path / "dataset.toml").write_text('orientation = "stored"\n')
+        assert kinds(convert(tmp_path / "a.csv", tmp_path / target)) == [kind]
+        assert "a.tif,38,57" in (tmp_path / target).read_text()
         return
     if isinstance(points, str):  # in two files
         for file in "ab":
@@ -1014,6 +1023,15 @@ def test_a_column_without_a_name_is_no_label(tmp_path, text):
     (tmp_path / "a.csv").write_text(text)
     [one] = reading(tmp_path / "a.csv")
     assert [(mark.position, mark.label) for mark in one.points] == [((1.0, 2.0), "")]
+
+
+def test_no_table_of_boxes_is_replaced(tmp_path):
+    marks = {"points": [Mark((3, 4), "live")], "boxes": [Mark((1.0, 1.0, 9.0, 9.0), "live")]}
+    (tmp_path / "boxes.csv").write_text("of other points")
+    with pytest.raises(DataError, match="boxes.csv exists"):
+        write(tmp_path / "points.csv", [Annotation("", "", "a.png", **marks)])
+    assert [path.name for path in tmp_path.iterdir()] == ["boxes.csv"]
+    assert (tmp_path / "boxes.csv").read_text() == "of other points"
 
 
 def test_convert_refuses_what_could_be_wrong(tmp_path):

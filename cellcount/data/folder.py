@@ -21,7 +21,7 @@ from cellcount.data import corrections, dataset_toml
 from cellcount.data.survey import Survey, survey
 from cellcount.data.valid import valid_region
 from cellcount.errors import DataError, require
-from cellcount.files import sha256
+from cellcount.files import TEMPORARY, sha256
 from cellcount.io import images, tables
 from cellcount.io.folders import natural
 from cellcount.io.points import Annotation, Mark, positions
@@ -88,7 +88,8 @@ def import_folder(source: Path | str, target: Path | str, link: bool = False) ->
     free = not target.exists() or target.is_dir() and not any(target.iterdir())
     require(free, f"{target} exists and is not an empty folder. Name a new folder, or empty this one.", DataError)
     target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    there = target.is_dir()  # then the folder above may be locked, or on another disk
+    building = Path(tempfile.mkdtemp(dir=target if there else target.parent, prefix=TEMPORARY))
     try:
         (building / "images").mkdir()
         for path in found.images.values():
@@ -101,7 +102,10 @@ def import_folder(source: Path | str, target: Path | str, link: bool = False) ->
         limited = {stem: boxes for stem in found.images if (boxes := corrections.regions(stem, found))}
         dataset_toml.write(building / dataset_toml.NAME, replace(found.settings, regions=limited))
         building.chmod(0o755)  # mkdtemp gives 0700
-        os.replace(building, target)  # an empty folder may be replaced
+        for part in building.iterdir() if there else ():
+            os.replace(part, target / part.name)
+        if not there:
+            os.replace(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target

@@ -4,11 +4,13 @@ import importlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from cellcount.errors import DataError, ParameterError, one_of, require
+from cellcount.files import TEMPORARY
 from cellcount.io import beside
 from cellcount.io.points import WRITERS, Annotation, Format
 from cellcount.io.problems import Problem, Report, raise_errors, toml
@@ -68,14 +70,25 @@ def write(
 
 def _write(files: Mapping[str, list[Annotation]], target: Path, home: ModuleType, report: Report) -> None:
     """Write the files of these names into the folder `target`, all of them or none."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".cellcount-") as building:
-        for name, annotations in files.items():
-            home.write(Path(building, name), annotations, report)
-        raise_errors(report.problems)
-        target.mkdir(exist_ok=True)
-        for file in Path(building).iterdir():  # a writer may add files: boxes.csv
-            os.replace(file, target / file.name)
+    new = not target.exists()
+    target.mkdir(parents=True, exist_ok=True)
+    try:  # in the folder itself: the one above may be locked, or on another disk
+        with tempfile.TemporaryDirectory(dir=target, prefix=TEMPORARY) as building:
+            for name, annotations in files.items():
+                home.write(Path(building, name), annotations, report)
+            raise_errors(report.problems)
+            written = list(Path(building).iterdir())
+            added = [file.name for file in written if file.name not in files]  # boxes.csv
+            others = [str(target / name) for name in added if (target / name).exists()]
+            renewed = any((target / name).exists() for name in files)
+            require(renewed or not others, f"{', '.join(others)} exists. Name a file in another folder.", DataError)
+            for file in written:
+                os.replace(file, target / file.name)
+    except BaseException:
+        with suppress(OSError):
+            if new:
+                target.rmdir()
+        raise
 
 
 def format_of(path: Path, name: str | None) -> Format:
