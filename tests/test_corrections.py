@@ -1,6 +1,7 @@
 """The folder of `cellcount count` as a data set: what a person did to the predictions, and what is trained on."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,16 @@ def test_a_copy_of_the_predictions_is_no_annotation(F, format, target):
     assert "corrected-none" in kinds(F)
     with pytest.raises(DataError, match=r"None of the 3 images was corrected.*equals the prediction.*reviewed = \["):
         data.load(F)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no files of these names")
+@pytest.mark.parametrize("format", ["napari", "ImageJ", "QuPath", "labelme", "dot image", "Cell Counter", "CSV"])
+def test_names_with_a_line_break_or_a_backslash_are_found_again(tmp_path, format):
+    names = ["a\nb", "l\\m"]
+    F = counted(tmp_path / "counts", **dict.fromkeys(names, FOUND))
+    convert(F / "predictions", F / "annotations" / "points.csv" if format == "CSV" else F / "annotations", format)
+    [nothing] = folder.check(F)
+    assert nothing.kind == "corrected-none" and "The annotation of 2 of them equals" in nothing.what
 
 
 def test_nothing_corrected_at_all_is_refused_with_the_remedies(F, capsys):

@@ -94,7 +94,8 @@ def _placed(one: Annotation, path: Path, problems: list[Problem]) -> Annotation:
     if one.size and tuple(one.size) != size:
         claimed, actual = (f"{width} x {height}" for height, width in (one.size, size))
         problems.append(problem("image-size", one.file, one.where, claimed=claimed, image=image.name, actual=actual))
-    return replace(one, image=(PurePosixPath(one.image.replace("\\", "/")).parent / image.name).as_posix(), size=size)
+    within = PurePosixPath() if image.name == one.image else PurePosixPath(one.image.replace("\\", "/")).parent
+    return replace(one, image=(within / image.name).as_posix(), size=size)
 
 
 def _rivals(found: Iterable[Annotation]) -> list[Problem]:

@@ -11,7 +11,7 @@ from cellcount.io.decoders import decoding, header
 from cellcount.io.images import SUFFIXES
 
 # What tools add to the name of the image: `count` and others "-points", Fiji's Cell Counter "CellCounter_".
-_ADDED = re.compile(r"^(?:CellCounter_)?(.+?)(?:[-_ ]points)?$", re.IGNORECASE)
+_ADDED = re.compile(r"^(?:CellCounter_)?(.+?)(?:[-_ ]points)?$", re.IGNORECASE | re.DOTALL)
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # Label Studio stores an uploaded 1.jpg as b07bc20f-1.jpg
 
 
@@ -41,7 +41,7 @@ def image(path: Path, name: str) -> Path | None:
     root = path.parent
     places = [root, root / "images", *([root.parent, root.parent / "images"] if root.name == "annotations" else [])]
     names: list[str] = []
-    for bare in dict.fromkeys(filter(None, (named.name, UPLOAD_PREFIX.sub("", named.name)))):
+    for bare in dict.fromkeys(filter(None, (Path(name).name, named.name, UPLOAD_PREFIX.sub("", named.name)))):
         for form in dict.fromkeys(spell(bare) for spell in SPELLINGS):
             names += [form] * form.lower().endswith(SUFFIXES)
             names += [form + suffix for lower in SUFFIXES for suffix in (lower, lower.upper())]

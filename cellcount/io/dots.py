@@ -13,7 +13,7 @@ from cellcount.io.points import Annotation, Mark, Reader, role
 from cellcount.io.problems import Report
 
 DENSEST = 0.05  # share of pixels that are not black; with more it is a mask, or dots drawn on the image itself
-_NAME = re.compile(r"^(.+?)[-_ .]?dots$", re.IGNORECASE)
+_NAME = re.compile(r"^(.+?)[-_ .]?dots$", re.IGNORECASE | re.DOTALL)
 
 
 def base(path: Path | str) -> str | None:

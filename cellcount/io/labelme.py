@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cellcount.io import beside
 from cellcount.io.points import CORNER, Annotation, Reader
 from cellcount.io.problems import Report
 
@@ -25,7 +26,9 @@ def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation`."""
     content = reader.json
     named = content["imagePath"]
-    image = PurePosixPath(named.replace("\\", "/")).name if isinstance(named, str) else ""
+    named = named if isinstance(named, str) else ""
+    there = beside.image(reader.path, named) if named else None
+    image = there.name if there else PurePosixPath(named.replace("\\", "/")).name
     height, width = content.get("imageHeight"), content.get("imageWidth")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     found, others = Annotation(reader.file, "imagePath", image or reader.owner, size), []
