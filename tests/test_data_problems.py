@@ -977,6 +977,7 @@ for given in (
     *[("corrected-elsewhere", "points.csv", how, lambda root, change=change: recounted(root, change), "error", how)
       for how, change in {
           "by 0.5": lambda a, b: a / 2, "in percent": lambda a, b: a[:11] * PERCENT,
+          "by 0.37 (y) and 0.44 (x)": lambda a, b: a[1:] * (0.37, 0.44),
           "in micrometres": lambda a, b: 0.65 * a, "exchanged": lambda a, b: a[:, ::-1],
           "exchanged, in percent": lambda a, b: (a * PERCENT)[:, ::-1],
           "of b.png": lambda a, b: [*b[2:], (3, 3)]}.items()],
@@ -1227,6 +1228,22 @@ def test_stored_positions_are_turned_as_the_image_is(tmp_path, number):
     folder.import_folder(tmp_path, tmp_path / "plain")
     [again] = cellcount.data.load(tmp_path / "plain")
     np.testing.assert_array_equal(again.points, sample.points)
+
+
+@pytest.mark.parametrize("number", range(2, 9))
+def test_conversion_asks_for_the_orientation_as_the_check_does(tmp_path, number):
+    box = Box(tmp_path / "annotations")
+    Box(tmp_path).tiff("a.tif", noise(), extratags=[(274, "H", 1, number, True)])
+    box.text("a.csv", "image,y,x\na.tif,5,9\na.tif,40,45\n")
+    with pytest.raises(DataError, match="State in dataset.toml"):
+        convert(box.root, tmp_path / "new.csv")
+    for said in ("upright", "stored"):
+        Box(tmp_path).text("dataset.toml", f'orientation = "{said}"\n')
+        convert(box.root, tmp_path / "new" / f"{said}.csv")
+    [sample] = cellcount.data.load(tmp_path)
+    rows = (tmp_path / "new" / "stored.csv").read_text().splitlines()[1:]
+    assert [[float(one) for one in row.split(",")[1:3]] for row in rows] == sample.points.tolist()
+    assert "a.tif,5,9" in (tmp_path / "new" / "upright.csv").read_text()
 
 
 def test_points_that_fit_only_the_image_as_it_is_shown_are_of_that(tmp_path):

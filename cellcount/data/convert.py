@@ -5,6 +5,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cellcount.data import dataset_toml
+from cellcount.data.crosschecks import upright
+from cellcount.data.dataset_toml import Settings
+from cellcount.data.survey import Survey
 from cellcount.errors import DataError, require
 from cellcount.io import beside, dots
 from cellcount.io.folders import OTHER_TABLES, annotations_of, files_of, images_of, relative, subfolders_of
@@ -50,10 +54,15 @@ def convert(source: Path | str, target: Path | str, format: str | None = None, *
     problems = [problem("annotation-format", path.name, suffix=path.suffix) for path in others]
     if subfolders := subfolders_of(source):
         problems.append(problem("folders-skipped", str(source), names=relative(subfolders, source)))
+    place = source if source.is_dir() else source.parent
+    places = (place, place.parent) if place.name in ("annotations", "predictions", "images") else (place,)
+    said = next((path for one in places if (path := one / dataset_toml.NAME).exists()), place / dataset_toml.NAME)
+    settings, wrong = dataset_toml.read(said, ())  # of which the orientation of images is used
+    problems += [one for one in wrong if one.kind in ("toml-broken", "file-unreadable")]
     for path in files:
         annotations, new = read(path, **options)
         problems += new
-        found += [_placed(one, path, problems) for one in annotations]
+        found += [_placed(one, path, settings, problems) for one in annotations]
     problems += _rivals(found)
     raise_errors(problems)
     require(found, f"{source}: no annotation was found. " + " ".join(map(str, problems)), DataError)
@@ -81,8 +90,8 @@ def _free(source: Path, target: Path, format: str | None) -> Path:
     return target
 
 
-def _placed(one: Annotation, path: Path, problems: list[Problem]) -> Annotation:
-    """The annotation with the name and size of its image, if that is beside the file."""
+def _placed(one: Annotation, path: Path, settings: Settings, problems: list[Problem]) -> Annotation:
+    """The annotation with the name and size of its image, if that is beside the file; on the image as it is shown."""
     names = (one.image, f"{one.image}cell", f"{one.image}_cell") if dots.base(path) else (one.image,)
     image = next((file for name in names if (file := beside.image(path, name))), None)
     size = beside.size(image) if image else None
@@ -90,7 +99,13 @@ def _placed(one: Annotation, path: Path, problems: list[Problem]) -> Annotation:
         return one
     turn = beside.orientation(image)
     if turn > 1:
-        problems.append(problem("image-exif", image.name, turn=turn))
+        problems.append(
+            problem("convert-turned" if settings.orientation == "stored" else "image-exif", image.name, turn=turn)
+        )
+        about = Survey({"": image}, {"": size}, settings=settings)
+        if not upright(one, "", about):
+            problems += about.problems
+            return one
     if one.size and tuple(one.size) != size:
         claimed, actual = (f"{width} x {height}" for height, width in (one.size, size))
         problems.append(problem("image-size", one.file, one.where, claimed=claimed, image=image.name, actual=actual))

@@ -40,7 +40,7 @@ def check_image(stem: str, found: Survey) -> None:
         found.add("image-no-cells", name)
     for annotation in annotations:
         _labels(annotation, found)
-        if stem in found.sizes and _upright(annotation, stem, found):
+        if stem in found.sizes and upright(annotation, stem, found):
             _geometry(annotation, stem, found)
     _regions(annotations, stem, found)
     for held in ("cells", "background", "boxes"):
@@ -107,14 +107,14 @@ def _labels(annotation: Annotation, found: Survey) -> None:
         known.add(mark.label)
 
 
-def _upright(annotation: Annotation, stem: str, found: Survey) -> bool:
+def upright(annotation: Annotation, stem: str, found: Survey) -> bool:
     """Whether the marks are of the image as it is shown; those of the stored image are turned if the settings say so.
 
     An image may be stored in another orientation than it is shown (EXIF). Which of the two was annotated is told by
     the size that the file gives, or by points outside of one of them; if both fit, it has to be stated.
     """
-    path, upright = found.images[stem], found.sizes[stem]
-    stored, turn = upright, 1
+    path, shown = found.images[stem], found.sizes[stem]
+    stored, turn = shown, 1
     with decoding(path):
         stored, turn = header(path)
     said = found.settings.orientation or ("upright" if found.settings.predictions else "")
@@ -122,18 +122,18 @@ def _upright(annotation: Annotation, stem: str, found: Survey) -> bool:
         return True
     if said == "stored":
         if annotation.size is not None and tuple(annotation.size) == stored:
-            annotation.size = upright
+            annotation.size = shown
         for marks in (annotation.points, annotation.boxes):
-            marks[:] = [replace(mark, position=_turned(mark.position, turn, upright)) for mark in marks]
+            marks[:] = [replace(mark, position=_turned(mark.position, turn, shown)) for mark in marks]
         return True
     points = _array(annotation)
     fits = [
         (annotation.size is None or tuple(annotation.size) == size) and not _outside(points, size).any()
-        for size in (upright, stored)
+        for size in (shown, stored)
     ]
     if fits[1]:
         which = f"as it is stored, {stored[1]} x {stored[0]} px, " + ("but not" if not fits[0] else "and also")
-        which += f" as it is shown, {upright[1]} x {upright[0]} px"
+        which += f" as it is shown, {shown[1]} x {shown[0]} px"
         found.add("image-turned", annotation.file, annotation.where, image=path.name, turn=turn, which=which)
     return not fits[1]
 
