@@ -163,6 +163,8 @@ def _plausible(stem: str, predictions: Mapping[str, Annotation], found: Survey) 
         scales["in percent of the image's size"] = 100 / np.array(size)
     if um := found.settings.pixel_size_um:
         scales |= {"in micrometres": um, "divided by the pixel size": 1 / um}
+    extent = now.max(axis=0) / then.max(axis=0).clip(1)
+    scales["multiplied by {:.3g} (y) and {:.3g} (x), as px of a resized image".format(*extent)] = extent
     others = {how: then * by for how, by in scales.items()} | {"with x and y exchanged": then[:, ::-1]}
     others |= {f"with x and y exchanged, {how}": (then * by)[:, ::-1] for how, by in scales.items()}
     for other, before in predictions.items() if used < least / 2 else ():
