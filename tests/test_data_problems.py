@@ -981,6 +981,8 @@ for given in (
           "in micrometres": lambda a, b: 0.65 * a, "exchanged": lambda a, b: a[:, ::-1],
           "exchanged, in percent": lambda a, b: (a * PERCENT)[:, ::-1],
           "of b.png": lambda a, b: [*b[2:], (3, 3)]}.items()],
+    ("points-corner", "points.csv", "a.png", lambda root: [recounted(root, lambda a, b: a / 3),
+        (root / "predictions" / "a.csv").unlink()], "error", "corner of an image that was not counted"),
     ("corrected-nothing", "points.csv", "Only 3 of 12", lambda root: recounted(
         root, lambda a, b: [*a[:1], a[1] + 1, *a[2:] * (0.4, 1) + (7, 7.5)]), "warning"),
     ("predictions-missing", "", "predictions", lambda root: counted(root, "a.png,9,9\n", predictions=())),

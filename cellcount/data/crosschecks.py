@@ -175,7 +175,7 @@ def _places(annotation: Annotation, stem: str, found: Survey) -> None:
     outside, swapped = _outside(points, size), _outside(points[:, ::-1], size)
     low, high = points.min(axis=0), points.max(axis=0)
     share = float(np.prod((high + 1) / size))
-    whole = not (found.settings.predictions or annotation.regions or stem in found.settings.regions)
+    whole = not (stem in found.predicted or annotation.regions or stem in found.settings.regions)
     cause = "x and y may be exchanged." if swapped.mean() < outside.mean() / 10 else _cause(points, found)
     reach = {"y": high[0], "x": high[1], "image": name, "size": actual, "cause": cause}
     if low.min() >= 0 and high.max() <= 1 and (len(points) > 2 or (points % 1).any()):

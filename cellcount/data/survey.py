@@ -28,6 +28,7 @@ class Survey:
     sizes : dict of stem to (height, width) px, of the readable images
     annotations : dict of stem to list of `Annotation`, after the selection among annotators
     settings : `Settings`
+    predicted : dict of stem to `Annotation`, what was found by `cellcount count`
     provenance : dict of stem to what a person did to the points; see `cellcount.data.corrections.trace`
     problems : list of `Problem`
     """
@@ -36,6 +37,7 @@ class Survey:
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     annotations: dict[str, list[Annotation]] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
+    predicted: dict[str, Annotation] = field(default_factory=dict)
     provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -72,7 +74,7 @@ def survey(folder: Path | str) -> Survey:
             sentence = flat_channel(pixels, found.settings.channel)
             if sentence:
                 found.add("channel-flat", path.name, sentence=sentence)
-    predicted = corrections.read_predictions(folder, found)
+    predicted = found.predicted = corrections.read_predictions(folder, found)
     _match(folder, _annotations(annotated, [one.image for one in predicted.values() if not one.points], found), found)
     unchanged = corrections.leave_out_unchanged(predicted, found)
     for stem in found.images:
