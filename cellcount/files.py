@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,11 @@ from pathlib import Path
 
 TEMPORARY = ".cellcount-"  # begins the name of a temporary file, since a name with the file's own may be too long
 SMALL = 2**20  # bytes
+
+
+def as_argument(path: Path | str) -> str:
+    """A path as it can be copied into a shell's command: in quotes if need be, and not as an option ("-a")."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 @contextmanager

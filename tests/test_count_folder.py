@@ -16,7 +16,7 @@ from PIL import Image
 
 from cellcount import cli, counting
 from cellcount.errors import DataError, ParameterError
-from cellcount.files import TEMPORARY
+from cellcount.files import TEMPORARY, as_argument
 from cellcount.results import count_folder as module
 from cellcount.results.count_folder import Entry, count_folder
 
@@ -105,6 +105,7 @@ def test_the_folder_is_a_data_set_of_the_counted_images(plate, tmp_path, capsys)
     assert f"cellcount labelstudio push {out}" in text and f"cellcount train {out}" in text
     assert run("count", plate, "--method", "blobs", "--out", tmp_path / "F 2") == 0
     assert f"cellcount train '{tmp_path / 'F 2'}'" in capsys.readouterr().out, "can be copied to a shell"
+    assert as_argument("-F") == "./-F" and as_argument("F") == "F"
     assert run("count", tmp_path / "plate", "--method", "blobs", "--out", plate / "counts") == 0
     assert run("count", plate, "--method", "blobs", "--out", plate / "counts") == 0
     assert capsys.readouterr().err == "", "what count wrote is no folder that was forgotten"

@@ -1,11 +1,11 @@
 """`cellcount count`: images in; a folder with counts, points and overlays out."""
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
 from cellcount.cli import add_device, add_json, add_parameters, add_short_form, given_path
+from cellcount.files import as_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         which = f"; {unlike} of them counted with other settings, see {out / TABLE}" if unlike else ""
         print(f"{out} also has the counts of {others} other image{'s' * (others > 1)}, of earlier calls{which}")
     if done.names and any((out / PREDICTIONS).iterdir()):
-        folder = shlex.quote(str(out))
-        table, target = shlex.quote(str(out / PREDICTIONS)), shlex.quote(str(out / "annotations"))
+        folder = as_argument(out)
+        table, target = as_argument(out / PREDICTIONS), as_argument(out / "annotations")
         print(f"To correct points: cellcount labelstudio push {folder}  (or export), then  ... pull {folder}")
         print(f"  or: cellcount data convert {table} {target} --format napari  (imagej, qupath, ...), and edit these")
         print(f"  then: cellcount train {folder}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from cellcount.cli import add_device, add_verb
 from cellcount.errors import DataError, ParameterError, require
-from cellcount.files import replacing
+from cellcount.files import as_argument, replacing
 
 HOME = "labelstudio"  # subfolder: the project, tasks for the import by hand, and earlier annotations
 PULLED = Path("annotations", "labelstudio.json")
@@ -74,7 +74,8 @@ def _export(arguments: argparse.Namespace) -> None:
     print(f"{_number(chosen, 'crop')} of {_number({crop.field.path for crop in chosen}, 'image')} in {path}")
     print(f"1. In Label Studio, create a project. Paste {config} in Labeling Setup, Custom template, Code.")
     print(f"2. Import {path}. Correct each crop, and submit it, also one without a cell.")
-    print(f"3. Export the project as JSON (not JSON-MIN) to {folder / PULLED}. Then: cellcount train {folder}")
+    print(f"3. Export the project as JSON (not JSON-MIN) to {folder / PULLED}.")
+    print(f"Then: cellcount train {as_argument(folder)}")
     print(f"The labelling configuration, {config}:\n{labelstudio_tasks.CONFIG}", end="")
     if written > UPLOAD:
         size = f"{written / 1e6:.0f} MB are more than the {UPLOAD / 1e6:.0f} MB that Label Studio imports at once"
@@ -124,7 +125,7 @@ def _push(arguments: argparse.Namespace) -> None:
     print(f"Correct and submit them, also those without a cell: {page}")
     if old and len(chosen) < len(ordered):
         print(f"--first {len(chosen)} counts from the beginning: for the next crops give a larger number.")
-    print(f"Then: cellcount labelstudio pull {folder}{' --token TOKEN' * bool(arguments.token)}")
+    print(f"Then: cellcount labelstudio pull {as_argument(folder)}{' --token TOKEN' * bool(arguments.token)}")
     if arguments.token:
         print(f"Or once, to leave --token out: export {TOKEN}=TOKEN")
 
@@ -136,7 +137,9 @@ def _pull(arguments: argparse.Namespace) -> None:
     from cellcount.results.review import other_points
 
     folder, known = arguments.folder, _known(arguments.folder)
-    require(known, f"{folder} was not sent to a server yet: cellcount labelstudio push {folder}", DataError)
+    require(
+        known, f"{folder} was not sent to a server yet: cellcount labelstudio push {as_argument(folder)}", DataError
+    )
     server = _server(arguments, known)
     server.project(known["project"])
     images = {path.name for path in images_of(files_of(folder))}
@@ -184,7 +187,7 @@ def _pull(arguments: argparse.Namespace) -> None:
         print(f"{image}: {state} of {_number(crops[image], 'crop')}. {sentences.get(image, '')}".rstrip())
     print(f"{_number(len(done), 'corrected crop')} of {_number(submitted, 'image')} in {target}")
     raise_errors(wrong, f"{target} was written, but {folder} cannot be used yet:")
-    print(f"Then: cellcount train {folder}")
+    print(f"Then: cellcount train {as_argument(folder)}")
 
 
 def _chosen(arguments: argparse.Namespace, work: Any) -> tuple[list[Any], list[Any]]:

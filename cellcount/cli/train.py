@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cellcount.cli import add_device, add_parameters, add_short_form, given_path
 from cellcount.errors import require
+from cellcount.files import as_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,4 +51,5 @@ def run(arguments: argparse.Namespace) -> None:
     for what, file in zip(("Weights", "ONNX file of the same weights"), files, strict=False):
         if file.is_file() and file.stat().st_mtime_ns != before.get(file):
             print(f"{what}: {file}{' (replaced)' * (file in before)}")
-    print(f"Count with: cellcount count IMAGE{'' if method == 'cellnet' else f' --method {method}'} --weights {out}")
+    named = "" if method == "cellnet" else f" --method {method}"
+    print(f"Count with: cellcount count IMAGE{named} --weights {as_argument(out)}")

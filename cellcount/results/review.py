@@ -16,6 +16,7 @@ from cellcount.counting import Result, counted
 from cellcount.data import corrections, dataset_toml
 from cellcount.data.survey import Survey, survey
 from cellcount.errors import CellcountError, DataError, one_of, require
+from cellcount.files import as_argument
 from cellcount.io import beside, labelstudio_tasks
 from cellcount.io.crops import Box, grid, inside
 from cellcount.io.folders import files_of, images_of, natural
@@ -98,7 +99,8 @@ def review(folder: Path | str) -> Review:
         points = {stem: replace(every[0], points=[mark for one in every for mark in one.points])
                   for stem, every in held.items() if every}  # fmt: skip
     raise_errors(found.problems)
-    require(points, f"{folder} has no predictions: write them with `cellcount count IMAGES --out {folder}`.", DataError)
+    todo = f"write them with `cellcount count IMAGES --out {as_argument(folder)}`."
+    require(points, f"{folder} has no predictions: {todo}", DataError)
     left = [path.name for stem, path in found.images.items() if stem not in points]
     notes = [str(problem) for problem in found.problems]
     notes += [f"images without points so far are left out: {listed(left)}"] if left else []
