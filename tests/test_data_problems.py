@@ -869,6 +869,12 @@ def _(root):
     return root
 
 
+@alone("folder-locked", "images", "chmod")
+def _(root):
+    (root / "images").symlink_to("images")  # cannot be listed, also by root
+    return root
+
+
 @alone("no-images", "", "more")
 def _(root):
     (root / "more").mkdir()

@@ -187,6 +187,37 @@ def test_locked_images_folders_and_results(plate, anybody):
     (anybody / "locked").chmod(0o755)
 
 
+@pytest.mark.slow
+@unprivileged
+def test_locked_parts_of_folders_are_named(plate, anybody):
+    for folder in ("in", "again"):
+        shutil.copytree(plate, anybody / folder)
+    (anybody / "in" / "images").mkdir()
+    shutil.copy(plate / "0.png", anybody / "in" / "images" / "a.png")
+    for mode, code, text in ((0, 0, "images: The folder cannot be read"), (0o711, 0, "images: The folder cannot"),
+                             (0o644, 3, "error: ")):  # fmt: skip
+        (anybody / "in" / "images").chmod(mode)
+        done = as_anybody("count", anybody / "in", "--method", "blobs", "--out", anybody / "F")
+        assert (done.returncode, len(done.stderr.splitlines())) == (code, 1) and text in done.stderr
+        assert "images" in done.stderr and len(summary(anybody / "F")["images"]) == 4
+        assert as_anybody("data", "check", anybody / "in").returncode == 3
+    (anybody / "in" / "images").chmod(0o755)
+    (anybody / "in").chmod(0)
+    done = as_anybody("data", "check", anybody / "in")
+    assert done.returncode == 3 and "in: The folder cannot be read" in done.stdout and "empty" not in done.stdout
+    (anybody / "in").chmod(0o755)
+    (anybody / "F" / "predictions" / "0.csv").chmod(0)
+    again = ["count", anybody / "in", "--method", "blobs", "--out", anybody / "F"]
+    done = as_anybody(*again)
+    assert done.returncode == 3 and "0.csv cannot be read (Permission denied)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and len(summary(anybody / "F")["images"]) == 5
+    (anybody / "F" / "predictions" / "0.csv").chmod(0o644)
+    (anybody / "F" / "annotations").mkdir(mode=0)
+    done = as_anybody(*again, "--again")
+    assert done.returncode == 3 and "may have corrections" in done.stderr and "annotations: The folder" in done.stderr
+    (anybody / "F" / "annotations").chmod(0o755)
+
+
 # Weights and --out, before any image is read
 
 
@@ -310,6 +341,7 @@ def test_annotations_are_written_to_the_root_of_another_disk(plate, tmp_path):
             assert any(disk.iterdir()) and not [path for path in disk.rglob("*") if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 @unprivileged
 def test_annotations_are_written_where_the_folder_above_is_locked(plate, anybody):
     (anybody / "home").mkdir()

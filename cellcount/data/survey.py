@@ -50,6 +50,10 @@ def survey(folder: Path | str) -> Survey:
     """Read everything in a folder, and collect every problem: a `Survey`."""
     folder, found = Path(folder), Survey()
     files, others = folders.files_of(folder), folders.subfolders_of(folder)
+    for place in folders.locked(folder):
+        found.add("folder-locked", place)
+    if not files and not others and found.problems:
+        return found
     if not files and not others:
         kind = "folder-empty" if folder.is_dir() else "folder-file" if folder.exists() else "folder-missing"
         found.add(kind, folder)
@@ -105,7 +109,7 @@ def _copies(found: Survey) -> None:
     """Warn of files with the same content."""
     sizes: dict[int, list[Path]] = {}
     for path in found.images.values():
-        if path.is_file() and path.stat().st_size:
+        if os.path.isfile(path) and path.stat().st_size:
             sizes.setdefault(path.stat().st_size, []).append(path)
     contents: dict[str, list[str]] = {}
     for path in (path for paths in sizes.values() if len(paths) > 1 for path in paths):

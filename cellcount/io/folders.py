@@ -39,15 +39,29 @@ def files_of(folder: Path | str) -> list[Path]:
     Links to what is not there, pipes and devices are among them. Of a folder that may not be read there are none.
     """
     inside = [path for place in _places(folder) for path in _inside(place)]
-    return sorted((path for path in inside if not path.is_dir()), key=natural)
+    return sorted((path for path in inside if not os.path.isdir(path)), key=natural)  # also what may not be opened
+
+
+def locked(folder: Path | str) -> list[Path]:
+    """The folder, or those of its subfolders images/ and annotations/, that are there and cannot be listed."""
+    found = []
+    for place in _places(folder):
+        try:
+            os.listdir(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            found.append(place)
+    return found[:1] if found[:1] == [Path(folder)] else found
 
 
 def subfolders_of(folder: Path | str) -> list[Path]:
     """The subfolders that `files_of` does not search, in natural order, without hidden or empty ones, and `count`'s."""
     places = _places(folder)
-    inside = [path for place in places for path in _inside(place) if path.is_dir() and _inside(path)]
+    inside = [path for place in places for path in _inside(place) if os.path.isdir(path) and _inside(path)]
     known = {os.path.realpath(place) for place in places}  # images/ may be a link to a folder beside it
-    counted = [path for path in inside if (path / "records.jsonl").exists()]  # by `count`: its images are those here
+    # By `count`: its images are those here.
+    counted = [path for path in inside if os.path.exists(path / "records.jsonl")]
     other = [path for path in inside if path not in counted and os.path.realpath(path) not in known]
     return sorted((path for path in other if path.name not in WRITTEN), key=natural)
 
@@ -107,7 +121,7 @@ def is_overlay(path: Path) -> bool:
     if parent.name == "overlays" and os.path.isfile(parent.with_name("records.jsonl")):
         return True
     points = path.with_name(name + POINTS)
-    if name == path.name or not points.is_file():
+    if name == path.name or not os.path.isfile(points):
         return False
     try:
         with points.open("rb") as file:  # another tool's table of this name is of an image "NAME-overlay" perhaps
@@ -119,7 +133,8 @@ def is_overlay(path: Path) -> bool:
 
 def is_result(path: Path) -> bool:
     """Whether a file is a summary that `count` wrote: the predictions are beside it."""
-    return path.name in WRITTEN and any(path.with_name(name).exists() for name in ("predictions", "records.jsonl"))
+    signs = ("predictions", "records.jsonl")
+    return path.name in WRITTEN and any(os.path.exists(path.with_name(name)) for name in signs)
 
 
 def skipped(given: Iterable[object]) -> list[Problem]:
@@ -153,4 +168,5 @@ def _skipped(folder: Path) -> list[Problem]:
         "folders-skipped": subfolders_of(folder),
         "regions-skipped": regions,
     }
-    return [problem(kind, str(folder), names=relative(paths, folder)) for kind, paths in groups.items() if paths]
+    shut = [problem("folder-locked", str(place)) for place in locked(folder) if place != folder]
+    return shut + [problem(kind, str(folder), names=relative(paths, folder)) for kind, paths in groups.items() if paths]

@@ -20,7 +20,7 @@ from cellcount.errors import CellcountError, DataError, require
 from cellcount.files import TEMPORARY, replacing, sha256
 from cellcount.io import folders
 from cellcount.io.images import SUFFIXES
-from cellcount.io.problems import Problem, errors, listed, raise_errors
+from cellcount.io.problems import Problem, errors, listed, problem, raise_errors
 from cellcount.results.count_records import RECORDS, SUMMARY, TABLE, Known, Records
 
 if TYPE_CHECKING:
@@ -246,7 +246,10 @@ class CountFolder(Records):
         if isinstance(one, Plan):
             points, before = f"{PREDICTIONS}/{one.name}.csv", self.index[one.name].predictions_sha256
             edited = f"{points} was edited; corrections belong in {self.path / folders.SEARCHED[1]}."
-            same = not before or sha256(self.path / points) == before
+            try:
+                same = not before or sha256(self.path / points) == before
+            except OSError as error:
+                return Failure(str(path), DataError(f"{self.path / points} cannot be read ({error.strerror})."))
             return Entry(str(path), self.record(one.name), True, () if same else (edited,))
         try:
             record = self._write(path, plan or self._plan(path), one)
@@ -306,6 +309,7 @@ class CountFolder(Records):
 
         said, _ = dataset_toml.read(self.path / SETTINGS, self.index)
         annotated, broken = _annotated(files)
+        broken += [problem("folder-locked", str(place)) for place in folders.locked(self.path)]
         corrected = {form for own in annotated.values() for forms, _ in own for form in forms}
         names = set()
         for path in paths:
