@@ -42,7 +42,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Hexadecimal SHA-256 of a file. Raises OSError for a pipe or device, which may have no end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"{path} is not a regular file")
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size < SMALL:  # `file_digest` takes a millisecond to make its buffer
             return hashlib.sha256(file.read()).hexdigest()

@@ -5,6 +5,7 @@ Each decoder adds its warnings to a `Report`, and stops (`problems.Stop`) at a f
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,12 +59,21 @@ def decoding(path: Path) -> Iterator[Report]:
         report.add("image-other" if other else kind, error=text, content=other)
 
 
+def check_regular(path: Path, report: Report) -> None:
+    """Stop at pipes, sockets and devices, and links to them: reading them may never end."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        link = f" (it is a link to {os.path.realpath(path)})" if os.path.islink(path) else ""
+        report.stop("file-special", link=link)
+
+
 def is_tiff(path: Path) -> bool:
     """Whether a file begins as a TIFF file does, whatever its suffix."""
     return _start(path, 4) in _TIFF_STARTS
 
 
 def _start(path: Path, count: int) -> bytes:
+    if not path.stat().st_size:  # also that of a file in which the system gives messages, which is waited for
+        return b""
     with open(path, "rb") as file:
         return file.read(count)
 
@@ -76,6 +86,8 @@ def header(path: Path) -> tuple[tuple[int, int], int]:
         with opened(path) as tiff:
             page = plane(tiff, Report(path.name))
             return (page.imagelength, page.imagewidth), orientation(page)
+    if not path.stat().st_size:
+        raise ValueError("it is empty")
     with _without_limit(), Image.open(path) as image:
         turned = image.getexif().get(0x0112, 1)  # EXIF orientation
         return image.size[::-1], turned if turned in range(1, 9) else 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cellcount.errors import DataError, one_of, require
-from cellcount.io.decoders import decoding, is_tiff, read_pillow, read_tiff
+from cellcount.io.decoders import check_regular, decoding, is_tiff, read_pillow, read_tiff
 from cellcount.io.problems import Problem, Report, errors, raise_errors
 
 TIFF = (".tif", ".tiff")
@@ -104,6 +104,7 @@ def decode(path: Path | str) -> tuple[np.ndarray | None, list[Problem]]:
             if not os.access(path, os.R_OK | os.X_OK):
                 report.stop("file-unreadable", error="Permission denied")
             report.stop("image-folder", suffixes=", ".join(SUFFIXES))
+        check_regular(path, report)
         if not os.path.isfile(path):
             if os.path.islink(path):
                 report.stop("image-link", target=os.readlink(path))

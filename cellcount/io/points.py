@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from cellcount.io import beside
+from cellcount.io.decoders import check_regular
 from cellcount.io.images import SUFFIXES
 from cellcount.io.problems import Problem, Report, Stop, errors, listed
 
@@ -386,6 +387,9 @@ def read(path: Path | str, **options: Any) -> tuple[list[Annotation], list[Probl
     found: list[Annotation] = []
     with contextlib.suppress(Stop):
         try:
+            check_regular(reader.path, reader)
+            if not reader.path.stat().st_size:
+                reader.stop("annotation-empty")
             formats = {name: form for name, form in READERS.items() if reader.suffix in form.suffixes}
             for form in formats.values():
                 home = importlib.import_module(f"cellcount.io.{form.module}")
