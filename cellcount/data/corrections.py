@@ -21,6 +21,7 @@ from cellcount.files import sha256
 from cellcount.io import beside, points
 from cellcount.io.beside import composed
 from cellcount.io.points import ORIGINS, Annotation, Mark, positions, role
+from cellcount.io.problems import toml
 from cellcount.metrics import default_tolerance, inside, match, near
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ def _summarise(unchanged: Sequence[str], found: Survey) -> None:
 def _line(names: Sequence[str], reviewed: Sequence[str], most: int = 3) -> str:
     """The line for dataset.toml that adds images of these file names to those `reviewed`; `most` of them by name."""
     stems = dict.fromkeys([*reviewed, *(name.rsplit(".", 1)[0] for name in names[:most])])
-    quoted = [json.dumps(stem, ensure_ascii=False) for stem in stems]
+    quoted = [toml(stem) for stem in stems]
     return f"reviewed = [{', '.join(quoted + ['...'] * (len(names) > most))}]"
 
 
