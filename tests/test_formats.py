@@ -527,6 +527,11 @@ def test_predictions_are_read_when_asked_for(tmp_path):
     assert kinds(read(path, predictions=True)[1]) == ["ls-no-predictions"]
 
 
+def test_the_image_beside_a_reference_is_the_one_annotated(tmp_path):
+    data = {"reference": "ref.png", "image": "a.png"}
+    assert reading(saved(tmp_path / "t.json", task(region(3, 4), data=data)))[0].image == "a.png"
+
+
 def test_origin_says_what_a_person_did(tmp_path):
     origins = ("prediction", "prediction-changed", "manual")
     path = saved(tmp_path / "t.json", task(*[region(3, n, origin=origin) for n, origin in enumerate(origins)]))
@@ -766,6 +771,12 @@ REFUSED = {
     "freehand region": ("a.roi", point_region(roitype=roifile.ROI_TYPE.FREEHAND), "not-points"),
     "Label Studio predictions": ("a.json", json.dumps([task(region(3, 4), key="predictions")]), "ls-no-annotations"),
     "the same task twice": ("a.json", json.dumps([task(region(3, 4))] * 2), "ls-twice"),
+    "choices alone": (
+        "a.json", json.dumps([task({"id": "x", "type": "choices", "value": {"choices": ["blurred"]}})]), "ls-no-marks"
+    ),
+    "several images in a task": (
+        "a.json", json.dumps([task(region(3, 4, item_index=0), region(5, 6, item_index=1))]), "marks-slices"
+    ),
     "draft": ("a.json", json.dumps([task(region(3, 4)) | {"drafts": [{"id": 1}]}]), "ls-drafts"),
     "crops not annotated": (
         "a.json",

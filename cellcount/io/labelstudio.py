@@ -22,6 +22,7 @@ from cellcount.io.problems import Report, listed
 
 _MARKS = ("keypoint", "rectangle")
 _PLACED = {"x", "points", "vertices", "rle", "imageDataURL", "sequence"}  # what the values of other shapes have
+_IMAGE = ("image", "img")  # keys of the data that hold the image that was annotated, and no other one beside it
 _ONLY = " There are only predictions, which `cellcount data convert --predictions` reads."
 
 
@@ -42,7 +43,7 @@ def parse(reader: Reader) -> list[Annotation]:
     seen: set[str] = set()
     places: dict[str, str] = {}
     unread: set[str] = set()
-    named: dict[str, list[str]] = {"ls-cancelled": [], "ls-drafts": [], "ls-crops": []}
+    named: dict[str, list[str]] = {"ls-cancelled": [], "ls-drafts": [], "ls-crops": [], "ls-no-marks": []}
     twice = 0
     for number, task in enumerate(reader.json, 1):
         if not isinstance(task, dict):
@@ -65,6 +66,8 @@ def parse(reader: Reader) -> list[Annotation]:
         for record in task.get(kind) or []:
             if record.get("was_cancelled"):
                 named["ls-cancelled"].append(where)
+            elif _only_said(record):
+                named["ls-no-marks"].append(where)
             else:
                 unread |= _unread(record)
                 one = _annotation(record, image, where, reader)
@@ -114,7 +117,9 @@ def image_name(task: dict[str, Any]) -> str | None:
 def _place(task: dict[str, Any]) -> str | None:
     """The path of the image on its server, or None."""
     data = task.get("data")
-    for value in [*(data.values() if isinstance(data, dict) else ()), task.get("file_upload")]:
+    values = {key: value for key, value in data.items() if key not in _IMAGE} if isinstance(data, dict) else {}
+    first = [data[key] for key in _IMAGE if key in data] if isinstance(data, dict) else []
+    for value in [*first, *values.values(), task.get("file_upload")]:
         if isinstance(value, str) and not value.startswith("data:"):
             address = urlparse(value)
             place = parse_qs(address.query).get("d", [address.netloc + address.path])[0]  # local-files/?d=a/1.jpg
@@ -131,12 +136,24 @@ def _unread(record: dict[str, Any]) -> set[str]:
     return {str(one.get("from_name") or one.get("type")) for one in rest}
 
 
+def _only_said(record: dict[str, Any]) -> bool:
+    """Whether an annotation has results, but none with a place: choices, text or ratings of the whole image."""
+    results = record.get("result") or []
+    return bool(results) and not any(
+        str(one.get("type")).startswith(_MARKS) or _PLACED & set(one.get("value") or ()) for one in results
+    )
+
+
 def _annotation(annotation: dict[str, Any], image: str, where: str, reader: Reader) -> Annotation:
     person = annotation.get("completed_by", annotation.get("model_version") or "")
     person = person.get("email", person.get("id", "")) if isinstance(person, dict) else person
     place = f"{where}, annotation {annotation.get('id', '')}"
     found = Annotation(reader.file, place, image, annotator=str(person))
-    for result in annotation.get("result") or []:
+    results = annotation.get("result") or []
+    items = {result.get("item_index") for result in results} - {None}
+    if len(items) > 1:
+        reader.add("marks-slices", place, count=len(items))
+    for result in results:
         place = f"{where}, mark {result.get('id', '?')}"
         kind = str(result.get("type", ""))
         if kind.startswith(_MARKS):
