@@ -108,6 +108,8 @@ def decode(path: Path | str) -> tuple[np.ndarray | None, list[Problem]]:
         if not os.path.isfile(path):
             if os.path.islink(path):
                 report.stop("image-link", target=os.readlink(path))
+            if os.path.isdir(path.parent) and not os.access(path.parent, os.X_OK):
+                report.stop("file-unreadable", error="Permission denied")
             report.stop("image-missing")
         if suffix not in SUFFIXES:
             report.stop("image-format", content=f"An image with the suffix {path.suffix!r}")
