@@ -733,6 +733,7 @@ REFUSED = {
     "CSV without an image": ("a.csv", "y,x\n1,2\n", "csv-no-image"),
     "CSV with a column twice": ("a.csv", "image,y,x,x\na.png,1,2,3\n", "csv-twice"),
     "CSV with a column unread": ("a.csv", "image,y,x,area\na.png,1,2,3\n", "csv-unread"),
+    "CSV of two slices": ("a.csv", "image,y,x,z\na.png,1,2,1\na.png,3,4,2\n", "marks-slices"),
     "CSV with a worded score": ("a.csv", "image,y,x,score\na.png,1,2,high\n", "mark-number"),
     "CSV with a long row": ("a.csv", "image,y,x\na.png,1,2,3\n", "csv-row"),
     "COCO without images": ("a.json", '{"images": [], "annotations": []}', "no-images-annotated"),

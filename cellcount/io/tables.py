@@ -16,6 +16,7 @@ from cellcount.io.problems import Report, errors
 HEADER = ("image", "y", "x", "label", "score")
 POINTS = ("y", "x")
 BOXES = ("y0", "x0", "y1", "x1")
+PLANES = ("z", "slice", "frame", "t", "plane", "channel")  # columns that name the plane of a stack
 _FORMER = ("y_px", "x_px")
 
 
@@ -29,7 +30,9 @@ def parse(reader: Reader) -> list[Annotation]:
     names = _columns(reader.header, reader)
     found: dict[str, Annotation] = {}
     bare: dict[str, str] = {}  # image: its first line without coordinates, which says that it has no cell
+    planes: dict[str, set[tuple[str, ...]]] = {}
     for where, row in reader.rows("image", "score", "origin", *names):
+        planes.setdefault(row.get("image", ""), set()).add(tuple(row[name] for name in PLANES if name in row))
         image = row.get("image", reader.owner)
         if not image:
             reader.add("csv-image", where)
@@ -39,6 +42,9 @@ def parse(reader: Reader) -> list[Annotation]:
                 bare.setdefault(image, where)
                 if names is BOXES or row.get(reader.label) or row.get("score"):
                     reader.add("csv-no-place", where, image=image)
+    most = max(map(len, planes.values()), default=0)
+    if most > 1:
+        reader.add("marks-slices", count=most)
     for image in bare:
         if found[image].points:
             reader.add("csv-no-place", bare[image], image=image)
