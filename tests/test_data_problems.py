@@ -661,6 +661,8 @@ rows(
     ("pipe", "file-special", "pipe.csv", "not a regular file", lambda box: os.mkfifo(box.root / "pipe.csv")),
     ("device", "file-special", "zero.json", "/dev/zero", lambda box: linked(box.root / "zero.json", "/dev/zero")),
     ("pipe of another kind", "files-unused", "", "pipe.x", lambda box: os.mkfifo(box.root / "pipe.x"), "warning"),
+    ("date before the name", "image-unknown", "dates.csv", "20240115-dates.png", lambda box: [
+        box.image("dates.png"), box.text("dates.csv", "image,y,x\n20240115-dates.png,3,4\n")]),
     ("Git LFS", "image-other", "lfs.png", "git lfs pull", lambda box: box.text("lfs.png", "version https://git-lfs.x")),
     ("web page", "image-other", "page.jpg", "web page", lambda box: box.text("page.jpg", "<!DOCTYPE html><p>404")),
     ("PDF", "image-other", "figure.png", "PDF", lambda box: box.text("figure.png", "%PDF-1.7")),
@@ -689,6 +691,7 @@ rows(
     ("overlay of ImageJ", "image-regions", "overlay.tif", "ROI Manager", lambda box: box.tiff(
         "overlay.tif", noise(), imagej=True, metadata={"Overlays": [b"Iout" + bytes(64)]}), "warning"),
     ("tile larger than memory", "image-block", "tile.tif", "4,295 MB", lambda box: tile_bomb(box, "tile.tif")),
+    ("beyond float32", "image-overflow", "vast.tif", "e+302", lambda box: box.tiff("vast.tif", noise() * 1e300)),
     ("faint", "image-faint", "faint.tif", "1004", lambda box: box.tiff(
         "faint.tif", noise(high=4).astype(np.uint16) + 1000), "warning"),
     ("faint float", "image-faint", "dim.tif", "1e-06", lambda box: box.tiff(

@@ -177,7 +177,7 @@ def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> No
     for annotation in annotations:
         named = beside.composed(annotation.image)
         path = PurePosixPath(named if named in names else named.replace("\\", "/"))
-        bare = beside.UPLOAD_PREFIX.sub("", path.name)
+        bare = beside.not_uploaded(path.name, annotation.file)
         stem = names.get(path.name, names.get(bare))
         place = {"file": annotation.file, "where": annotation.where, "named": annotation.image}
         own = folder / path
@@ -207,7 +207,7 @@ def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> No
             found.add("images-unknown", file, names=listed(dict.fromkeys(one.image for one in absent)))
             continue
         for one in absent:
-            bare = beside.UPLOAD_PREFIX.sub("", PurePosixPath(one.image.replace("\\", "/")).name)
+            bare = beside.not_uploaded(PurePosixPath(one.image.replace("\\", "/")).name, file)
             if any(beside.is_file(folder / place / bare) for place in ("", *folders.SEARCHED)):
                 found.add("image-unused", file, one.where, named=one.image)
                 continue

@@ -26,6 +26,11 @@ def bare(name: str) -> str:
     return last.rsplit(".", 1)[0] if last.lower().endswith(SUFFIXES) else last
 
 
+def not_uploaded(name: str, file: str) -> str:
+    """A name without Label Studio's prefix, if the `file` that names it may be of Label Studio (JSON)."""
+    return UPLOAD_PREFIX.sub("", name) if file.lower().endswith(".json") else name  # "20240115-a.png" may be a date
+
+
 # A name as it is, and as other systems spell it.
 SPELLINGS: tuple[Callable[[str], str], ...] = (str, composed, partial(unicodedata.normalize, "NFD"))
 
@@ -41,7 +46,7 @@ def image(path: Path, name: str) -> Path | None:
     root = path.parent
     places = [root, root / "images", *([root.parent, root.parent / "images"] if root.name == "annotations" else [])]
     names: list[str] = []
-    for bare in dict.fromkeys(filter(None, (Path(name).name, named.name, UPLOAD_PREFIX.sub("", named.name)))):
+    for bare in dict.fromkeys(filter(None, (Path(name).name, named.name, not_uploaded(named.name, path.name)))):
         for form in dict.fromkeys(spell(bare) for spell in SPELLINGS):
             names += [form] * form.lower().endswith(SUFFIXES)
             names += [form + suffix for lower in SUFFIXES for suffix in (lower, lower.upper())]

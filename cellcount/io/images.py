@@ -178,6 +178,8 @@ def examine_values(
         report.add("image-tiny", width=width, height=height, least=MIN_SIDE)
     elif unusable:
         report.add("image-nan", count=unusable)
+    elif max(-low, high) > float(np.finfo(np.float32).max) / 4:
+        report.add("image-overflow", low=low, high=high)
     elif low == high:
         report.add("image-constant", value=low)
     elif _unusual(dtype, low, high):
