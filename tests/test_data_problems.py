@@ -1383,3 +1383,11 @@ def test_regions_beside_the_images_do_not_limit_the_count_in_silence(tmp_path, c
     assert "3 (a.roi, RoiSet.zip, b.png.geojson)" in capsys.readouterr().err
     with pytest.warns(UserWarning, match="a.roi"):
         cellcount.count(images[0], method="blobs", progress=False)
+
+
+@pytest.mark.parametrize("name", [" a.png", "\xa0a.png"])
+def test_outer_blanks_of_a_name_do_not_matter(tmp_path, name):
+    box = Box(tmp_path)
+    box.image(name)
+    box.text("points.csv", f"image,y,x\n{name},3,4\n")
+    assert folder.check(tmp_path) == []

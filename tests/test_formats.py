@@ -725,6 +725,7 @@ REFUSED = {
         json.dumps(labelme(RECTANGLE | {"shape_type": "point", "points": [["a", 1]]})),
         "mark-number",
     ),
+    "labelme flags": ("a.json", json.dumps(labelme() | {"flags": {"blurred": True, "old": False}}), "attributes-unread"),
     "labelme with two points": ("a.json", json.dumps(labelme(RECTANGLE | {"shape_type": "point"})), "json-structure"),
     "labelme without shapes": ("a.json", json.dumps(labelme()), "no-marks"),
     "napari in 3D": ("a.csv", "index,axis-0,axis-1,axis-2\n0,1,2,3\n", "napari-axes"),

@@ -167,7 +167,8 @@ def _annotations(files: Iterable[Path], bare: Iterable[str], found: Survey) -> l
 
 def _match(folder: Path, annotations: Sequence[Annotation], found: Survey) -> None:
     """Fill `found.annotations`; report those without an image, and names of different images that match the same."""
-    names = {beside.composed(stem): stem for stem in found.images}
+    names = {beside.composed(form).strip(): stem for stem, path in found.images.items() for form in (stem, path.name)}
+    names |= {beside.composed(stem): stem for stem in found.images}  # strip: tables have names without outer blanks
     names |= {beside.composed(path.name): stem for stem, path in found.images.items()}
     lower = {name.lower(): name for name in names}
     places: dict[tuple[str, str], list[PurePosixPath]] = {}

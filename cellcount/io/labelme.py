@@ -12,7 +12,7 @@ from typing import Any
 
 from cellcount.io import beside
 from cellcount.io.points import CORNER, Annotation, Reader
-from cellcount.io.problems import Report
+from cellcount.io.problems import Report, listed
 
 VERSION = "5.4.1"
 
@@ -32,13 +32,17 @@ def parse(reader: Reader) -> list[Annotation]:
     height, width = content.get("imageHeight"), content.get("imageWidth")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     found, others = Annotation(reader.file, "imagePath", image or reader.owner, size), []
+    unread = {str(name) for name, said in (content.get("flags") or {}).items() if said}
     for number, shape in enumerate(content["shapes"], 1):
         where = f"shape {number}"
         if shape.get("shape_type") != "point":
             others.append(shape.get("shape_type") or "polygon")
             continue
+        unread |= {str(name) for name, said in (shape.get("flags") or {}).items() if said}
         [(x, y)] = shape["points"]
         reader.point(found, {"y": y, "x": x}, str(shape.get("label") or ""), where, CORNER)
+    if unread:
+        reader.add("attributes-unread", names=listed(sorted(unread)))
     return reader.marked([found], others)
 
 
