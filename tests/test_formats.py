@@ -705,6 +705,9 @@ REFUSED = {
     "region of NaN": ("a.roi", point_region(subpixel_coordinates=np.array([[np.nan, 1]], np.float32)), "mark-number"),
     "GeoJSON polygon": ("a.geojson", json.dumps(feature("Polygon", [[[1, 1], [2, 2], [3, 1]]])), "not-points"),
     "GeoJSON slices": ("a.geojson", json.dumps([feature("Point", [1, 2], z=n) for n in (0, 1)]), "marks-slices"),
+    "GeoJSON called dead": (
+        "a.geojson", json.dumps(feature("Point", [1, 2]) | {"properties": {"name": "dead"}}), "attributes-unread"
+    ),
     "GeoJSON with a word": ("a.geojson", json.dumps(feature("Point", ["a", 2])), "mark-number"),
     "GeoJSON without geometry": ("a.geojson", '{"type": "Feature"}', "json-structure"),
     "JSON as GeoJSON": ("a.geojson", "{}", "json-kind"),
@@ -725,7 +728,7 @@ REFUSED = {
         json.dumps(labelme(RECTANGLE | {"shape_type": "point", "points": [["a", 1]]})),
         "mark-number",
     ),
-    "labelme flags": ("a.json", json.dumps(labelme() | {"flags": {"blurred": True, "old": False}}), "attributes-unread"),
+    "labelme flags": ("a.json", json.dumps(labelme() | {"flags": {"blurred": True, "old": 0}}), "attributes-unread"),
     "labelme with two points": ("a.json", json.dumps(labelme(RECTANGLE | {"shape_type": "point"})), "json-structure"),
     "labelme without shapes": ("a.json", json.dumps(labelme()), "no-marks"),
     "napari in 3D": ("a.csv", "index,axis-0,axis-1,axis-2\n0,1,2,3\n", "napari-axes"),

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from cellcount.io.points import CORNER, Annotation, Reader
-from cellcount.io.problems import Report
+from cellcount.io.points import CORNER, Annotation, Reader, role
+from cellcount.io.problems import Report, listed
 
 
 def recognises(reader: Reader) -> bool:
@@ -25,16 +25,21 @@ def parse(reader: Reader) -> list[Annotation]:
     content = reader.json
     features = content if isinstance(content, list) else content.get("features", [content])
     found, others, slices = Annotation(reader.file, "", reader.owner), [], set()
+    named: set[str] = set()  # by a person, as kinds of cells are called
     for number, feature in enumerate(features, 1):
         where, shape = f"feature {number}", feature["geometry"]
         if shape["type"] not in ("Point", "MultiPoint"):
             others.append(shape["type"])
             continue
+        name = (feature.get("properties") or {}).get("name")
+        named |= {f"name ({name})"} if isinstance(name, str) and role(name) in ("dead", "background") else set()
         plane = shape.get("plane") or {}
         slices.add((plane.get("z", 0), plane.get("t", 0)))
         places = shape["coordinates"] if shape["type"] == "MultiPoint" else [shape["coordinates"]]
         for x, y, *_ in places:
             reader.point(found, {"y": y, "x": x}, _label(feature), where, CORNER)
+    if named:
+        reader.add("attributes-unread", names=listed(sorted(named)))
     return reader.marked([found], others, slices=slices)
 
 
