@@ -779,6 +779,9 @@ REFUSED = {
     "choices alone": (
         "a.json", json.dumps([task({"id": "x", "type": "choices", "value": {"choices": ["blurred"]}})]), "ls-no-marks"
     ),
+    "several images in the data": (
+        "a.json", json.dumps([task(region(3, 4), data={"before": "a.png", "after": "b.png"})]), "ls-several"
+    ),
     "several images in a task": (
         "a.json", json.dumps([task(region(3, 4, item_index=0), region(5, 6, item_index=1))]), "marks-slices"
     ),

@@ -58,6 +58,9 @@ def parse(reader: Reader) -> list[Annotation]:
         if image is None:
             reader.add("ls-no-image", where)
             continue
+        if not crop and len(several := _places(task)) > 1:
+            reader.add("ls-several", where, names=listed(several))
+            continue
         if not crop and places.setdefault(image, place := str(_place(task))) != place:
             reader.add("image-ambiguous", where, named=place, other=places[image], found=image)
             continue
@@ -116,16 +119,23 @@ def image_name(task: dict[str, Any]) -> str | None:
 
 def _place(task: dict[str, Any]) -> str | None:
     """The path of the image on its server, or None."""
+    return next(iter(_places(task)), None)
+
+
+def _places(task: dict[str, Any]) -> list[str]:
+    """The paths of images that one may be meant of: that of the key `image` or `img`, or else of all other keys."""
     data = task.get("data")
-    values = {key: value for key, value in data.items() if key not in _IMAGE} if isinstance(data, dict) else {}
-    first = [data[key] for key in _IMAGE if key in data] if isinstance(data, dict) else []
-    for value in [*first, *values.values(), task.get("file_upload")]:
-        if isinstance(value, str) and not value.startswith("data:"):
-            address = urlparse(value)
-            place = parse_qs(address.query).get("d", [address.netloc + address.path])[0]  # local-files/?d=a/1.jpg
-            if place.lower().endswith(SUFFIXES):
-                return unquote(place)
-    return None
+    data = data if isinstance(data, dict) else {}
+    for values in (*([data.get(key)] for key in _IMAGE), list(data.values()), [task.get("file_upload")]):
+        found = []
+        for value in values:
+            if isinstance(value, str) and not value.startswith("data:"):
+                address = urlparse(value)
+                place = parse_qs(address.query).get("d", [address.netloc + address.path])[0]  # local-files/?d=a/1.jpg
+                found += [unquote(place)] * place.lower().endswith(SUFFIXES)
+        if found:
+            return list(dict.fromkeys(found))
+    return []
 
 
 def _unread(record: dict[str, Any]) -> set[str]:
