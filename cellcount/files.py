@@ -46,8 +46,9 @@ def sha256(path: Path | str) -> str:
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(f"{path} is not a regular file")
     with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size < SMALL:  # `file_digest` takes a millisecond to make its buffer
-            return hashlib.sha256(file.read()).hexdigest()
+        size = os.fstat(file.fileno()).st_size
+        if size < SMALL:  # `file_digest` takes a millisecond to make its buffer
+            return hashlib.sha256(file.read(size)).hexdigest()  # files of the system may have no end, and size 0
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     if done.names and any((out / PREDICTIONS).iterdir()):
         folder = as_argument(out)
         table, target = as_argument(out / PREDICTIONS), as_argument(out / "annotations")
-        print(f"To correct points: cellcount labelstudio push {folder}  (or export), then  ... pull {folder}")
+        print(f"To correct points in Label Studio: cellcount labelstudio push {folder} --url URL")
         print(f"  or: cellcount data convert {table} {target} --format napari  (imagej, qupath, ...), and edit these")
         print(f"  then: cellcount train {folder}")
     return done.exit_code

@@ -39,7 +39,7 @@ def _check(arguments):
     from cellcount.data.corrections import sentence
     from cellcount.data.survey import survey
     from cellcount.errors import DataError
-    from cellcount.io.problems import errors, shown
+    from cellcount.io.problems import errors, number, shown
 
     surveyed = survey(arguments.folder)
     problems = surveyed.problems
@@ -53,7 +53,8 @@ def _check(arguments):
         "folder": str(arguments.folder), "errors": len(found), "warnings": warnings, "usable": not found,
         "problems": [vars(problem) for problem in problems], "corrected": corrected,
     }  # fmt: skip
-    print(f"{arguments.folder}: {len(found)} errors, {warnings} warnings{'' if found else '; it can be used'}")
+    counted = f"{number(len(found), 'error')}, {number(warnings, 'warning')}"
+    print(f"{arguments.folder}: {counted}{'' if found else '; it can be used'}")
     return DataError.exit_code if found else 0
 
 
