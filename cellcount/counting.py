@@ -485,6 +485,9 @@ def check_training(method: str, out: Path, params: dict[str, Any]) -> None:
         chosen.Settings.of({name: value for name, value in params.items() if name not in own})
     suffix = getattr(chosen, "SUFFIX", ".safetensors")
     require(out.suffix == suffix, f"{out}: weights of {method} are written to a file with the suffix {suffix}.")
+    onnx = out.with_suffix(".onnx")
+    foreign = hasattr(chosen, "export") and onnx.exists() and not out.exists()
+    require(not foreign, f"{onnx} would be replaced by the network of {out}; name another file with --out.", DataError)
     try_file(out)
 
 

@@ -174,6 +174,9 @@ def test_train_refuses_what_cannot_work_before_it_loads_anything(tmp_path):
     with pytest.raises(ParameterError, match="nowhere"):
         train("nowhere", out=tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "x.onnx").write_bytes(b"another network")
+    with pytest.raises(DataError, match=r"x\.onnx would be replaced"):
+        train("nowhere", out=tmp_path / "x.safetensors")
 
 
 def test_train_names_images_that_are_not_there(field, tmp_path):
