@@ -239,6 +239,8 @@ def test_annotated_folders_are_exported_to_be_checked_again(tmp_path, capsys):
         (["export", "F", "F/tasks.json"], "read as annotations", 2),
         (["export", "F", "F/annotations/tasks.json"], "read as annotations", 2),
         (["export", "F", "there.json"], "exists", 3),
+        (["export", "F", "cvat.json"], "cvat.xml exists", 3),
+        (["export", "F", "tasks.xml"], "suffix .json", 2),
         (["export", "F", "--first", "0"], "--first 0", 2),
         (["export", "F", "--views", "9"], "views=9", 2),
         (["export", "F", "--order", "random", "--views", "8"], "--views 8 is for the order by doubt", 2),
@@ -261,6 +263,7 @@ def test_calls_that_cannot_work_say_so_in_one_line(once, tmp_path, monkeypatch, 
     (tmp_path / "empty").mkdir()
     shutil.copytree(once / "images", "bare")
     (tmp_path / "there.json").write_text("[]")
+    (tmp_path / "cvat.xml").write_text("")
     assert main(["labelstudio", *arguments]) == code
     said = capsys.readouterr()
     assert message in said.err and said.err.startswith("error: ") and said.err.count("\n") == 1 and not said.out

@@ -66,11 +66,13 @@ def _export(arguments: argparse.Namespace) -> None:
         os.path.realpath(path.parent) not in read,
         f"{path}: files there are read as annotations. Leave the name out, or name a file elsewhere.",
     )
-    free = arguments.tasks is None or not path.exists()
-    require(free, f"{path} exists. Name another file, or remove it.", DataError)
+    config = path.with_suffix(".xml")
+    require(path.suffix.lower() == ".json", f"{path}: tasks are written to a file with the suffix .json.")
+    for file in (path, config):
+        free = arguments.tasks is None or not file.exists()
+        require(free, f"{file} exists. Name another file for the tasks.", DataError)
     chosen = _chosen(arguments, work)[1]
     written = labelstudio_tasks.write(path, _counted(tasks(chosen, work.channel), len(chosen), "crop"))
-    config = path.with_suffix(".xml")
     print(f"{_number(chosen, 'crop')} of {_number({crop.field.path for crop in chosen}, 'image')} in {path}")
     print(f"1. In Label Studio, create a project. Paste {config} in Labeling Setup, Custom template, Code.")
     print(f"2. Import {path}. Correct each crop, and submit it, also one without a cell.")
