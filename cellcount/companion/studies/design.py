@@ -117,7 +117,7 @@ def _train_and_test(train, test, settings, dataset, seed, device, averages):
     with cellnet_weights(train, device=device, progress=False, seed=seed, **settings) as weights:
         about = cellnet.about(weights)
         own = about["settings"]["threshold"]
-        trained = {"train_seconds": round(time.perf_counter() - started, 1)}
+        trained = {"train_seconds": round(time.perf_counter() - started, 3)}
         trained |= {"parameters_million": round(about["parameters"] / 1e6, 2)}
         for sample, averaging in itertools.product(test, averages):
             asked = {"weights": weights, "device": device, "threshold": min(SHARES) * own, "averaging": averaging}
