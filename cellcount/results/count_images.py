@@ -380,7 +380,7 @@ def _annotated(files: Iterable[Path]) -> tuple[dict[Path, list[tuple[set[str], A
         found, problems = points.read(file)
         broken += errors(problems)
         names = [Path(one.image.replace("\\", "/")).name for one in found]
-        forms = [{_folded(Path(form).stem) for form in (name, beside.UPLOAD_PREFIX.sub("", name))} for name in names]
+        forms = [{_folded(Path(form).stem) for form in (name, beside.not_uploaded(name, file.name))} for name in names]
         read[file] = list(zip(forms, found, strict=True))
     return read, broken
 
