@@ -258,10 +258,9 @@ def curve(frame: pd.DataFrame) -> pd.DataFrame:
 
 def left_over(frame: pd.DataFrame) -> pd.DataFrame:
     """The same as `curve` over the share of errors that were overlooked: strategy, overlooked, left and so on."""
-    chosen = frame[(frame.overlooked > 0) & (frame.kind == frame.kind.iloc[0])]
-    few = chosen.k.max()
-    plain = frame[(frame.overlooked == 0) & (frame.strategy == "correct") & (frame.k == few)]
-    plain = plain[plain.kind == frame.kind.iloc[0]]
+    frame = frame[frame.kind == frame.kind.iloc[0]]
+    chosen = frame[frame.overlooked > 0]
+    plain = frame[(frame.overlooked == 0) & (frame.strategy == "correct") & (frame.k == chosen.k.max())]
     both = [plain, plain.assign(strategy=CONTROL), chosen]
     return _table(pd.concat(both, ignore_index=True), ["strategy", "overlooked"])
 
