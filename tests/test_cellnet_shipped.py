@@ -17,12 +17,12 @@ def f1(samples):
 
 
 def test_simulated_fields():
-    assert f1(phantom.load("test", size=(384, 384))) > 0.90  # measured: .935
+    assert f1(phantom.load("test", size=(384, 384))) > 0.92  # measured: .949
 
 
 @pytest.mark.slow
 @needs_thesis
-@pytest.mark.parametrize(("name", "floor"), [("1", 0.79), ("2", 0.75)])
+@pytest.mark.parametrize(("name", "floor"), [("1", 0.79), ("2", 0.74)])
 def test_the_images_of_its_training(name, floor):
-    """Measured: .827 and .787 over the whole images, whose annotation misses cells."""
+    """Measured: .828 and .762 over the whole images, whose annotation misses cells: soft labels stand there now."""
     assert f1(thesis.load([name])) > floor
