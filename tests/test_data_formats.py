@@ -192,6 +192,12 @@ def test_own_labels(source, tmp_path):
     same(load(source), load(target))
 
 
+def dotted(places):
+    pixels = np.zeros(SHAPE, np.uint8)
+    pixels[tuple(np.reshape(places, (-1, 2)).T.astype(int))] = 255
+    return pixels
+
+
 @pytest.mark.parametrize("name", ["a_dots.png", "adots.png", "a-dots.png", "a.dots.tif"])
 def test_dot_images(source, name):
     pixels = np.zeros((*SHAPE, 3), np.uint8)
@@ -207,6 +213,49 @@ def test_thick_dots_count_once(source):
     pixels[20:22, 30:32] = 255
     Image.fromarray(pixels).save(source / "a_dots.png")
     assert load(source)[0].points.tolist() == [[4, 5], [20.5, 30.5]]
+
+
+def test_dots_of_numbered_images(source):
+    """As in MBM: a_dots_000.png of a_000.png."""
+    (source / "a.png").rename(source / "a_000.png")
+    Image.fromarray(dotted([(3, 4), (39, 59)])).save(source / "a_dots_000.png")
+    assert [sample.name for sample in load(source)] == ["a_000", "b", "c"]
+    assert load(source)[0].points.tolist() == [[3, 4], [39, 59]]
+
+
+@pytest.mark.parametrize("place", ["", "images"])
+@pytest.mark.parametrize("quality", [50, 75, 95])
+def test_dots_of_the_same_name_in_annotations(source, place, quality):
+    """As in ADI: annotations/a.jpeg of images/a.png; each dot counts once though the JPEG has grays around it."""
+    places = [(y, x) for y in range(2, 38, 5) for x in range(3 + y % 2, 58, 6)]
+    (source / "annotations").mkdir()
+    (source / place).mkdir(exist_ok=True)
+    (source / "a.png").rename(source / place / "a.png")
+    Image.fromarray(dotted(places)).convert("RGB").save(source / "annotations" / "a.jpeg", quality=quality)
+    np.testing.assert_allclose(load(source)[0].points, places, atol=0.5)
+    found = {problem.kind for problem in folder.check(source)}
+    assert found == {"image-unannotated"} | ({"dots-jpeg"} if quality == 50 else set())  # there the grays are bright
+
+
+def test_what_is_in_annotations_and_no_dot_image(source):
+    """A dot image without an image is named, a mask refused, and a photograph stays one."""
+    for name in ("images", "annotations"):
+        (source / name).mkdir()
+    (source / "a.png").rename(source / "images" / "a.png")
+    photograph = (source / "images" / "a.png").read_bytes()
+    Image.fromarray(dotted([(3, 4)])).save(source / "annotations" / "d.png")
+    (source / "annotations" / "e.png").write_bytes(photograph)
+    found = {problem.kind for problem in folder.check(source)}
+    assert found >= {"dots-no-image", "image-same"} and "stem-twice" not in found
+    (source / "annotations" / "a.png").write_bytes(photograph)
+    assert {problem.kind for problem in folder.check(source)} >= {"dots-dense"}
+
+
+def test_a_dark_jpeg_has_no_dots(source):
+    Image.fromarray(dotted([]) + np.uint8(3) * (np.indices(SHAPE).sum(0) % 2).astype(np.uint8)).save(
+        source / "a_dots.jpg", quality=95
+    )
+    assert [problem.kind for problem in folder.check(source) if problem.severity == "error"] == ["dots-none"]
 
 
 def test_import_never_overwrites(source, tmp_path):

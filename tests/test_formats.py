@@ -670,9 +670,10 @@ def counter(**changes):
 
 
 def jpeg_dots():
+    """Dots of a pixel each, so strongly compressed that gray values around them may be dots."""
     pixels, file = np.zeros((40, 60), np.uint8), io.BytesIO()
-    pixels[5, 6] = pixels[20, 30] = 255
-    Image.fromarray(pixels).save(file, "JPEG")
+    pixels[5, 6] = pixels[20, 30] = pixels[21, 40] = 255
+    Image.fromarray(pixels).save(file, "JPEG", quality=40)
     return file.getvalue()
 
 

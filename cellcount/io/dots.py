@@ -1,4 +1,9 @@
-"""Dot images: black with a coloured or white dot on every cell, in the same folder as the image (`a_dots.png`)."""
+"""Dot images: black with a coloured or white dot on every cell.
+
+One is in the same folder as its image, as `a_dots.png` of `a.png` or `a_dots_000.png` of `a_000.png`, or has the name
+of its image in a folder `annotations/` beside or below the images. So are the data sets of counting published: VGG
+cells (`001dots.png`), MBM (`X_dots_000.png`), ADI (`annotations/X.jpeg`).
+"""
 
 import re
 from collections.abc import Container, Sequence
@@ -13,14 +18,29 @@ from cellcount.io.points import Annotation, Mark, Reader, role
 from cellcount.io.problems import Report
 
 DENSEST = 0.05  # share of pixels that are not black; with more it is a mask, or dots drawn on the image itself
-_NAME = re.compile(r"^(.+?)[-_ .]?dots$", re.IGNORECASE | re.DOTALL)
+LOSSY = (".jpg", ".jpeg")  # there are gray values around each dot
+# Of the brightest pixel: brighter ones are dots, in a lossy file. Of 165 dots of a pixel each on 150 x 150 px, two or
+# more px apart, this finds each once at any quality from 50 to 95; .33 takes gray values for 28 more at quality 50.
+BRIGHT, RANGE = 0.4, (0.3, 0.5)  # where the number of dots depends on the threshold in this range, it is doubtful
+FAINTEST = 128  # gray value: without a pixel as bright, the threshold is that of this one, so that noise is no dot
+_NAME = re.compile(r"^(.+?)[-_ .]?dots([-_]\d+)?$", re.IGNORECASE | re.DOTALL)
 
 
 def base(path: Path | str) -> str | None:
     """Stem of the image of a dot image ("a" for "a_dots.png", "001" for "001dots.png"); None if it is no dot image."""
     path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        return None
     found = _NAME.match(path.stem)
-    return found.group(1) if found and path.suffix.lower() in SUFFIXES else None
+    if found:
+        return found[1] + (found[2] or "")
+    named = path.parent.name == "annotations" and (path.parent.with_name("images").is_dir() or _twin(path))
+    return path.stem if named else None
+
+
+def _twin(path: Path) -> bool:
+    """Whether an image of the same name is in the folder above that of a file, or in images/ there."""
+    return beside.image(path.parent.with_name("_"), path.stem) is not None
 
 
 def image_of(path: Path | str, stems: Container[str]) -> str | None:
@@ -32,26 +52,35 @@ def image_of(path: Path | str, stems: Container[str]) -> str | None:
 
 def is_dots(path: Path, stems: Container[str]) -> bool:
     """Whether a file is a dot image: of one of the images with these stems, or nearly black; "polkadots.png" is not."""
-    if base(path) is None or image_of(path, stems):
-        return base(path) is not None
+    stem = base(path)
+    if stem is None or (_twin(path) if stem == path.stem else image_of(path, stems)):
+        return stem is not None
     pixels, _ = decode(path)
-    return pixels is not None and float((_gray(pixels) > 0).mean()) <= DENSEST
+    return pixels is not None and float(_marked(pixels, _bright(path)).mean()) <= DENSEST
 
 
-def centres(pixels: np.ndarray) -> np.ndarray:
+def centres(pixels: np.ndarray, bright: float = 0.0) -> np.ndarray:
     """Centres of the dots of an image (H, W) or (H, W, C): (N, 2) float32 (y, x) px.
 
     A dot is an 8-connected component, unless at least half of the components are single pixels: then every pixel is a
     dot, since two dots may touch.
+
+    Parameters
+    ----------
+    pixels : (H, W) or (H, W, C)
+    bright : float
+        In a lossy file, the share of the brightest value above which a pixel belongs to a dot. There each component is
+        one dot, and its centre is weighted by brightness: dots that touch count once.
     """
-    marked = _gray(pixels) > 0
+    marked = _marked(pixels, bright)
     components, count = ndimage.label(marked, np.ones((3, 3)))
     if count == 0:
         return np.zeros((0, 2), np.float32)
     areas = np.bincount(components.ravel())[1:]
-    if (areas == 1).mean() >= 0.5:
+    if not bright and (areas == 1).mean() >= 0.5:
         return np.argwhere(marked).astype(np.float32)
-    return np.asarray(ndimage.center_of_mass(marked, components, range(1, count + 1)), np.float32)
+    weights = _gray(pixels) if bright else marked
+    return np.asarray(ndimage.center_of_mass(weights, components, range(1, count + 1)), np.float32)
 
 
 def recognises(reader: Reader) -> bool:
@@ -62,17 +91,22 @@ def recognises(reader: Reader) -> bool:
 def parse(reader: Reader) -> list[Annotation]:
     """One `Annotation`; its `image` is the stem that `base` gives."""
     pixels, problems = decode(reader.path)
-    if reader.path.suffix.lower() in (".jpg", ".jpeg"):
-        reader.stop("dots-jpeg")
     if any(problem.kind == "image-constant" for problem in problems):
         reader.stop("dots-none")
     reader.problems += [problem for problem in problems if problem.kind != "image-binary"]  # two values are expected
     if pixels is None:
         return []
-    share = float((_gray(pixels) > 0).mean())
+    bright = _bright(reader.path)
+    share = float(_marked(pixels, bright).mean())
     if share > DENSEST:
         reader.stop("dots-dense", share=share)
-    points = [Mark(tuple(point), "", f"dot at y {point[0]:g}, x {point[1]:g}") for point in centres(pixels).tolist()]
+    if not share:
+        reader.stop("dots-none")
+    found = centres(pixels, bright)
+    counts = [len(found), *(len(centres(pixels, other)) for other in RANGE if bright)]
+    if min(counts) < max(counts):
+        reader.add("dots-jpeg", low=min(counts), high=max(counts), count=len(found))
+    points = [Mark(tuple(point), "", f"dot at y {point[0]:g}, x {point[1]:g}") for point in found.tolist()]
     height, width = pixels.shape[:2]
     return [Annotation(reader.file, "", base(reader.path) or "", (height, width), points=points)]
 
@@ -103,3 +137,13 @@ def write(path: Path, annotations: Sequence[Annotation], report: Report) -> None
 
 def _gray(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.ndim == 2 else pixels.max(axis=2)
+
+
+def _bright(path: Path) -> float:
+    return BRIGHT if path.suffix.lower() in LOSSY else 0
+
+
+def _marked(pixels: np.ndarray, bright: float) -> np.ndarray:
+    """(H, W) bool: the pixels of dots; see `centres`."""
+    gray = _gray(pixels)
+    return np.asarray(gray > bright * max(float(gray.max()), FAINTEST))
