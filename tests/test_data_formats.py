@@ -251,6 +251,16 @@ def test_what_is_in_annotations_and_no_dot_image(source):
     assert {problem.kind for problem in folder.check(source)} >= {"dots-dense"}
 
 
+@pytest.mark.parametrize(("side", "step", "refused"), [(3, 6, False), (5, 20, True)])
+def test_many_dots_on_a_small_image_are_no_mask(source, side, step, refused):
+    pixels = dotted([(y, x) for y in range(3, 38, 8) for x in range(4, 56, step)])
+    pixels = np.pad(pixels, 2)
+    pixels = np.lib.stride_tricks.sliding_window_view(pixels, (side, side)).max((2, 3))[:40, :60]
+    Image.fromarray(pixels).save(source / "a_dots.png")
+    assert 0.15 < (pixels > 0).mean() < 0.2
+    assert ("dots-dense" in {problem.kind for problem in folder.check(source)}) == refused
+
+
 def test_a_dark_jpeg_has_no_dots(source):
     Image.fromarray(dotted([]) + np.uint8(3) * (np.indices(SHAPE).sum(0) % 2).astype(np.uint8)).save(
         source / "a_dots.jpg", quality=95

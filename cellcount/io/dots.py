@@ -17,7 +17,9 @@ from cellcount.io.images import SUFFIXES, decode
 from cellcount.io.points import Annotation, Mark, Reader, role
 from cellcount.io.problems import Report
 
-DENSEST = 0.05  # share of pixels that are not black; with more it is a mask, or dots drawn on the image itself
+# Share of pixels that are not black: with more it is a mask, or dots drawn on the image itself. Of dots of up to SMALL px,
+# as many more are possible as fill DENSER: 300 of 3 x 3 px on 150 x 150 px, as in ADI, fill .12.
+DENSEST, DENSER, SMALL = 0.05, 0.2, 9
 LOSSY = (".jpg", ".jpeg")  # there are gray values around each dot
 # Of the brightest pixel: brighter ones are dots, in a lossy file. Of 165 dots of a pixel each on 150 x 150 px, two or
 # more px apart, this finds each once at any quality from 50 to 95; .33 takes gray values for 28 more at quality 50.
@@ -56,7 +58,7 @@ def is_dots(path: Path, stems: Container[str]) -> bool:
     if stem is None or (_twin(path) if stem == path.stem else image_of(path, stems)):
         return stem is not None
     pixels, _ = decode(path)
-    return pixels is not None and float(_marked(pixels, _bright(path)).mean()) <= DENSEST
+    return pixels is not None and not _dense(_marked(pixels, _bright(path)))
 
 
 def centres(pixels: np.ndarray, bright: float = 0.0) -> np.ndarray:
@@ -97,10 +99,10 @@ def parse(reader: Reader) -> list[Annotation]:
     if pixels is None:
         return []
     bright = _bright(reader.path)
-    share = float(_marked(pixels, bright).mean())
-    if share > DENSEST:
-        reader.stop("dots-dense", share=share)
-    if not share:
+    marked = _marked(pixels, bright)
+    if _dense(marked):
+        reader.stop("dots-dense", share=float(marked.mean()))
+    if not marked.any():
         reader.stop("dots-none")
     found = centres(pixels, bright)
     counts = [len(found), *(len(centres(pixels, other)) for other in RANGE if bright)]
@@ -147,3 +149,12 @@ def _marked(pixels: np.ndarray, bright: float) -> np.ndarray:
     """(H, W) bool: the pixels of dots; see `centres`."""
     gray = _gray(pixels)
     return np.asarray(gray > bright * max(float(gray.max()), FAINTEST))
+
+
+def _dense(marked: np.ndarray) -> bool:
+    """Whether more pixels are marked than dots fill."""
+    share = float(marked.mean())
+    if share <= DENSEST or share > DENSER:
+        return share > DENSEST
+    components, _ = ndimage.label(marked, np.ones((3, 3)))
+    return bool(np.median(np.bincount(components.ravel())[1:]) > SMALL)
