@@ -17,8 +17,8 @@ from cellcount.io.images import SUFFIXES, decode
 from cellcount.io.points import Annotation, Mark, Reader, role
 from cellcount.io.problems import Report
 
-# Share of pixels that are not black: with more it is a mask, or dots drawn on the image itself. Of dots of up to SMALL px,
-# as many more are possible as fill DENSER: 300 of 3 x 3 px on 150 x 150 px, as in ADI, fill .12.
+# Share of pixels that are not black: with more it is a mask, or dots drawn on the image itself. Of dots of up to SMALL
+# px, as many more are possible as fill DENSER: 300 of 3 x 3 px on 150 x 150 px, as in ADI, fill .12.
 DENSEST, DENSER, SMALL = 0.05, 0.2, 9
 LOSSY = (".jpg", ".jpeg")  # there are gray values around each dot
 # Of the brightest pixel: brighter ones are dots, in a lossy file. Of 165 dots of a pixel each on 150 x 150 px, two or
