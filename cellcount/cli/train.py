@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from cellcount.cli import add_device, add_parameters, add_short_form, given_path
 from cellcount.errors import require
@@ -51,5 +52,21 @@ def run(arguments: argparse.Namespace) -> None:
     for what, file in zip(("Weights", "ONNX file of the same weights"), files, strict=False):
         if file.is_file() and file.stat().st_mtime_ns != before.get(file):
             print(f"{what}: {file}{' (replaced)' * (file in before)}")
+    if method == "cellnet":
+        from cellcount.methods.cellnet import about
+
+        print(told(about(out)["counting"]))
     named = "" if method == "cellnet" else f" --method {method}"
     print(f"Count with: cellcount count IMAGE{named} --weights {as_argument(out)}")
+
+
+def told(counting: dict[str, Any]) -> str:
+    """What a training has found about its counts, in one or two lines, from "counting" of the weights' description."""
+    why, rule = counting["why"], counting["interval"]
+    if not rule:
+        return f"Counts have no interval: {why or 'nothing was left out of the training (folds=0)'}."
+    from cellcount.metrics import IntervalRule
+
+    low, high = IntervalRule(**rule).interval(1000)
+    ends = f"90 % interval of a count of 1,000: {low:,.0f}-{high:,.0f} (what this data's annotator would have marked)"
+    return f"{why[0].upper()}{why[1:]}.\n{ends}"

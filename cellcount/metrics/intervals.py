@@ -1,12 +1,15 @@
 """Uncertainty of counts: intervals with a nominal coverage, and the sampling error of a flask's count."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from cellcount.errors import require
+
+ENOUGH = 19  # fields for a conformal rule of level .9 with one end on each side; fewer need a model of the errors
+PRIOR = 3  # fields that the spread within fields is worth as an estimate of the spread between them
 
 
 class IntervalRule(NamedTuple):
@@ -15,21 +18,33 @@ class IntervalRule(NamedTuple):
     Attributes
     ----------
     low, high : float
-        The true number of cells, plus 1, is between `low` and `high` times the count, plus 1.
+        The true number of cells, plus 1, is between `low` and `high` times the count, plus 1, if the count is large.
     level : float
         Nominal coverage.
     fields : int
         Number of fields of view used for calibration.
+    blocks : int
+        Number of parts of these fields that were used as well.
+    single : float
+        Square of half the width that errors of single cells add, in units of the logarithm of the ratio, at a count
+        of 0; at a count of n it is a share 1 / (n + 1) of that. 0: the relative width is the same for all counts.
     """
 
     low: float
     high: float
     level: float
     fields: int
+    blocks: int = 0
+    single: float = 0.0
 
     def interval(self, count: float) -> tuple[float, float]:
         """(low, high) cells for a count (float); not below 0."""
-        return max(0.0, self.low * (count + 1) - 1), max(0.0, self.high * (count + 1) - 1)
+        low, high = self.low, self.high
+        if self.single:
+            middle = math.sqrt(low * high)
+            factor = math.exp(math.hypot(math.log(high / low) / 2, math.sqrt(self.single / (count + 1))))
+            low, high = middle / factor, middle * factor
+        return max(0.0, low * (count + 1) - 1), max(0.0, high * (count + 1) - 1)
 
 
 def calibrate(true: ArrayLike, counts: ArrayLike, level: float = 0.9) -> IntervalRule:
@@ -72,6 +87,73 @@ def calibrate(true: ArrayLike, counts: ArrayLike, level: float = 0.9) -> Interva
     return IntervalRule(float(ratios[rank - 1]), float(ratios[n - rank]), level, n)
 
 
+def calibrate_parts(true: ArrayLike, counts: ArrayLike, field: ArrayLike, level: float = 0.9) -> IntervalRule:
+    """A rule from the counts of parts of a few fields of view, on which the method was not trained.
+
+    The logarithm x of the ratio (true + 1) / (counted + 1) of a field has the variance tau^2 + phi / (counted + 1):
+    errors shared by the whole field, which no larger count averages out, and errors of single cells, which do (random
+    effects; DerSimonian & Laird 1986). phi is the dispersion of the parts about the ratio of their field, tau^2 what
+    the fields scatter beyond it (both by the method of moments). Few fields tell little about tau: as long as they
+    do, the spread between the parts of a field, not averaged out, stands in with the weight of `PRIOR` fields, or all
+    the weight for a single field. The interval is Student's t interval for a new field; its centre is corrected for
+    the fields' mean ratio.
+
+    From `ENOUGH` fields on, no distribution is assumed: the rule is split conformal prediction (see `calibrate`) on
+    |x - mean| / sqrt(tau^2 + phi / (counted + 1)) (Lei et al. 2018, section 5.2).
+
+    Parameters
+    ----------
+    true, counts : (B,) float, cells
+        In each part.
+    field : (B,) int or str
+        The field of view to which each part belongs.
+    level : float in (0, 1)
+
+    Returns
+    -------
+    IntervalRule
+
+    Raises
+    ------
+    ParameterError
+        If the level is out of range, or there are fewer than two parts.
+    """
+    from scipy import stats
+
+    true, counts = np.asarray(true, float), np.asarray(counts, float)
+    require(0 < level < 1, f"level={level!r}: give a number between 0 and 1, such as 0.9.")
+    of_field = np.unique(np.asarray(field), return_inverse=True)[1]
+    one_each = true.shape == counts.shape == of_field.shape and true.ndim == 1
+    require(one_each, f"true {true.shape}, counts {counts.shape}, field {of_field.shape}: one of each for every part.")
+    parts, fields = len(true), len(np.unique(of_field))
+    require(parts > 1, f"{parts} part: the spread between parts needs at least two.")
+    all_true, all_counted = (np.bincount(of_field, values) for values in (true, counts))
+    x, x_parts = np.log((all_true + 1) / (all_counted + 1)), np.log((true + 1) / (counts + 1))
+    inner = parts - fields  # degrees of freedom within fields
+    ratio = np.exp(x)[of_field]
+    dispersion = ((true - ratio * counts) ** 2).sum() * parts / max(inner, 1)
+    phi = (dispersion + 1) / ((ratio**2 * counts).sum() + 1) if inner else 0.0  # + 1: no error at all is luck
+    between = max(0.0, x.var(ddof=1) - np.mean(phi / (all_counted + 1))) if fields > 1 else 0.0
+    conformal = fields >= ENOUGH
+    freedom, tau2 = fields - 1, between
+    if inner and not conformal:
+        middle = np.bincount(of_field, x_parts) / np.bincount(of_field)
+        within = ((x_parts - middle[of_field]) ** 2).sum() / inner
+        weight = min(PRIOR, inner) if fields > 1 else inner
+        freedom, tau2 = freedom + weight, (freedom * between + weight * within) / (freedom + weight)
+    variance = np.maximum(tau2 + phi / (all_counted + 1), 1e-12)
+    mean = np.average(x, weights=1 / variance)
+    if conformal:  # the mean was taken from the same fields, and lies closer to them than to a new one
+        rank = min(fields, int(np.ceil((fields + 1) * level - 1e-9)))
+        wide = float(np.sort(np.abs(x - mean) / np.sqrt(variance))[rank - 1] * np.sqrt((fields + 1) / (fields - 1)))
+    else:
+        wide = float(stats.t.ppf((1 + level) / 2, freedom))
+        tau2 += 1 / (1 / variance).sum()  # variance of the mean
+    half = wide * math.sqrt(tau2)
+    low, high = (float(np.exp(mean + sign * half)) for sign in (-1, 1))
+    return IntervalRule(low, high, level, fields, parts, wide**2 * float(phi))
+
+
 def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.95) -> dict[str, float]:
     """A flask's number of cells from the counts of some of its fields of view.
 
@@ -100,6 +182,8 @@ def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.9
     ParameterError
         With fewer than two fields, or more than the flask has.
     """
+    from scipy import stats
+
     counts = np.asarray(counts, float)
     k = len(counts)
     require(k > 1, f"{k} field: the spread between fields needs at least two.")
@@ -120,6 +204,8 @@ def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.9
 
 def _fields_needed(spread: float, population: float, level: float, precision: float) -> float:
     """Smallest number of fields with a half interval of at most `precision` of the mean; nan if `spread` is."""
+    from scipy import stats
+
     if not np.isfinite(spread):
         return np.nan
     k = np.arange(2, int(min(population, 10_000)) + 1)

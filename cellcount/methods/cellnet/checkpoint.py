@@ -12,9 +12,9 @@ PHANTOM = files("cellcount") / "weights" / "cellnet-phantom.safetensors"  # init
 
 
 def about(path: str | Path) -> dict[str, Any]:
-    """Settings, samples, number of points, losses and versions of a weights file's training.
+    """Settings, samples, number of points, losses, versions and "counting" of a weights file's training.
 
-    An ONNX file has settings, versions and the SHA-256 of the safetensors file that it was made of.
+    An ONNX file has settings, versions, "counting" and the SHA-256 of the safetensors file that it was made of.
 
     Raises
     ------

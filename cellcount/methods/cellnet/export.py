@@ -14,7 +14,8 @@ import numpy as np
 
 from cellcount.errors import DISTRIBUTION, CellcountError, ParameterError, needing
 from cellcount.files import replacing, sha256
-from cellcount.methods.cellnet.checkpoint import SHIPPED
+from cellcount.methods.cellnet.calibration import Counting
+from cellcount.methods.cellnet.checkpoint import SHIPPED, about
 from cellcount.methods.cellnet.settings import ONNX_FORMAT
 
 OPSET = 20  # the last that the exporter supports
@@ -26,7 +27,7 @@ def export(weights: str | Path | None = None, out: str | Path | None = None) -> 
     Inputs of the graph: `image` (1, 1, H, W) float32 in [0, 1], of any size, and `exposure` (2,) float32, from
     `pixels.brightness_and_contrast` of the whole image. Outputs: `heat` (1, 1, h, w) float32, `points` (N, 2) float32
     in (y, x) px of the image and `scores` (N,) float32; see `graph.Counter`. The metadata has one entry, `cellcount`,
-    in JSON: format, settings, threshold, SHA-256 of the weights file, and versions.
+    in JSON: format, settings, threshold, how these weights count, SHA-256 of the weights file, and versions.
 
     Parameters
     ----------
@@ -65,6 +66,7 @@ def export(weights: str | Path | None = None, out: str | Path | None = None) -> 
         "format": ONNX_FORMAT,
         "settings": asdict(settings),
         "threshold": settings.threshold,
+        "counting": Counting.of(about(weights)).to_json(),
         "weights_sha256": sha256(weights),
         "versions": {"cellcount": version(DISTRIBUTION), "torch": version("torch"), "onnx": version("onnx")},
     }

@@ -12,14 +12,16 @@ import numpy as np
 from cellcount.devices import choose_device, is_cpu
 from cellcount.errors import DataError, ParameterError, needing
 from cellcount.methods.base import check_image, predicts, sampled
+from cellcount.methods.cellnet.calibration import COUNTS
 from cellcount.methods.cellnet.checkpoint import PHANTOM, SHIPPED, about
 from cellcount.methods.cellnet.targets import volume
 from cellcount.methods.pixels import brightness_and_contrast, enlarged, peaks, to_full
 from cellcount.methods.weights_files import existing
+from cellcount.metrics import IntervalRule
 from cellcount.registry.fetch import digest
 from cellcount.types import Prediction
 
-__all__ = ["PHANTOM", "SHIPPED", "about", "context", "predict", "predict_batch"]
+__all__ = ["PHANTOM", "SHIPPED", "about", "context", "interval", "predict", "predict_batch"]
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def predict(
     weights: str | Path | None = None,
     threshold: float | None = None,
     averaging: int = 1,
-    count: str = "peaks",
+    count: str | None = None,
     exposure: tuple[float, float] | None = None,
     density: bool = True,
 ) -> Prediction:
@@ -61,9 +63,10 @@ def predict(
         Lowest height of a peak, as a share of a full one; None takes the weights' own.
     averaging : int
         Mean heatmap over this many of the eight symmetries of the square, 1 to 8; time grows in proportion.
-    count : "peaks" or "density"
+    count : "peaks", "density" or None
         How cells are counted: by peaks, or by the sum of the density, which does not miss a cell that merges with
-        its neighbour, but needs training images in which every cell is annotated.
+        its neighbour, but needs training images in which every cell is annotated. None: as their training has found
+        to be better.
     exposure : (float, float) or None
         Brightness and contrast of the whole image, from `context`, when `image` is only a tile.
     density : bool
@@ -73,7 +76,7 @@ def predict(
     Returns
     -------
     Prediction
-        `density` in cells per px.
+        `density` in cells per px. `count_interval` where the weights have a rule for it (`interval`).
 
     Raises
     ------
@@ -97,7 +100,7 @@ def predict_batch(
     weights: str | Path | None = None,
     threshold: float | None = None,
     averaging: int = 1,
-    count: str = "peaks",
+    count: str | None = None,
     exposure: tuple[float, float] | None = None,
     density: bool = True,
 ) -> list[Prediction]:
@@ -124,11 +127,12 @@ def predict_batch(
             raise DataError(f"Images of one batch have one shape, not {images[0].shape} and {image.shape}.")
     if averaging not in range(1, 9):
         raise ParameterError(f"averaging={averaging!r}: give a whole number from 1 to 8.")
-    if count not in ("peaks", "density"):
+    if count not in (None, *COUNTS):
         raise ParameterError(f"count={count!r}: choose 'peaks' or 'density'.")
     path = existing(weights or str(SHIPPED))
     engine = _engine(path, device, averaging)
-    settings = engine.settings
+    settings, rule = engine.settings, _rule(engine, threshold, averaging, count)
+    count = count or engine.counting.count
     threshold = settings.threshold if threshold is None else threshold
     if not threshold > 0:
         raise ParameterError(f"threshold={threshold!r} must be positive.")
@@ -153,8 +157,47 @@ def predict_batch(
             number = float(heat.sum(dtype=float) * cells)
         if has_density and (density or count == "density"):
             per_px = enlarged(heat * np.float32(cells / settings.factor**2), settings.factor, image.shape)
-        predictions.append(Prediction(points[inside], scores[inside], number, density=per_px, meta=dict(meta)))
+        ends = rule.interval(number) if rule else None
+        predictions.append(Prediction(points[inside], scores[inside], number, ends, density=per_px, meta=dict(meta)))
     return predictions
+
+
+def interval(
+    number: float,
+    *,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    threshold: float | None = None,
+    averaging: int = 1,
+    count: str | None = None,
+    **others: Any,
+) -> tuple[float, float] | None:
+    """Ends of the 90 % interval of a whole image's count, which may have been added up over tiles.
+
+    The interval is for the number of cells that an annotator of the training images would mark, in an image like
+    these. It is None where the weights have no rule, or count in another way than that for which it was made: with
+    another threshold, averaged, or by the density instead of peaks.
+
+    Parameters
+    ----------
+    number : float, cells
+    device, weights, threshold, averaging, count, others
+        The arguments of `predict` with which it was counted.
+
+    Raises
+    ------
+    DataError, ParameterError, NotAvailableError
+        As `predict`.
+    """
+    engine = _engine(existing(weights or str(SHIPPED)), device, averaging)
+    rule = _rule(engine, threshold, averaging, count)
+    return rule.interval(number) if rule else None
+
+
+def _rule(engine: Any, threshold: float | None, averaging: int, count: str | None) -> IntervalRule | None:
+    """The rule of the intervals, if these arguments of `predict` count as the weights do."""
+    own = threshold in (None, engine.settings.threshold) and count in (None, engine.counting.count)
+    return engine.counting.interval if own and averaging == 1 else None
 
 
 def _engine(path: Path, device: str, averaging: int) -> Any:

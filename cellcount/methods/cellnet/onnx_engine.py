@@ -8,6 +8,7 @@ import onnxruntime as ort
 
 from cellcount.devices import cpu_threads
 from cellcount.errors import DataError
+from cellcount.methods.cellnet.calibration import Counting
 from cellcount.methods.cellnet.settings import ONNX_FORMAT, Settings
 from cellcount.methods.pixels import brightness_and_contrast
 from cellcount.methods.weights_files import cached, check_format
@@ -25,6 +26,7 @@ class OnnxEngine:
     about : dict
         The file's metadata.
     settings : Settings
+    counting : Counting
     weights_sha256 : str
         Of the safetensors file that it was made of.
     name, device : str
@@ -51,7 +53,7 @@ class OnnxEngine:
             raise DataError(f"{path}: not an ONNX file, or truncated ({reason}); create it again.") from error
         self.about = json.loads(self._session.get_modelmeta().custom_metadata_map.get("cellcount", "{}"))
         check_format(self.about, path, "an ONNX file", ONNX_FORMAT, "CellNet")
-        self.settings = Settings(**self.about["settings"])
+        self.settings, self.counting = Settings(**self.about["settings"]), Counting.of(self.about)
         self.weights_sha256 = self.about["weights_sha256"]
 
     def heats(self, images: list[np.ndarray], exposure: tuple[float, float] | None) -> list[np.ndarray]:

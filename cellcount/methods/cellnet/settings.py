@@ -18,6 +18,8 @@ LOSS_NAMES = ("mse", "bce", "focal")
 FRESH, FOLLOWING = 2e-3, 5e-4  # learning rates from scratch and from weights: at the higher one a network forgets
 SPACING = 12.0  # px of the heatmap between neighbouring cells: fewer, and their peaks merge; more costs time
 
+PEAK_DISTANCE = 0.32  # of the spacing
+
 
 @dataclass(frozen=True)
 class Settings(TrainingSettings):
@@ -76,18 +78,18 @@ class Settings(TrainingSettings):
         ParameterError
             If the points are too close to each other, or `detail` does not divide `factor`.
         """
-        spacing = _spacing(samples)
-        factor = self.factor or max(1, round(spacing / SPACING))
-        apart = spacing / factor
-        if not self.sigma and apart < 4:
+        apart = spacing(samples) or 25.0  # px, of the thesis
+        factor = self.factor or max(1, round(apart / SPACING))
+        small = apart / factor
+        if not self.sigma and small < 4:
             raise ParameterError(
-                f"The points are {spacing:.1f} px apart (median); CellNet needs 4 or more. Enlarge the images, or give "
+                f"The points are {apart:.1f} px apart (median); CellNet needs 4 or more. Enlarge the images, or give "
                 "sigma and peak_distance."
             )
         detail = self.detail or (2 if factor % 2 == 0 and self.encoder == OWN else 1)
         if factor % detail:
             raise ParameterError(f"detail={detail} must divide factor={factor}.")
-        sigma, distance = self.sigma or round(0.2 * apart, 2), self.peak_distance or round(0.32 * apart, 2)
+        sigma, distance = self.sigma or round(0.2 * small, 2), self.peak_distance or round(PEAK_DISTANCE * small, 2)
         return replace(self, factor=factor, detail=detail, sigma=sigma, peak_distance=distance)
 
     def prepared(self, image: np.ndarray, exposure: tuple[float, float] | None = None) -> np.ndarray:
@@ -110,10 +112,10 @@ def clicked(sample: Sample) -> np.ndarray:
     return sample.points if probability is None else sample.points[np.asarray(probability) == 1]
 
 
-def _spacing(samples):
-    """Median distance of a point to its nearest neighbour, px; the 25 px of the thesis if no image has two points."""
+def spacing(samples: Sequence[Sample]) -> float | None:
+    """Median distance of a marked point to its nearest neighbour, px; None if no image has two points."""
     from scipy.spatial import cKDTree
 
     marked = [points for points in map(clicked, samples) if len(points) > 1]
     nearest = [cKDTree(points).query(points, 2)[0][:, 1] for points in marked]
-    return float(np.median(np.concatenate(nearest))) if nearest else 25.0
+    return float(np.median(np.concatenate(nearest))) if nearest else None

@@ -9,6 +9,7 @@ from torch import nn
 
 from cellcount.files import sha256
 from cellcount.methods import weights_files
+from cellcount.methods.cellnet.calibration import Counting
 from cellcount.methods.cellnet.losses import heat as heat_of
 from cellcount.methods.cellnet.network import build, fused
 from cellcount.methods.cellnet.settings import FORMAT, Settings, stride
@@ -27,6 +28,7 @@ class TorchEngine:
     Attributes
     ----------
     settings : Settings
+    counting : Counting
     weights_sha256 : str
     name, device : str
         For the provenance of a prediction.
@@ -41,6 +43,7 @@ class TorchEngine:
 
     def __init__(self, path: Path, device: torch.device, averaging: int = 1) -> None:
         self._network, self.settings, self.weights_sha256 = load_weights(path, device)
+        self.counting = counting(path)
         self._device, self._averaging = device, averaging
         self.device = str(device)
 
@@ -64,6 +67,12 @@ def load_weights(path: Path, device: torch.device) -> tuple[nn.Module, Settings,
     """Network, fused for inference, settings and SHA-256 of a weights file, kept until the file changes."""
     network, settings = read_network(path)
     return fused(network).to(device, memory_format=torch.channels_last), settings, sha256(path)
+
+
+@weights_files.cached(4)
+def counting(path: Path) -> Counting:
+    """How a weights file counts, kept until the file changes."""
+    return Counting.of(weights_files.about(path, FORMAT, "CellNet"))
 
 
 @torch.inference_mode()

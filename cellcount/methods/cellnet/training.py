@@ -11,11 +11,12 @@ import torch
 from tqdm import tqdm
 
 from cellcount.devices import choose_device, deterministic
-from cellcount.errors import ParameterError
+from cellcount.errors import ParameterError, require
 from cellcount.files import sha256
 from cellcount.methods import weights_files
 from cellcount.methods.base import need_points
 from cellcount.methods.cellnet import losses
+from cellcount.methods.cellnet.calibration import Counting, chosen, split, tested
 from cellcount.methods.cellnet.checkpoint import PHANTOM
 from cellcount.methods.cellnet.crops import Crops
 from cellcount.methods.cellnet.mending import mend, typical_height
@@ -34,6 +35,7 @@ def fit(
     *,
     out: str | Path,
     start: str | Path | None = "auto",
+    folds: int = 0,
     device: str | torch.device = "auto",
     progress: bool = True,
     **params: Any,
@@ -44,6 +46,11 @@ def fit(
     (`Sample.valid`). Weights and batch statistics are averaged over the last steps. In the end the threshold is set to
     a share of the height of a typical peak, and the density's scale so that it sums to the number of points on trusted
     pixels.
+
+    With `folds`, as many further networks are trained, each on all but one part of the samples and for `steps / folds`
+    steps, so that the time doubles. Their counts of what they have not seen decide whether these weights count by
+    peaks or by density, and give the rule of the intervals of their counts, and where every cell is annotated also the
+    threshold and the scale (`calibration`). The tensors do not depend on it.
 
     Parameters
     ----------
@@ -56,6 +63,9 @@ def fit(
         Initial weights, of the same architecture. "phantom": the bundled weights of a network that was trained on
         simulated cells; "auto": the same where they fit the settings, else random ones; None: training from scratch,
         the right choice for tests on simulated fields, since the bundled weights have seen fields like them.
+    folds : int
+        Networks for the calibration, 2 or more; 0 for none, which leaves peaks to be counted, without intervals.
+        `cellcount.counting.train` takes 3. Samples with probabilities, whose annotators nobody can ask, have none.
     device : "auto", "cpu", "cuda", ...
     params
         Fields of `Settings`.
@@ -71,24 +81,61 @@ def fit(
     ParameterError
         If a parameter is unknown or out of range, or `start` has another architecture.
     """
-    settings = Settings.of(params)
+    asked = Settings.of(params)
+    require(folds == 0 or folds > 1, f"folds={folds!r}: 2 or more networks for the calibration, or 0 for none.")
     need_points(samples, "CellNet")
-    settings = settings.filled(samples)
+    settings = asked.filled(samples)
     device = choose_device(device)
-    with deterministic(settings.seed):
-        network, start = _network(settings, start)
-        settings = replace(settings, learning_rate=settings.learning_rate or (FOLLOWING if start else FRESH))
-        network = network.to(device)
-        crops = Crops(samples, settings, device)
-        average, curve = _train(network, crops, settings, device, progress)
-        settings = _calibrated(average, crops, settings, samples, device)
+    average, curve, begun, settings, full = _trained(samples, settings, start, device, progress)
+    counting, parts = Counting.measured(samples), []
+    if folds and any("probability" in sample.meta for sample in samples):
+        counting = replace(counting, why="points with probabilities are no annotator's, so no field was left out")
+    elif folds:
+        parts = _left_out(samples, folds, start, settings, asked, device, progress)
+        counting = replace(counting, why="too few points to leave some out")  # unless there are parts
+    if parts:
+        complete = all(sample.valid.all() for sample in samples)
+        settings, found = chosen(parts, settings, full, complete=complete, asked=asked)
+        counting = replace(counting, count=found.count, why=found.why, interval=found.interval)
     training = {
         "points": sum(len(clicked(sample)) for sample in samples),
         "parameters": sum(parameter.numel() for parameter in average.parameters()),
-        "start": sha256(start) if start else None,
+        "start": sha256(begun) if begun else None,
         "losses": [round(loss, 5) for loss in curve],
+        "counting": counting.to_json(),
     }
     return weights_files.save(out, average, FORMAT, settings, samples, training)
+
+
+def _trained(samples, settings, start, device, progress, label="CellNet"):
+    """The averaged network, its losses, the file it began from, its settings, and the height of a typical peak.
+
+    The settings get a learning rate, a threshold and a scale of the density. The height is 1 for a given threshold.
+    """
+    with deterministic(settings.seed):
+        network, begun = _network(settings, start)
+        settings = replace(settings, learning_rate=settings.learning_rate or (FOLLOWING if begun else FRESH))
+        crops = Crops(samples, settings, device)
+        average, curve = _train(network.to(device), crops, settings, device, progress, label)
+        full, scale = _heights(average, crops, settings, samples, device)
+    threshold = settings.threshold or round(max(settings.relative_threshold * full, 0.01), 3)
+    full = 1.0 if settings.threshold else max(full, 1e-3)
+    settings = replace(settings, threshold=threshold, density_scale=settings.density_scale or scale)
+    return average, curve, begun, settings, full
+
+
+def _left_out(samples, folds, start, settings, asked, device, progress):
+    """The parts of the samples, list of `Part`, as seen by networks that have not learned from them."""
+    steps, parts = max(settings.steps // folds, settings.rounds + 1), []
+    settings = replace(settings, steps=steps, threshold=asked.threshold, density_scale=asked.density_scale)
+    for number, fold in enumerate(split(samples, folds, settings)):
+        label = f"calibration {number + 1}/{folds}"
+        network, _, _, own, full = _trained(fold.samples, settings, start, device, progress, label)
+        for i in sorted({index for index, *_ in fold.parts}):
+            heat = run(network, settings.prepared(samples[i].image), settings, device)
+            windows = [part for part in fold.parts if part[0] == i]
+            parts += tested(heat, samples[i], windows, own, full)
+    return parts
 
 
 def _network(settings, start):
@@ -112,7 +159,7 @@ def _network(settings, start):
     )
 
 
-def _train(network, crops, settings, device, progress):
+def _train(network, crops, settings, device, progress, label):
     """The averaged network, and the loss of each step."""
     rng = np.random.default_rng(settings.seed)
     annotated, trusted = list(crops.points), list(crops.trusted)
@@ -125,7 +172,7 @@ def _train(network, crops, settings, device, progress):
     )
     curve = []
     network.train()
-    with tqdm(total=settings.steps, desc="CellNet", unit="step", disable=not progress, mininterval=1) as bar:
+    with tqdm(total=settings.steps, desc=label, unit="step", disable=not progress, mininterval=1) as bar:
         for step in range(settings.steps):
             if step in mending:
                 _mend(average.eval(), crops, annotated, trusted, settings, device)
@@ -155,8 +202,8 @@ def _mend(network, crops, annotated, trusted, settings, device):
         crops.trusted[i] = torch.from_numpy(trust.astype(np.float32))[None, None]
 
 
-def _calibrated(network, crops, settings, samples, device):
-    """The settings with the threshold and the scale of the density, from the training images."""
+def _heights(network, crops, settings, samples, device):
+    """The height of a typical peak, and the scale of the density, from the training images."""
     heights, cells, volumes = [], [], []
     for i, (image, sample) in enumerate(zip(crops.images, samples, strict=True)):
         heat = run(network, image[0, 0].cpu().numpy(), settings, device)
@@ -166,6 +213,4 @@ def _calibrated(network, crops, settings, samples, device):
         counted = np.ones(len(crops.points[i])) if crops.heights[i] is None else crops.heights[i]
         cells.append(counted[trusted[nearest(crops.points[i], heat.shape)]].sum())
         volumes.append(heat[trusted].sum() / volume(settings.sigma))
-    threshold = settings.threshold or round(max(settings.relative_threshold * float(np.mean(heights or 1.0)), 0.01), 3)
-    scale = settings.density_scale or round(float(np.sum(cells) / max(np.sum(volumes), 1e-6)), 4)
-    return replace(settings, threshold=threshold, density_scale=scale)
+    return float(np.mean(heights or 1.0)), round(float(np.sum(cells) / max(np.sum(volumes), 1e-6)), 4)

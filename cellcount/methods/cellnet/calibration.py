@@ -1,0 +1,287 @@
+"""How a weights file counts: by peaks or density, and how sure, from fields or parts of fields left out of a training.
+
+Imports no torch: the description of a weights file is read at every count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cellcount.errors import require
+from cellcount.files import replacing
+from cellcount.methods import weights_files
+from cellcount.methods.base import refuse_unknown
+from cellcount.methods.cellnet.settings import FORMAT, PEAK_DISTANCE, Settings, spacing
+from cellcount.methods.cellnet.targets import volume
+from cellcount.methods.pixels import nearest, peaks, to_full
+from cellcount.metrics.intervals import IntervalRule, calibrate_parts
+from cellcount.types import Sample
+
+COUNTS = ("peaks", "density")
+LEVEL = 0.9  # of the intervals
+STRIPS = 3  # of a field, across its longer side, each of two parts: for the spread of the errors within it
+GAP = 2.0  # spacings between what a network learns from and what it is tested on in one field
+BETTER = 0.9  # the density counts if its error is below this share of the peaks', since it has no points to show
+LIMITS = 0.1, 1.2  # of the height of a typical peak: a threshold for unbiased counts is between these
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How these weights count best, measured in their training.
+
+    Attributes
+    ----------
+    count : "peaks" or "density"
+    why : str
+        What was measured, in one sentence; "" if nothing was.
+    spacing : float or None
+        Median distance of neighbouring cells in the training images, px.
+    pixel_size_um : float or None
+        Of the training images, if they have one in common.
+    interval : IntervalRule or None
+        Rule of 90 % intervals for the number of cells that an annotator of the training images would mark.
+    looks : dict
+        Statistics of the training images, with which a new image is compared.
+    best_score : float or None
+        Mean score of the peaks on images like the training images.
+    """
+
+    count: str = "peaks"
+    why: str = ""
+    spacing: float | None = None
+    pixel_size_um: float | None = None
+    interval: IntervalRule | None = None
+    looks: dict[str, Any] = field(default_factory=dict)
+    best_score: float | None = None
+
+    def __post_init__(self) -> None:
+        require(self.count in COUNTS, f"count={self.count!r}: choose 'peaks' or 'density'.")
+        if self.interval is not None and not isinstance(self.interval, IntervalRule):
+            object.__setattr__(self, "interval", IntervalRule(**self.interval))
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any]) -> Counting:
+        """From the description of a weights file; the defaults for a file without this entry."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in about.get("counting", {}).items() if name in known})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, from which `of` makes an equal object."""
+        return asdict(self) | {"interval": None if self.interval is None else self.interval._asdict()}
+
+    @classmethod
+    def measured(cls, samples: Sequence[Sample]) -> Counting:
+        """What the training images themselves tell: spacing and pixel size."""
+        apart = spacing(samples)
+        sizes = [sample.pixel_size_um for sample in samples if sample.pixel_size_um]
+        same = len(sizes) == len(samples) and max(sizes) < 1.05 * min(sizes)
+        size = round(float(np.median(sizes)), 4) if same else None
+        return cls(spacing=None if apart is None else round(apart, 2), pixel_size_um=size)
+
+
+def amended(path: str | Path, out: str | Path | None = None, **changes: Any) -> Path:
+    """Write a weights file again, with other values in its description of how it counts; the tensors stay as they are.
+
+    Its SHA-256 changes, so an ONNX file beside it must be exported again.
+
+    Parameters
+    ----------
+    path : path of a safetensors file
+    out : path or None
+        None replaces the file.
+    changes : fields of `Counting`
+
+    Returns
+    -------
+    Path of the file written
+
+    Raises
+    ------
+    DataError
+        If it is not a weights file of CellNet.
+    ParameterError
+        If a field is unknown, or its value is refused.
+    """
+    from safetensors.numpy import save_file
+
+    about, tensors = weights_files.read(path, FORMAT, "CellNet", "np")
+    refuse_unknown("Counting", changes, [one.name for one in fields(Counting)])
+    about["counting"] = replace(Counting.of(about), **changes).to_json()
+    out = Path(out or path)
+    with replacing(out) as temporary:
+        save_file(tensors, temporary, metadata={"cellcount": json.dumps(about)})
+    return out
+
+
+class Fold(NamedTuple):
+    """What one network of a cross-validation learns from, and the parts (field, rows, columns) it is tested on."""
+
+    samples: list[Sample]
+    parts: list[tuple[int, slice, slice]]
+
+
+def split(samples: Sequence[Sample], folds: int, settings: Settings) -> Iterator[Fold]:
+    """Folds of whole images where two have points, else strips of each image, across its longer side.
+
+    Where a strip is left out, its points are, too, and neither its pixels nor those of a gap of two spacings on each
+    side are trusted.
+
+    Parameters
+    ----------
+    samples : list of Sample
+    folds : int
+        At most; two or more.
+    settings : Settings
+        That are `filled`.
+    """
+    order = sorted(range(len(samples)), key=lambda i: -len(samples[i].points))  # each fold has full and empty fields
+    whole = sum(len(sample.points) > 0 for sample in samples) > 1
+    strips = [_strips(sample.image.shape, STRIPS if whole else folds, settings.factor) for sample in samples]
+    for fold in range(min(folds, len(samples)) if whole else folds):
+        out = order[fold::folds]
+        if whole:
+            learned = [sample for i, sample in enumerate(samples) if i not in out]
+            parts = [(i, *part) for i in sorted(out) for strip in strips[i] for part in strip]
+        else:
+            learned = [_without(sample, strip[fold], settings) for sample, strip in zip(samples, strips, strict=True)]
+            parts = [(i, *part) for i, strip in enumerate(strips) for part in strip[fold]]
+        if any(len(sample.points) for sample in learned):
+            yield Fold(learned, parts)
+
+
+def _strips(shape, number, factor):
+    """For each strip its two parts, each (rows, columns): slices in px, on the raster of the heatmap."""
+    axis = int(shape[1] > shape[0])
+
+    def cut(side, n):
+        edges = [round(i * side / n / factor) * factor for i in range(n)] + [side]
+        return [slice(start, end) for start, end in zip(edges, edges[1:], strict=False)]
+
+    along, across = cut(shape[axis], number), cut(shape[1 - axis], 2)
+    return [[(one, other) if axis == 0 else (other, one) for other in across] for one in along]
+
+
+def _without(sample, strip, settings):
+    """The sample without the points of a strip, and trusted outside of it and of the gap."""
+    (rows, columns), *_, last = strip
+    rows, columns = slice(rows.start, last[0].stop), slice(columns.start, last[1].stop)
+    gap = int(np.ceil(GAP * settings.peak_distance / PEAK_DISTANCE * settings.factor))
+    valid, inside = sample.valid.copy(), np.zeros(sample.image.shape, bool)
+    inside[rows, columns] = True
+    valid[max(0, rows.start - gap) : rows.stop + gap, max(0, columns.start - gap) : columns.stop + gap] = False
+    return replace(sample, points=sample.points[~inside[nearest(sample.points, valid.shape)]], valid=valid)
+
+
+class Part(NamedTuple):
+    """A part of a field, as a network saw it that had not learned from it: on its trusted pixels.
+
+    The heights of the peaks are relative to that of a typical one, or absolute where the threshold is given.
+    """
+
+    field: int
+    true: int
+    heights: np.ndarray
+    density: float
+
+
+def tested(
+    heat: np.ndarray,
+    sample: Sample,
+    windows: Sequence[tuple[int, slice, slice]],
+    settings: Settings,
+    full: float,
+) -> list[Part]:
+    """The parts of a sample of which `heat` (H, W) float32, px of the heatmap, is the heatmap of a network.
+
+    Parameters
+    ----------
+    windows : list of (field, rows, columns)
+    settings : Settings
+        Of the network, with its threshold and the scale of its density.
+    full : float
+        Height of its typical peak, or 1.
+    """
+    factor, found = settings.factor, []
+    points, heights = peaks(heat, threshold=min(LIMITS[0] * full, settings.threshold), distance=settings.peak_distance)
+    points = to_full(points, factor)
+    inside = (points < np.array(sample.image.shape) - 0.5).all(axis=1)
+    trusted = [nearest(places, sample.image.shape) for places in (sample.points, points[inside])]
+    for index, rows, columns in windows:
+        own = np.zeros(sample.image.shape, bool)
+        own[rows, columns] = sample.valid[rows, columns]
+        small = tuple(slice(one.start // factor, -(-one.stop // factor)) for one in (rows, columns))
+        cells = float(heat[small].sum(dtype=float) * settings.density_scale / volume(settings.sigma))
+        true, mine = (own[places] for places in trusted)
+        found.append(Part(index, int(true.sum()), heights[inside][mine] / full, cells))
+    return found
+
+
+def chosen(
+    parts: Sequence[Part], settings: Settings, full: float, *, complete: bool, asked: Settings
+) -> tuple[Settings, Counting]:
+    """Peaks or density, threshold, scale and intervals, from parts of fields that were left out.
+
+    Where every cell is annotated, threshold and scale make the total of the parts unbiased, and the way of counting
+    with the smaller mean absolute error per field, or per part of fewer than ten fields, is chosen. Where only some
+    are, peaks are counted, at the share of a typical peak that the settings give.
+
+    Parameters
+    ----------
+    parts : list of Part
+    settings : Settings
+        Of the network that will count, with its threshold and the scale of its density.
+    full : float
+        Height of its typical peak, or 1.
+    complete : bool
+        Whether every cell of all fields is annotated.
+    asked : Settings
+        Where these have a threshold or a scale, it stays.
+
+    Returns
+    -------
+    settings : Settings
+        With the threshold and scale chosen.
+    counting : Counting
+        With `count`, `why` and `interval`.
+    """
+    true, of_field = np.array([part.true for part in parts]), np.array([part.field for part in parts])
+    number, cut, share, errors = len(np.unique(of_field)), (settings.threshold or 0.0) / full, 1.0, {}
+    if complete and not asked.threshold:
+        cut = _unbiased(np.concatenate([part.heights for part in parts]), int(true.sum()))
+    counted = {"peaks": np.array([(part.heights >= cut).sum() for part in parts], float)}
+    if complete and settings.target == "gaussian":
+        density = np.array([part.density for part in parts])
+        share = 1.0 if asked.density_scale else float(true.sum() / max(density.sum(), 1e-6))
+        counted["density"] = density * share
+    unit, group = ("field", of_field) if number >= 10 else ("part of a field", np.arange(len(parts)))
+    for name, values in counted.items():
+        errors[name] = float(np.abs(np.bincount(group, values - true)[np.unique(group)]).mean())
+    count = "density" if errors.get("density", np.inf) < BETTER * errors["peaks"] else "peaks"
+    interval = calibrate_parts(true, counted[count], of_field, LEVEL) if len(parts) > 1 else None
+    other = "".join(f", by {name} {error:.2f}" for name, error in errors.items() if name != count)
+    known = "every cell is annotated" if complete else "where the annotation is reliable"
+    why = (
+        f"counted by {count}: off by {errors[count]:.2f} cells per {unit} (mean){other}, in {len(parts)} parts of "
+        f"{number} field{'s' * (number > 1)} left out, with {true.sum()} cells ({known}); threshold {cut:.2f} of a "
+        f"typical peak"
+    )
+    if number == 1:
+        why += "; one field does not tell how fields differ: its parts stand in"
+    settings = replace(
+        settings, threshold=round(cut * full, 3), density_scale=round((settings.density_scale or 1.0) * share, 4)
+    )
+    return settings, Counting(count=count, why=why, interval=interval)
+
+
+def _unbiased(heights, true):
+    """The height from which on there are as many peaks as true cells, within LIMITS."""
+    ordered = np.sort(heights)[::-1]
+    if not 0 < true < len(ordered):
+        return LIMITS[0] if true else LIMITS[1]
+    return float(np.clip((ordered[true - 1] + ordered[true]) / 2, *LIMITS))
