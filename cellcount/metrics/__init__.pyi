@@ -1,8 +1,9 @@
 __all__ = [
     "IOU_THRESHOLDS", "NEAR_PX", "READINGS", "IntervalRule", "Matching", "Outcomes", "bootstrap", "box_iou",
     "by_crowding", "by_density", "calibrate", "calibrate_parts", "count_errors", "coverage", "covered", "crowding",
-    "default_tolerance", "f1", "flask_count", "game", "inside", "iou", "mask_outcomes", "match", "near", "overlap", "paired_iou",
-    "parts_of", "per_image", "pooled", "scored", "segmentation_counts", "segmentation_scores", "tuned", "windows",
+    "default_tolerance", "f1", "flask_count", "game", "inside", "iou", "mask_outcomes", "match", "near", "overlap",
+    "paired_iou", "parts_of", "per_image", "pooled", "scored", "segmentation_counts", "segmentation_scores", "tuned",
+    "windows",
 ]  # fmt: skip
 
 from .counts import count_errors, coverage, game
