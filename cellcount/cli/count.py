@@ -1,11 +1,18 @@
 """`cellcount count`: images in; a folder with counts, points and overlays out."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cellcount.cli import add_device, add_json, add_parameters, add_short_form, given_path
 from cellcount.files import as_argument
+
+if TYPE_CHECKING:
+    from cellcount.results.count_folder import Counts
+    from cellcount.results.groups import Group
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="store_true", help="count images again that were counted before with the same settings"
     )
+    parser.add_argument(
+        "--group", metavar="TABLE",
+        help="mean count, with a 90 %% interval, of groups of images, such as the fields of a flask: a CSV with the "
+        "columns image and group (and pixel_size_um, area_cm2), or the word folder, for the images in each folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--area", type=float, metavar="CM2", help="area of the flask of each group, for cells per flask"
+    )
     add_device(parser)
-    add_json(parser, "folder, images (as in summary.json, of this call), failed (image, error)")
+    add_json(parser, "folder, images (as in summary.json, of this call), failed (image, error), groups, group_problems")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,12 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
     with tqdm(unit="image", delay=2, disable=not sys.stderr.isatty()) as progress:
         done = count_folder(
             arguments.images, arguments.out, again=arguments.again, channel=arguments.channel, each=show,
-            method=arguments.method, device=arguments.device, **params,
+            group=arguments.group, area_cm2=arguments.area, method=arguments.method, device=arguments.device, **params,
         )  # fmt: skip
     arguments.answer = done.json()
     if lost := done.folder.lost:
         where = f"warning: {arguments.out}: left out, since neither the image nor its predictions are in the folder"
         print(f"{where}: the records of {listed(lost)}", file=sys.stderr)
+    _show_groups(done)
     out, kept, others = arguments.out, done.kept, len(done.folder.index) - len(done.names)
     print(f"{done.counted + kept} of {done.counted + kept + len(done.failed)} images counted; results in {out}")
     if done.twice:
@@ -87,3 +103,29 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"  or: cellcount data convert {table} {target} --format napari  (imagej, qupath, ...), and edit these")
         print(f"  then: cellcount train {folder}")
     return done.exit_code
+
+
+def _show_groups(done: Counts) -> None:
+    """Print a table of the groups, each one's notes below, and on stderr what could not be grouped."""
+    for problem in done.group_problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    if not done.groups:
+        return
+    from cellcount.cli.tables import print_table
+    from cellcount.results.groups import ENDS
+
+    known = {"cells per field": "mean", "per mm2": "per_mm2", "per flask": "per_flask"}
+    known = {title: name for title, name in known.items() if any(getattr(one, name) is not None for one in done.groups)}
+
+    def text(group: Group, name: str) -> str:
+        value, low, high = (getattr(group, name) for name in ENDS[name])
+        if value is None:
+            return ""
+        digits = ".3g" if value < 100 else ",.0f"
+        return f"{value:{digits}}" + ("" if low is None else f" (90 %: {low:{digits}}-{high:{digits}})")
+
+    rows = [(one.group, one.fields, *(text(one, name) for name in known.values())) for one in done.groups]
+    print_table(["group", "fields", *known], rows)
+    for one in done.groups:
+        for note in one.notes:
+            print(f"{one.group}: {note}")

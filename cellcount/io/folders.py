@@ -19,6 +19,7 @@ WRITTEN = (
     "summary.json",
     "records.jsonl",
     "counts.csv",
+    "groups.csv",
 )  # by `count`, beside images/
 SYSTEM = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "ehthumbs.db")  # of Windows and macOS
 # Suffixes of images and tables that are not read, by which a file is named.

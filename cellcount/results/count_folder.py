@@ -27,6 +27,8 @@ from cellcount.errors import DISTRIBUTION, DataError, require
 from cellcount.files import sha256
 from cellcount.methods import METHODS, base
 from cellcount.results.count_images import CountFolder, Entry, settings
+from cellcount.results.grouping import Grouping, grouping
+from cellcount.results.groups import Group, described, update
 
 
 @dataclass
@@ -42,6 +44,10 @@ class Counts:
         Numbers of images that were counted, that had been counted before with these settings, and that were given
         more than once.
     failed : list of Failure
+    groups : list of Group
+        Of this call, if images were to be grouped.
+    group_problems : list of str
+        What of the table of groups could not be used.
     """
 
     folder: CountFolder
@@ -50,6 +56,8 @@ class Counts:
     kept: int = 0
     twice: int = 0
     failed: list[Failure] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    group_problems: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -57,8 +65,9 @@ class Counts:
         return max((failure.error.exit_code for failure in self.failed), default=0)
 
     def json(self) -> Iterator[str]:
-        """A JSON document in parts: folder, images (records of those that were given), failed, exit_code."""
-        more = {"folder": str(self.folder.path), "exit_code": self.exit_code}
+        """A JSON document in parts: folder, images (records of those that were given), failed, groups, exit_code."""
+        more = {"folder": str(self.folder.path), "exit_code": self.exit_code, "group_problems": self.group_problems}
+        more["groups"] = [group.json() for group in self.groups]
         return self.folder.document(self.names, self.failed, **more)
 
 
@@ -69,6 +78,8 @@ def count_folder(
     again: bool = False,
     channel: str | None = None,
     each: Callable[[Entry | Failure, int], None] = lambda one, total: None,
+    group: str | Path | None = None,
+    area_cm2: float | None = None,
     method: str = "cellnet",
     weights: str | Path | None = None,
     device: str = "auto",
@@ -91,6 +102,10 @@ def count_folder(
         None takes the one in the `dataset.toml` of the folders in `images`, or else "auto".
     each : function
         Called with the `Entry` or `Failure` of each image, in their order, and the number of images.
+    group : "folder", path of a table, or None
+        Groups of images, such as the fields of a flask; see `cellcount.results.grouping`.
+    area_cm2 : float or None
+        Of the flasks for which the table gives none.
     method, weights, device, progress, params
         As in `cellcount.count`.
 
@@ -111,6 +126,9 @@ def count_folder(
     given = find_images(list(images))
     require(not any(hasattr(image, "__array_interface__") for image in given), "Give paths of images, not arrays.")
     channel, pixel_size_um = _described(images, channel)
+    require(area_cm2 is None or group is not None, "--area is that of a flask: give its images with --group.")
+    named: dict[str, str] = {}  # path: name in the folder
+    assigned = None if group is None else grouping(group, [str(one) for one in given], area_cm2=area_cm2)
     paths: list[Path] = []  # known when the folder is open, which it is not before the arguments are checked
     found = counted(
         paths, channel=channel, known=lambda image: folder.known(image, again), method=method, weights=weights,
@@ -127,13 +145,27 @@ def count_folder(
                     done.failed.append(entry)
                 else:
                     done.names.append(entry.record["name"])
+                    named[str(path)] = entry.record["name"]
                     done.kept, done.counted = done.kept + entry.kept, done.counted + (not entry.kept)
                 each(entry, len(paths))
         except BaseException:
-            folder.compose(done.failed, quietly=True)
+            folder.compose(done.failed, quietly=True, **_grouped(done, assigned, named, pixel_size_um, quietly=True))
             raise
-        folder.compose(done.failed)
+        folder.compose(done.failed, **_grouped(done, assigned, named, pixel_size_um))
     return done
+
+
+def _grouped(
+    done: Counts, assigned: Grouping | None, named: dict[str, str], size: float | None, quietly: bool = False
+) -> dict[str, Any]:
+    """What the summary says of groups, those of this call (also put into `done`) and of earlier ones; {} if none."""
+    if assigned is not None:
+        records = dict(zip(named, done.folder.records(named.values()), strict=True))
+        done.groups = described(assigned, records, [one.image for one in done.failed], size)
+        done.group_problems = assigned.problems
+    found = update(done.folder, done.groups, quietly)
+    said = {"groups": [one.json() for one in found], "group_problems": done.group_problems}
+    return said if found or done.group_problems else {}
 
 
 def run_settings(method: str, channel: str, weights: str | Path | None, params: dict[str, Any]) -> dict[str, Any]:

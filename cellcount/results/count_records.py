@@ -137,8 +137,8 @@ class Records:
         rows = [json.dumps({"image": failure.image, "error": str(failure.error)}) for failure in failed]
         yield "\n ],\n" + ' "failed": [' + ",".join(f"\n  {row}" for row in rows) + "\n ]\n}\n"
 
-    def compose(self, failed: Sequence[Failure], quietly: bool = False) -> None:
-        """Write `summary.json` and `counts.csv` from all records, and from the failures of this call.
+    def compose(self, failed: Sequence[Failure], quietly: bool = False, **more: Any) -> None:
+        """Write `summary.json`, with `more`, and `counts.csv` from all records, and from the failures of this call.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class Records:
         """
         try:
             with replacing(self.path / SUMMARY) as temporary, open(temporary, "w", encoding="utf-8") as file:
-                file.writelines(self.document(self.index, failed))
+                file.writelines(self.document(self.index, failed, **more))
             write_csv(self.path / TABLE, COLUMNS, self._table(failed))
         except OSError as error:
             if not quietly:
