@@ -27,6 +27,7 @@ METHODS = Methods(
         "cellpose": "cellcount.methods.cellpose",
         "stardist": "cellcount.methods.stardist",
         "deepsea": "cellcount.methods.deepsea",
+        "nuclephaser": "cellcount.methods.nuclephaser",
         "laplacian": "cellcount.methods.classical.laplacian",
         "tophat": "cellcount.methods.classical.tophat",
         "bandpass": "cellcount.methods.classical.bandpass",

@@ -21,6 +21,8 @@ class Weights:
         None if the file has no public address (it is then only looked for on this machine).
     sha256 : str or None
         None if its publisher gives none: see `pin`.
+    command : str or None
+        What installs the package that the file lies in.
     xxh128 : str or None
         What micro-SAM publishes instead. It detects a damaged file but not a forged one, so such a file must be read
         without running any code in it (`weights_only=True`).
@@ -36,6 +38,7 @@ class Weights:
     licence: str
     citation: str
     url: str | None = None
+    command: str | None = None
     sha256: str | None = None
     xxh128: str | None = None
     cache: Sequence[str] = ()
@@ -131,7 +134,8 @@ def ways_to_weights(name: str) -> str:
     """How a user gets weights that are not on this machine, as part of a sentence."""
     entry = known_weights(name)
     source = f"from {entry.url} " if entry.url else ""
-    ways = f"put {entry.filename} {source}into the folder weights/ of the folder named by CELLCOUNT_DATA"
+    first = f"run `{entry.command}`, or " if entry.command else ""
+    ways = f"{first}put {entry.filename} {source}into the folder weights/ of the folder named by CELLCOUNT_DATA"
     if entry.sha256 or entry.xxh128:
         return ways
     return f"{ways}, and what `sha256sum {entry.filename}` prints into the file SHA256SUMS there"
