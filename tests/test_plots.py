@@ -98,7 +98,7 @@ FIGURES = {
         pd.Series([100.0, 100.0, 300.0], [7, 8, 9]), [100.0, 100.0, 100.0], RULE
     ),
     "crowding_curve": lambda: plots.crowding_curve({"a": CROWDS}),
-    "draws": lambda: plots.draws(DRAWS, [("other", 50, 2.5)]),
+    "draws": lambda: plots.draws({"all": DRAWS, "half": DRAWS}, [("other", 50, 2.5)]),
     "field": lambda: plots.field(SAMPLE, PREDICTION, boxes=True, valid=True, window=(0, 0, 100, 150)),
     "gallery": lambda: plots.gallery([SAMPLE, OTHER, SAMPLE], columns=2, side=150, points=True),
     "outcome": lambda: plots.outcome(SAMPLE, PREDICTION, 8),
@@ -299,6 +299,7 @@ def test_study_plots_show_every_line_of_their_tables():
     assert curves == [[0.9, 0.8], [0.7, 0.6]]
     axes = FIGURES["draws"]().axes[0]
     assert axes.lines[0].get_ydata().tolist() == [2, 4] and axes.lines[1].get_ydata().tolist() == [3]
+    assert [line.get_fillstyle() for line in axes.lines] == ["full", "full", "none", "none", "none"]
 
 
 def test_effort_is_shown_over_actions_and_over_minutes():

@@ -6,16 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from scenes import scene
 
 from cellcount import registry, results
 from cellcount.cli import main
 from cellcount.companion.runner.sources import root
 from cellcount.companion.studies import design, label_faults
-from cellcount.companion.studies import vgg_draws as vgg_study
 from cellcount.companion.studies.jobs import run_jobs
-from cellcount.data import phantom, vgg
+from cellcount.data import phantom
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods.cellnet.network import build, load_imagenet
 from cellcount.methods.cellnet.settings import Settings
@@ -112,71 +110,6 @@ def test_every_variant_is_a_setting_that_exists():
     for group in design.VARIANTS.values():
         for changed in group.values():
             Settings.of(design.SETTINGS | changed)
-
-
-def cells_folder(folder, numbers):
-    """Pictures named as those of VGG cells are, of scenes."""
-    folder.mkdir()
-    for number in numbers:
-        sample = scene(number, shape=(64, 64), n=5)
-        pixels = np.zeros((64, 64, 3), np.uint8)
-        pixels[..., 2] = np.clip(255 * sample.image, 0, 255)
-        dots = np.zeros((64, 64, 3), np.uint8)
-        dots[tuple(np.rint(sample.points).astype(int).T)] = (255, 0, 0)
-        Image.fromarray(pixels).save(folder / f"{number:03d}cell.png")
-        Image.fromarray(dots).save(folder / f"{number:03d}dots.png")
-    return folder
-
-
-def test_vgg_protocol(tmp_path, capsys):
-    """With images above 100 they are tested, and only they; without, those that were not drawn."""
-    both = cells_folder(tmp_path / "both", [1, 2, 3, 4, 101, 102])
-    samples = vgg.load(folder=both)
-    train, test = vgg_study.draws(samples, 3, seed=0)
-    assert {s.split for s in train} == {"train"} and [s.name for s in test] == ["101", "102"]
-    assert len({s.name for seed in range(20) for s in vgg_study.draws(samples, 3, seed)[0]}) == 4
-    inside = [s for s in samples if s.split == "train"]
-    train, test = vgg_study.draws(inside, 3, seed=0)
-    assert len(test) == 1 and not {s.name for s in train} & {s.name for s in test}
-    with pytest.raises(DataError, match="4"):
-        vgg_study.draws(inside, 4, seed=0)
-
-    tiny = [part for name, value in (("steps", "3"), ("widths", "8,8"), ("crop", "32"), ("batch", "2"))
-            for part in ("-p", name, value)]  # fmt: skip
-    out = tmp_path / "vgg.csv"
-    code = main(
-        [
-            "bench",
-            "vgg",
-            "--data",
-            str(both),
-            "--train",
-            "3",
-            "--draws",
-            "2",
-            "--out",
-            str(out),
-            "--device",
-            "cpu",
-            *tiny,
-        ]
-    )
-    assert code == 0
-    assert "mae" in capsys.readouterr().out
-    frame = results.read(out)
-    assert sorted(frame.image.unique()) == ["101", "102"] and sorted(frame.seed.unique()) == [0, 1]
-    with pytest.raises(DataError, match="no image"):
-        vgg.load(folder=tmp_path)
-
-
-def test_vgg_table_is_the_mean_over_draws():
-    frame = pd.DataFrame(
-        {"reading": "whole", "part": "all", "train": 50, "draw": [0, 0, 1, 1], "n_true": 100}
-        | {"count": [101, 99, 106, 106], "n_pred": [90, 90, 90, 90]}
-    )
-    line = vgg_study.table(frame).iloc[0]
-    assert line.mae == pytest.approx(3.5) and line.sd == pytest.approx(5 / np.sqrt(2))
-    assert line.bias == pytest.approx(3.0) and line.mae_peaks == 10 and line.images == 2
 
 
 def test_imagenet_weights_fill_the_encoder():

@@ -2,16 +2,25 @@
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 
 from cellcount.cli import add_device, add_parameters, add_verb, given_path
 
 # Studies that train CellNet: verb -> (module of `companion.studies`, its function, result file, what it does).
 TRAININGS = {
-    "vgg": ("vgg_draws", "bench", "vgg.csv", "train on N of the VGG cells and count the others, several times"),
+    "vgg": ("counting_benchmarks", "bench", "vgg.csv", "train on N of the VGG cells and count others, several times"),
+    "mbm": ("counting_benchmarks", "bench", "mbm.csv", "the same on bone marrow (MBM, Cohen et al. 2017)"),
+    "adi": ("counting_benchmarks", "bench", "adi.csv", "the same on adipocytes (ADI, Cohen et al. 2017)"),
     "labels": ("label_faults", "sweep", "labels.csv", "train on faulty points, with and without remedies (simulated)"),
     "design": ("design", "ablation", "design.csv", "change CellNet's design, one choice at a time, with equal budgets"),
     "intervals": ("interval_coverage", "run", "intervals.csv", "test intervals of counts on held-out simulated fields"),
+}
+# Benchmarks of the literature: verb -> (its files, required or fetched by default, images to draw from, N).
+BENCHMARKS = {
+    "vgg": ("001cell.png, 001dots.png ... (default: fetched)", False, "of 001-100", 50),
+    "mbm": ("X_000.png, X_dots_000.png ...", True, "of 44", 15),
+    "adi": ("images/X.jpeg, annotations/X.jpeg ...", True, "of 200", 50),
 }
 # Measurements on the thesis' data: the same, and the format of floats.
 MEASUREMENTS = {
@@ -33,9 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         study = _add(studies, name, _train, summary, out, "; resumed if it exists")
         add_device(study)
         add_parameters(study, "a setting of CellNet", "steps 2000")
-        if name == "vgg":
-            study.add_argument("--data", type=Path, help="folder with 001cell.png, 001dots.png ... (default: fetched)")
-            study.add_argument("--train", type=int, default=50, help="training images, of 001-100 (default: 50)")
+        if name in BENCHMARKS:
+            files, needed, pool, train = BENCHMARKS[name]
+            study.add_argument("--data", type=Path, required=needed, help=f"folder with {files}")
+            study.add_argument("--train", type=int, default=train, help=f"training images, {pool} (default: {train})")
             study.add_argument("--draws", type=int, default=5, help="number of draws (default: 5)")
         if name == "design":
             study.add_argument("--data", default="phantom", help="phantom, thesis or a folder (default: phantom)")
@@ -72,15 +82,21 @@ def _explore(arguments):
 def _train(arguments):
     """Run a study with the settings of CellNet from -p, and print its table."""
     from cellcount.counting import parameters_from_text
-    from cellcount.data import vgg
 
     home, function, *_ = TRAININGS[arguments.study]
     options = parameters_from_text("cellnet", arguments.parameters, training=True)
-    if arguments.study == "vgg":
-        options |= {"samples": vgg.load(folder=arguments.data), "train": arguments.train, "draws_n": arguments.draws}
+    study = importlib.import_module(f"cellcount.companion.studies.{home}")
+    if arguments.study in BENCHMARKS:
+        samples, notes = study.load(arguments.study, arguments.data)
+        for note in notes:
+            print(f"warning: {note}", file=sys.stderr)
+        options |= {"samples": samples, "train": arguments.train, "draws_n": arguments.draws}
+        options["protocol"] = arguments.study
     if arguments.study == "design":
         options["dataset"] = arguments.data
-    study = importlib.import_module(f"cellcount.companion.studies.{home}")
     frame = getattr(study, function)(out=arguments.out, device=arguments.device, **options)
     print(study.table(frame).to_string(index=False, float_format="{:.3f}".format))
+    if arguments.study in BENCHMARKS:
+        label, train, error = study.PROTOCOLS[arguments.study].record
+        print(f"Lowest published: {error:g} cells with {train} training images ({label})")
     print(f"Result rows: {arguments.out}")

@@ -156,26 +156,28 @@ def interval_ladder(true: ArrayLike, counts: ArrayLike, rule: IntervalRule) -> F
 
 
 @style.styled
-def draws(frame: pd.DataFrame, published: Sequence[tuple[str, int, float]]) -> Figure:
+def draws(frames: Mapping[str, pd.DataFrame], published: Sequence[tuple[str, int, float]]) -> Figure:
     """Mean absolute error of each draw of a counting benchmark, with published values.
 
     Parameters
     ----------
-    frame : DataFrame of `studies.vgg_draws.bench`
+    frames : dict of test images to DataFrame of `studies.counting_benchmarks.bench`
+        The marks of the first are filled.
     published : list of (label, training images, cells)
 
     Returns
     -------
     Figure
     """
-    whole = frame[frame.reading == "whole"]
-    error = (whole["count"] - whole.n_true).abs().groupby([whole.train, whole.draw]).mean()
-    means = error.groupby(level="train").mean()
     labels = {"xlabel": "training images", "ylabel": "mean absolute error (cells)"}
     figure, axes = style.plot(0.75 * style.WIDTH, 3.2, **labels)
-    single = error.index.get_level_values("train") - 0.7
-    axes.plot(single, error, "o", color=style.BLUE, alpha=0.5, markersize=4, label="CellNet, one draw")
-    axes.plot(means.index, means, "D", color=style.BLUE, markersize=7, label="CellNet, mean of the draws")
+    for n, (tested, frame) in enumerate(frames.items()):
+        whole, look = frame[frame.reading == "whole"], {"color": style.BLUE, "fillstyle": "none" if n else "full"}
+        error = (whole["count"] - whole.n_true).abs().groupby([whole.train, whole.draw]).mean()
+        means = error.groupby(level="train").mean()
+        single = error.index.get_level_values("train") - 0.7 - 1.4 * n
+        axes.plot(single, error, "o", alpha=0.5, markersize=4, label=f"CellNet, one draw, {tested}", **look)
+        axes.plot(means.index - 1.4 * n, means, "D", markersize=7, label=f"CellNet, mean of draws, {tested}", **look)
     for (label, train, value), marker in zip(published, "s^vP*Xh"):
         axes.plot(train + 0.7, value, marker, color=style.VERMILLION, fillstyle="none", label=label)
     axes.set_ylim(0, None)
