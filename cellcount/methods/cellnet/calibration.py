@@ -142,29 +142,44 @@ def split(samples: Sequence[Sample], folds: int, settings: Settings) -> Iterator
     """
     order = sorted(range(len(samples)), key=lambda i: -len(samples[i].points))  # each fold has full and empty fields
     whole = sum(len(sample.points) > 0 for sample in samples) > 1
-    strips = [_strips(sample.image.shape, STRIPS if whole else folds, settings.factor) for sample in samples]
+    cut = [strips(sample.image.shape, STRIPS if whole else folds, settings.factor) for sample in samples]
     for fold in range(min(folds, len(samples)) if whole else folds):
         out = order[fold::folds]
         if whole:
             learned = [sample for i, sample in enumerate(samples) if i not in out]
-            parts = [(i, *part) for i in sorted(out) for strip in strips[i] for part in strip]
+            parts = [(i, *part) for i in sorted(out) for strip in cut[i] for part in strip]
         else:
-            learned = [_without(sample, strip[fold], settings) for sample, strip in zip(samples, strips, strict=True)]
-            parts = [(i, *part) for i, strip in enumerate(strips) for part in strip[fold]]
+            learned = [_without(sample, strip[fold], settings) for sample, strip in zip(samples, cut, strict=True)]
+            parts = [(i, *part) for i, strip in enumerate(cut) for part in strip[fold]]
         if any(len(sample.points) for sample in learned):
             yield Fold(learned, parts)
 
 
-def _strips(shape, number, factor):
-    """For each strip its two parts, each (rows, columns): slices in px, on the raster of the heatmap."""
+def strips(shape: Sequence[int], number: int = STRIPS, factor: int = 1) -> list[list[tuple[slice, slice]]]:
+    """For each strip of an image, across its longer side, its two parts, each (rows, columns): slices of px.
+
+    Parameters
+    ----------
+    shape : (height, width), px
+    number : int
+    factor : int, px
+        The slices begin at multiples of it.
+    """
     axis = int(shape[1] > shape[0])
 
-    def cut(side, n):
+    def cut(side: int, n: int) -> list[slice]:
         edges = [round(i * side / n / factor) * factor for i in range(n)] + [side]
         return [slice(start, end) for start, end in zip(edges, edges[1:], strict=False)]
 
     along, across = cut(shape[axis], number), cut(shape[1 - axis], 2)
     return [[(one, other) if axis == 0 else (other, one) for other in across] for one in along]
+
+
+def trusted(sample: Sample, points: np.ndarray, part: tuple[slice, slice]) -> np.ndarray:
+    """(N,) bool: which of the points (N, 2), (y, x) px, are on trusted pixels of a part (rows, columns) of a sample."""
+    y, x = nearest(points, sample.image.shape)
+    rows, columns = part
+    return sample.valid[y, x] & (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
 
 
 def _without(sample, strip, settings):
@@ -210,15 +225,13 @@ def tested(
     factor, found = settings.factor, []
     points, heights = peaks(heat, threshold=min(LIMITS[0] * full, settings.threshold), distance=settings.peak_distance)
     points = to_full(points, factor)
-    inside = (points < np.array(sample.image.shape) - 0.5).all(axis=1)
-    trusted = [nearest(places, sample.image.shape) for places in (sample.points, points[inside])]
+    inside = (points < np.array(sample.image.shape) - 0.5).all(axis=1)  # not on the padding
+    points, heights = points[inside], heights[inside] / full
     for index, rows, columns in windows:
-        own = np.zeros(sample.image.shape, bool)
-        own[rows, columns] = sample.valid[rows, columns]
         small = tuple(slice(one.start // factor, -(-one.stop // factor)) for one in (rows, columns))
         cells = float(heat[small].sum(dtype=float) * settings.density_scale / volume(settings.sigma))
-        true, mine = (own[places] for places in trusted)
-        found.append(Part(index, int(true.sum()), heights[inside][mine] / full, cells))
+        true, mine = (trusted(sample, places, (rows, columns)) for places in (sample.points, points))
+        found.append(Part(index, int(true.sum()), heights[mine], cells))
     return found
 
 
@@ -248,16 +261,17 @@ def chosen(
     settings : Settings
         With the threshold and scale chosen.
     counting : Counting
-        With `count`, `why` and `interval`.
+        With `count`, `why`, `interval` and `best_score`.
     """
     true, of_field = np.array([part.true for part in parts]), np.array([part.field for part in parts])
+    heights = np.concatenate([part.heights for part in parts])
     number, cut, share, errors = len(np.unique(of_field)), (settings.threshold or 0.0) / full, 1.0, {}
     if complete and not asked.threshold:
-        cut = _unbiased(np.concatenate([part.heights for part in parts]), int(true.sum()))
+        cut = _unbiased(heights, int(true.sum()))
     counted = {"peaks": np.array([(part.heights >= cut).sum() for part in parts], float)}
     if complete and settings.target == "gaussian":
         density = np.array([part.density for part in parts])
-        share = 1.0 if asked.density_scale else float(true.sum() / max(density.sum(), 1e-6))
+        share = 1.0 if asked.density_scale else float(max(true.sum(), 1) / max(density.sum(), 1))
         counted["density"] = density * share
     unit, group = ("field", of_field) if number >= 10 else ("part of a field", np.arange(len(parts)))
     for name, values in counted.items():
@@ -276,7 +290,8 @@ def chosen(
     settings = replace(
         settings, threshold=round(cut * full, 3), density_scale=round((settings.density_scale or 1.0) * share, 4)
     )
-    return settings, Counting(count=count, why=why, interval=interval)
+    score = round(float(heights[heights >= cut].mean() * full), 3) if (heights >= cut).any() else None
+    return settings, Counting(count=count, why=why, interval=interval, best_score=score)
 
 
 def _unbiased(heights, true):

@@ -24,7 +24,7 @@ from cellcount.methods.cellnet.network import build, load_imagenet
 from cellcount.methods.cellnet.settings import FOLLOWING, FORMAT, FRESH, Settings, clicked
 from cellcount.methods.cellnet.targets import volume
 from cellcount.methods.cellnet.torch_engine import run
-from cellcount.methods.pixels import nearest, to_small
+from cellcount.methods.pixels import nearest, peaks, to_small
 from cellcount.types import Sample
 
 SHOWN = 20  # steps over which the progress bar averages the loss
@@ -86,8 +86,9 @@ def fit(
     need_points(samples, "CellNet")
     settings = asked.filled(samples)
     device = choose_device(device)
-    average, curve, begun, settings, full = _trained(samples, settings, start, device, progress)
-    counting, parts = Counting.measured(samples), []
+    average, curve, begun, settings, full, scores = _trained(samples, settings, start, device, progress)
+    score = scores[scores >= settings.threshold].mean() if (scores >= settings.threshold).any() else None
+    counting, parts = replace(Counting.measured(samples), best_score=score and round(float(score), 3)), []
     if folds and any("probability" in sample.meta for sample in samples):
         counting = replace(counting, why="points with probabilities are no annotator's, so no field was left out")
     elif folds:
@@ -96,7 +97,8 @@ def fit(
     if parts:
         complete = all(sample.valid.all() for sample in samples)
         settings, found = chosen(parts, settings, full, complete=complete, asked=asked)
-        counting = replace(counting, count=found.count, why=found.why, interval=found.interval)
+        measured = {"spacing": counting.spacing, "pixel_size_um": counting.pixel_size_um}
+        counting = replace(found, **measured, best_score=found.best_score or counting.best_score)
     training = {
         "points": sum(len(clicked(sample)) for sample in samples),
         "parameters": sum(parameter.numel() for parameter in average.parameters()),
@@ -108,20 +110,21 @@ def fit(
 
 
 def _trained(samples, settings, start, device, progress, label="CellNet"):
-    """The averaged network, its losses, the file it began from, its settings, and the height of a typical peak.
+    """The averaged network, its losses, the file it began from, its settings, the height of a typical peak, and scores.
 
-    The settings get a learning rate, a threshold and a scale of the density. The height is 1 for a given threshold.
+    The settings get a learning rate, a threshold and a scale of the density. The height is 1 for a given threshold. The
+    scores are the heights of all peaks in the samples.
     """
     with deterministic(settings.seed):
         network, begun = _network(settings, start)
         settings = replace(settings, learning_rate=settings.learning_rate or (FOLLOWING if begun else FRESH))
         crops = Crops(samples, settings, device)
         average, curve = _train(network.to(device), crops, settings, device, progress, label)
-        full, scale = _heights(average, crops, settings, samples, device)
+        full, scale, scores = _heights(average, crops, settings, samples, device)
     threshold = settings.threshold or round(max(settings.relative_threshold * full, 0.01), 3)
     full = 1.0 if settings.threshold else max(full, 1e-3)
     settings = replace(settings, threshold=threshold, density_scale=settings.density_scale or scale)
-    return average, curve, begun, settings, full
+    return average, curve, begun, settings, full, scores
 
 
 def _left_out(samples, folds, start, settings, asked, device, progress):
@@ -130,7 +133,7 @@ def _left_out(samples, folds, start, settings, asked, device, progress):
     settings = replace(settings, steps=steps, threshold=asked.threshold, density_scale=asked.density_scale)
     for number, fold in enumerate(split(samples, folds, settings)):
         label = f"calibration {number + 1}/{folds}"
-        network, _, _, own, full = _trained(fold.samples, settings, start, device, progress, label)
+        network, _, _, own, full, _ = _trained(fold.samples, settings, start, device, progress, label)
         for i in sorted({index for index, *_ in fold.parts}):
             heat = run(network, settings.prepared(samples[i].image), settings, device)
             windows = [part for part in fold.parts if part[0] == i]
@@ -203,8 +206,8 @@ def _mend(network, crops, annotated, trusted, settings, device):
 
 
 def _heights(network, crops, settings, samples, device):
-    """The height of a typical peak, and the scale of the density, from the training images."""
-    heights, cells, volumes = [], [], []
+    """The height of a typical peak, the scale of the density, and the heights of all peaks, in the training images."""
+    heights, cells, volumes, scores = [], [], [], []
     for i, (image, sample) in enumerate(zip(crops.images, samples, strict=True)):
         heat = run(network, image[0, 0].cpu().numpy(), settings, device)
         points = to_small(clicked(sample), settings.factor)
@@ -213,4 +216,6 @@ def _heights(network, crops, settings, samples, device):
         counted = np.ones(len(crops.points[i])) if crops.heights[i] is None else crops.heights[i]
         cells.append(counted[trusted[nearest(crops.points[i], heat.shape)]].sum())
         volumes.append(heat[trusted].sum() / volume(settings.sigma))
-    return float(np.mean(heights or 1.0)), round(float(np.sum(cells) / max(np.sum(volumes), 1e-6)), 4)
+        scores.append(peaks(heat, threshold=1e-3, distance=settings.peak_distance)[1])
+    scale = round(float(np.sum(cells) / max(np.sum(volumes), 1e-6)), 4)
+    return float(np.mean(heights or 1.0)), scale, np.concatenate(scores)
