@@ -73,6 +73,7 @@ FOLDERS = {"mbm": mbm_folder, "adi": adi_folder}
 @pytest.mark.parametrize("name", FOLDERS)
 def test_folders_as_published(tmp_path, name):
     samples, notes = benchmarks.load(name, FOLDERS[name](tmp_path / name, 3))
+    assert main(["data", "check", str(tmp_path / name)]) == 0
     assert len(samples) == 3 and {sample.split for sample in samples} == {"train"}
     for number, sample in enumerate(samples):
         true = scene(number, shape=(80, 80), n=6)
@@ -84,9 +85,13 @@ def test_folders_as_published(tmp_path, name):
 
 
 def test_a_folder_that_is_complete_needs_no_note(tmp_path, monkeypatch):
-    monkeypatch.setitem(benchmarks.PROTOCOLS, "mbm", replace(benchmarks.PROTOCOLS["mbm"], images=2, size=(80, 96)))
+    small = replace(benchmarks.PROTOCOLS["mbm"], images=2, size=(80, 96), cells=(6, 0))
+    monkeypatch.setitem(benchmarks.PROTOCOLS, "mbm", small)
     folder = mbm_folder(tmp_path / "mbm", 2, shape=(80, 96))
     assert benchmarks.load("mbm", folder)[1] == []
+    monkeypatch.setitem(benchmarks.PROTOCOLS, "mbm", replace(small, cells=(12, 1)))
+    said = "6 ± 0 cells in an image were found; 12 ± 1 were published. Are all dots read?"
+    assert benchmarks.load("mbm", folder)[1] == [said]
     (folder / "BM_GRAZ_HE_0001_01_dots_001.png").unlink()
     samples, notes = benchmarks.load("mbm", folder)
     assert len(samples) == 1 and notes == [

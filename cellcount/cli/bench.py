@@ -10,11 +10,22 @@ from cellcount.cli import add_device, add_parameters, add_verb, given_path
 # Studies that train CellNet: verb -> (module of `companion.studies`, its function, result file, what it does).
 TRAININGS = {
     "vgg": ("counting_benchmarks", "bench", "vgg.csv", "train on N of the VGG cells and count others, several times"),
-    "mbm": ("counting_benchmarks", "bench", "mbm.csv", "the same on bone marrow (MBM, Cohen et al. 2017)"),
-    "adi": ("counting_benchmarks", "bench", "adi.csv", "the same on adipocytes (ADI, Cohen et al. 2017)"),
+    "mbm": (
+        "counting_benchmarks",
+        "bench",
+        "mbm.csv",
+        "train on N images of bone marrow (MBM), count the others, several times",
+    ),
+    "adi": (
+        "counting_benchmarks",
+        "bench",
+        "adi.csv",
+        "train on N images of adipocytes (ADI), count the others, several times",
+    ),
     "labels": ("label_faults", "sweep", "labels.csv", "train on faulty points, with and without remedies (simulated)"),
     "design": ("design", "ablation", "design.csv", "change CellNet's design, one choice at a time, with equal budgets"),
     "intervals": ("interval_coverage", "run", "intervals.csv", "test intervals of counts on held-out simulated fields"),
+    "flask-intervals": ("flask_coverage", "run", "flasks.csv", "test intervals of flasks of five simulated fields"),
 }
 # Benchmarks of the literature: verb -> (its files, required or fetched by default, images to draw from, N).
 BENCHMARKS = {
@@ -32,6 +43,9 @@ MEASUREMENTS = {
                 "cells and foreground area in windows of images 1 and 2", None),
     "flasks": ("area", "survey_thesis", "foreground-flasks.csv",
                "covered area of all 34 fields, and the counts by a device", "%.6g"),
+    "device": ("device", "measure_thesis", "device-fields.csv", "counts of all 34 fields, and by a device", "%.6g"),
+    "device-pairs": ("device", "measure_pairs", "device-pairs.csv",
+                     "ratios of 103 counts by a published network and by a device", None),
 }  # fmt: skip
 
 

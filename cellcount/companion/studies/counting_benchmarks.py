@@ -38,18 +38,20 @@ class Protocol:
     title : str
     images : int, as published
     size : (height, width) px of each
+    cells : mean and standard deviation of the cells in an image
     train : int, usual training images in a draw, N
     files : str, an image and its dots
     tested : str, the test images of a draw
     channel : str, see `cellcount.io.images.read_image`
     tolerance : float, px; points are only recorded, the benchmark is about counts
     published : tuple of (label, N, mean absolute error in cells)
-        Of MBM and ADI from Table 2 and, before pruning, Table 4 of Mohammed & Tavanapong 2026 (PMLR 333:688-702).
+        Of MBM and ADI those of Mohammed & Tavanapong 2026 (PMLR 333:688-702), Table 2, and before pruning Table 4.
     """
 
     title: str
     images: int
     size: tuple[int, int]
+    cells: tuple[float, float]
     train: int
     files: str
     tested: str
@@ -65,7 +67,7 @@ class Protocol:
 
 PROTOCOLS = {
     "vgg": Protocol(
-        "VGG cells", 200, (256, 256), 50, "001cell.png, 001dots.png", "101-200", vgg.CHANNEL, 4.0,
+        "VGG cells", 200, (256, 256), (174, 64), 50, "001cell.png, 001dots.png", "101-200", vgg.CHANNEL, 4.0,
         (
             ("Lempitsky & Zisserman 2010", 32, 3.5),
             ("FCRN-A, Xie et al. 2018", 32, 2.9),
@@ -78,12 +80,12 @@ PROTOCOLS = {
     # Nuclei, blue by hematoxylin, on pink: hematoxylin absorbs red and green light, eosin green light (Ruifrok &
     # Johnston 2001). So only in red are nuclei dark and the rest bright.
     "mbm": Protocol(
-        "MBM", 44, (600, 600), 15, "X_000.png, X_dots_000.png", "all others", "red", 12.0,
+        "MBM", 44, (600, 600), (126, 33), 15, "X_000.png, X_dots_000.png", "all others", "red", 12.0,
         (("CSRNet", 15, 6.19), ("CountXplain", 15, 6.94), ("Proto4DME", 15, 5.83)),
     ),
     # Pale adipocytes between membranes, pink by eosin: those absorb green light only.
     "adi": Protocol(
-        "ADI", 200, (150, 150), 50, "images/X.jpeg, annotations/X.jpeg", "all others", "green", 4.0,
+        "ADI", 200, (150, 150), (165, 44), 50, "images/X.jpeg, annotations/X.jpeg", "all others", "green", 4.0,
         (("CSRNet", 50, 12.37), ("CountXplain", 50, 7.71), ("Proto4DME", 50, 10.01)),
     ),
 }  # fmt: skip
@@ -128,6 +130,10 @@ def load(name: str, folder: Path | str | None = None) -> tuple[list[Sample], lis
     if len(known) != protocol.images:
         bare = f", and {len(samples) - len(known)} without dots, left out" if len(samples) > len(known) else ""
         notes.append(f"{len(known)} images with dots are here{bare}; {protocol.images} were published.")
+    elif abs(np.mean(counts := [len(sample.points) for sample in known]) / protocol.cells[0] - 1) > 0.02:
+        said = "{:.0f} ± {:.0f}".format
+        here = f"{said(np.mean(counts), np.std(counts))} cells in an image were found"
+        notes.append(f"{here}; {said(*protocol.cells)} were published. Are all dots read?")
     if name == "vgg" and not any(sample.split == "test" for sample in known):
         notes.append("None of 101-200 is here: the others of 001-100 are tested, which is not the usual protocol.")
     if sizes:
@@ -256,6 +262,7 @@ def protocols() -> pd.DataFrame:
             "benchmark": one.title,
             "images": one.images,
             "size (px)": f"{one.size[1]} x {one.size[0]}",
+            "cells": f"{one.cells[0]:.0f} ± {one.cells[1]:.0f}",
             "files": one.files,
             "channel": one.channel,
             "N": one.train,
