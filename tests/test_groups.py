@@ -5,11 +5,13 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy import stats
 
-from cellcount import cli
+from cellcount import cli, registry
+from cellcount.companion.studies import device, flask_coverage
 from cellcount.data import phantom
 from cellcount.errors import DataError, ParameterError
 from cellcount.results.grouping import grouping
@@ -250,3 +252,66 @@ def test_an_image_that_cannot_be_counted_is_named_beside_its_group(plate, capsys
 def test_an_area_without_groups_or_that_is_none_is_refused(plate, capsys):
     assert count("plate/A", "--area", 75) == 2 and "--group" in capsys.readouterr().err
     assert count("plate/A", "--group", "folder", "--area", -1) == 2 and "--area -1" in capsys.readouterr().err
+
+
+def test_bias_and_limits_of_agreement_are_those_of_bland_and_altman():
+    ratio = np.exp([0.1, -0.1, 0.3, -0.2, 0.4])
+    found = device.agreement(ratio, [1.0, 10, 100, 1000, 10000])
+    mean, deviation = 0.1, math.sqrt(0.065)  # of the logarithms
+    assert (math.log(found.bias), found.deviation) == pytest.approx((mean, deviation))
+    assert (math.log(found.low), math.log(found.high)) == pytest.approx(
+        (mean - 1.96 * deviation, mean + 1.96 * deviation), abs=1e-4
+    )
+    error = deviation * math.sqrt(1 / 5 + 1.96**2 / 8)
+    assert math.log(found.high_high / found.high) == pytest.approx(stats.t.ppf(0.975, 4) * error, rel=1e-4)
+    assert math.log(found.bias_high / found.bias) == pytest.approx(stats.t.ppf(0.975, 4) * deviation / math.sqrt(5))
+    assert found.slope == pytest.approx(0.05 / math.log(10)) and found.slope_low < found.slope < found.slope_high
+    for wrong in ([1.0, 2.0], [1.0, 2.0, -1.0]):
+        with pytest.raises(ParameterError):
+            device.agreement(wrong, np.ones(len(wrong)))
+
+
+def test_the_errors_of_two_methods_are_told_apart_if_they_are_independent():
+    rng = np.random.default_rng(0)
+    cells = rng.normal(16, 1, 4000)
+    first, second = cells + rng.normal(0, 0.3, 4000), cells + rng.normal(0, 0.1, 4000)
+    found = device.agreement(np.exp(second - first), np.exp((first + second) / 2))
+    assert (found.device, found.network) == pytest.approx((0.3, 0.1), abs=0.03)
+    inside = (second - first > math.log(found.low)) & (second - first < math.log(found.high))
+    assert inside.mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_flasks_are_compared_with_the_device_by_one_factor():
+    fields = pd.DataFrame(
+        [(f"{flask}{n}", flask, objective, 150.0, 1e7 * flask, 100, 100, 50.0 * flask * share + n, np.nan, np.nan, "")
+         for flask in (1, 2, 4) for objective, share in ((20, 1), (40, 0.25)) for n in (-1, 1)],
+        columns=["image", "flask", "objective", "size", "device_count", "height_px", "width_px", "count", "low", "high",
+                 "warnings"],
+    )  # fmt: skip
+    table = device.flasks(fields)
+    assert table["mean"].tolist() == [50, 50, 100, 100, 200, 200] and table.objective.tolist() == [20, 40] * 3
+    found = device.calibration(table)
+    assert (found.flasks, found.slope, found.rank) == (3, pytest.approx(1), 1)
+    assert found.factor == pytest.approx(50 / (1e7 / 150)) and found.deviation == pytest.approx(0, abs=1e-9)
+
+
+def test_the_public_pairs_are_the_registered_ones():
+    if registry.find("thesis", "device-pairs.csv") is None:
+        pytest.skip("needs thesis/device-pairs.csv: put it into the folder named by CELLCOUNT_DATA")
+    pairs = device.measure_pairs()
+    assert len(pairs) == 103 and pairs.ratio.between(0.4, 8).all()
+    assert registry.known_file("thesis", "device-pairs.csv").url.endswith("/cellnet-vs-countess-all.csv")
+
+
+def test_the_truth_of_a_simulated_flask_is_the_mean_of_the_fields_that_it_could_have():
+    rng = np.random.default_rng(0)
+    own = np.repeat(rng.uniform(0.45, 0.8, 200), 5)
+    value = own + rng.normal(0, 0.05, 1000)
+    frame = pd.DataFrame({"kind": "mixed", "flask": np.repeat(np.arange(200), 5), "value": own, "field_value": value})
+    frame["n_true"] = 100 * value**2 + rng.normal(0, 1, 1000)
+    np.testing.assert_allclose(flask_coverage.expected(frame), 100 * (own**2 + 0.05**2), atol=0.3)
+    frame["count"], frame["low"], frame["high"] = frame.n_true * 1.1, frame.n_true * 0.8, frame.n_true * 1.2
+    both, alone = flask_coverage.table(frame).to_dict("records")
+    assert (
+        both["flasks"] == 200 and both["coverage"] > alone["coverage"] and both["bias"] == pytest.approx(0.1, abs=0.02)
+    )

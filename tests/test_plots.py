@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from cellcount import metrics, results
 from cellcount.companion import plots
 from cellcount.companion.plots import drawings, style, wrong_rules
+from cellcount.companion.studies.device import agreement
 from cellcount.io.overlays import overlay
 from cellcount.metrics import match, near
 from cellcount.types import Prediction, Sample
@@ -55,6 +56,11 @@ COVERED = pd.DataFrame(
     {"group": ["test", "sheets"] * 2, "level": [0.5, 0.5, 0.9, 0.9], "coverage": 0.6, "low": 0.5, "high": 0.7}
 )
 RULE = metrics.calibrate([100.0] * 40, [100.0] * 40)
+AT_DEVICE = pd.DataFrame(
+    {"flask": ["0", "A", "A"], "objective": [20, 20, 40], "mean": [1700.0, 3300, 2700], "sampling": [np.nan, 300, 400],
+     "device": [3e5, 7e5, 7e5]}
+)  # fmt: skip
+PAIRS = pd.DataFrame({"ratio": [0.8, 1.1, 1.3], "mean": [2e6, 1e7, 3e7]})
 CROWDS = pd.DataFrame({"low": [0, 5], "high": [5, 10], "precision": [0.9, 0.8], "recall": [0.7, 0.6]})
 DRAWS = pd.DataFrame({"reading": "whole", "train": 50, "draw": [0, 1], "n_true": 100, "count": [102.0, 96.0]})
 MASKED = replace(PREDICTION, labels=np.zeros(SAMPLE.image.shape, np.int32))
@@ -124,6 +130,8 @@ FIGURES = {
     "error_by_density": lambda: plots.error_by_density({"area": TENTHS, "truth": TENTHS[2:]}),
     "area_against_device": lambda: plots.area_against_device(FLASKS),
     "border_boxes": lambda: plots.border_boxes(SAMPLE, side=50, tile=128),
+    "flasks_against_device": lambda: plots.flasks_against_device(AT_DEVICE, 0.005),
+    "limits_of_agreement": lambda: plots.limits_of_agreement(PAIRS, agreement(PAIRS.ratio, PAIRS["mean"])),
 }
 MICROGRAPHS = (
     "field", "gallery", "outcome", "worst", "label_types", "target", "mask_panels", "mask_outcome", "mask_gallery",

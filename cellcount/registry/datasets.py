@@ -43,8 +43,9 @@ def _known_files(name: str) -> dict[str, KnownFile]:
     lines = Path(__file__).with_name(f"{name}.txt").read_text("utf-8").splitlines()
     base = next(line.removeprefix("# base ") for line in lines if line.startswith("# base "))
     found = {}
-    for path, known, size, *local in (line.split() for line in lines if not line.startswith("#")):
-        found[path] = KnownFile(path, known, int(size), None if local else base + path.rsplit("/", 1)[-1])
+    for path, known, size, *place in (line.split() for line in lines if not line.startswith("#")):
+        url = place[0] if place else base + path.rsplit("/", 1)[-1]
+        found[path] = KnownFile(path, known, int(size), None if url == "local" else url)
     return found
 
 
