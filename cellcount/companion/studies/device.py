@@ -24,7 +24,7 @@ REFERENCE = 20  # the objective of which all flasks have fields
 LEVEL = 0.95
 
 
-def measure_thesis(images: Sequence[str] = thesis.IMAGES) -> pd.DataFrame:
+def measure_thesis(names: Sequence[str] = thesis.IMAGES) -> pd.DataFrame:
     """Count the thesis' fields, as `cellcount count` does, by the bundled weights.
 
     Returns
@@ -34,7 +34,7 @@ def measure_thesis(images: Sequence[str] = thesis.IMAGES) -> pd.DataFrame:
         count, low, high (of its 90 % interval; nan if the weights give none), warnings, weights_sha256, commit.
     """
     rows = []
-    for sample in tqdm(thesis.iterate(images), total=len(images), unit="field", desc="device"):
+    for sample in tqdm(thesis.iterate(names), total=len(names), unit="field", desc="device"):
         result = cellcount.count(sample.meta["source"], progress=False)
         low, high = result.interval or (np.nan, np.nan)
         row = {"image": sample.name, "flask": sample.meta["flask"], "objective": sample.meta["objective"]}
