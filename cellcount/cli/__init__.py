@@ -24,6 +24,7 @@ VERBS = {
     "run": ("chapter:add_run", "book", "run a chapter of the book on any data set"),
     "chapter": ("chapter", "book", "run, list and keep chapters of the book"),
     "bench": ("bench", "train", "run a benchmark, a controlled experiment or a measurement"),
+    "audit": ("audit", "methods", "correct random windows: the total of many images with a guaranteed interval"),
     "data": ("data", "data", "check, import, convert, fetch and list data sets"),
     "labelstudio": ("labelstudio", None, "correct predictions in Label Studio, the most doubtful parts first"),
     "weights": ("weights", "methods", "list and fetch third-party pretrained weights"),

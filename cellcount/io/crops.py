@@ -35,16 +35,29 @@ def grid(shape: Sequence[int], points: np.ndarray) -> list[tuple[Box, Box]]:
     points : (N, 2) float, (y, x) px
     """
     for longest in CORES:
-        cuts = [np.linspace(0, side, -(-side // longest) + 1).round().astype(int).tolist() for side in shape]
-        cores = [(y0, x0, y1, x1) for (y0, y1), (x0, x1) in itertools.product(*map(itertools.pairwise, cuts))]
+        cores = cut(shape, longest)
         if max(inside(points, core).sum() for core in cores) <= MOST:
             break
-    height, width = shape
-    return [
-        (core, (max(0, core[0] - MARGIN), max(0, core[1] - MARGIN),
-                min(height, core[2] + MARGIN), min(width, core[3] + MARGIN)))
-        for core in cores
-    ]  # fmt: skip
+    return [(core, with_margin(core, shape)) for core in cores]
+
+
+def cut(shape: Sequence[int], longest: int) -> list[Box]:
+    """Boxes that cover an image of the shape (height, width) px once, row by row: of equal sides, to a pixel."""
+    cuts = [np.linspace(0, side, -(-side // longest) + 1).round().astype(int).tolist() for side in shape]
+    return [(y0, x0, y1, x1) for (y0, y1), (x0, x1) in itertools.product(*map(itertools.pairwise, cuts))]
+
+
+def with_margin(core: Box, shape: Sequence[int]) -> Box:
+    """The box of a crop with this core, in an image of the shape (height, width) px."""
+    y1, x1 = (min(side, end + MARGIN) for side, end in zip(shape, core[2:], strict=True))
+    return max(0, core[0] - MARGIN), max(0, core[1] - MARGIN), y1, x1
+
+
+def held(points: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+    """(K,) int: how many of the points (N, 2) (y, x) px lie in each of the K boxes of `cut`; all lie in one of them."""
+    starts = [np.unique([box[axis] for box in boxes]) - 0.5 for axis in (0, 1)]
+    row, column = (np.searchsorted(s, p, "right").clip(1) - 1 for s, p in zip(starts, points.T, strict=True))
+    return np.bincount(row * len(starts[1]) + column, minlength=len(boxes))
 
 
 def inside(points: np.ndarray, box: Sequence[float]) -> np.ndarray:

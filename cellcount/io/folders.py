@@ -20,7 +20,10 @@ WRITTEN = (
     "records.jsonl",
     "counts.csv",
     "groups.csv",
-)  # by `count`, beside images/
+    "audit.json",
+    "audit-result.json",
+    "audit-result.csv",
+)  # by `count` and `audit`, beside images/
 SYSTEM = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "ehthumbs.db")  # of Windows and macOS
 # Suffixes of images and tables that are not read, by which a file is named.
 OTHER_IMAGES = tuple(

@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,17 +75,22 @@ def span(pixels: np.ndarray | LargeImage) -> tuple[float, float]:
     return black, white if white > black else black + 1
 
 
-def _encoded(pixels: np.ndarray, core: list[int], span: tuple[float, float]) -> str:
-    """(h, w) float32 as the address of an image that contains its data; what is outside of the box `core` is dark."""
+def shown(pixels: np.ndarray, core: Sequence[int], span: tuple[float, float]) -> np.ndarray:
+    """(h, w) uint8: a crop (h, w) float32 as a person sees it; what is outside of the box `core` is dark."""
+    gray = np.clip((pixels - span[0]) * (255 / (span[1] - span[0])), 0, 255)
+    seen = gray * DARK
+    window = slice(core[0], core[2]), slice(core[1], core[3])
+    seen[window] = gray[window]
+    return np.rint(seen).astype(np.uint8)
+
+
+def _encoded(pixels: np.ndarray, core: Sequence[int], span: tuple[float, float]) -> str:
+    """(h, w) float32 as the address of an image that contains its data, as it is `shown`."""
     from PIL import Image
 
-    gray = np.clip((pixels - span[0]) * (255 / (span[1] - span[0])), 0, 255)
-    shown = gray * DARK
-    window = slice(core[0], core[2]), slice(core[1], core[3])
-    shown[window] = gray[window]
     kind = "png" if pixels.size <= LOSSLESS else "jpeg"
     stored = io.BytesIO()
-    Image.fromarray(np.rint(shown).astype(np.uint8), "L").save(stored, kind, quality=QUALITY)
+    Image.fromarray(shown(pixels, core, span), "L").save(stored, kind, quality=QUALITY)
     return f"data:image/{kind};base64,{base64.b64encode(stored.getvalue()).decode()}"
 
 
