@@ -42,7 +42,7 @@ def predict(
     scale: float = 0.75,
     threshold: float = 0.2,
 ) -> Prediction:
-    """Detect the nuclei of one image (Voloshin et al. 2025, doi:10.1101/2025.05.13.653705).
+    """Detect the nuclei of one image (N. Voloshin, napari-nuclephaser, 2025; doi:10.1101/2025.05.13.653705).
 
     Tiles of 640 px, which overlap by a fifth, go through the network; of boxes that cover each other by more than a
     third of the smaller one, the surest remains.
