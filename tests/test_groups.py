@@ -65,6 +65,8 @@ def test_fields_of_two_magnifications_are_joined_by_area():
     assert group.sampling == pytest.approx(0, abs=1e-6) and "0.01 to 0.04 mm2" in "".join(group.notes)
     bare = group_counts("A", [Field("a", 4.0, shape=(10, 10)), Field("b", 9.0, shape=(20, 10))])
     assert any("different sizes in px" in note for note in bare.notes)
+    scaled = group_counts("A", [Field("a", 4.0, scale=0.5), Field("b", 9.0, scale=1.0)])
+    assert any("2.0 times as wide" in note for note in scaled.notes)
     mixed = group_counts("A", [wide[0], Field("b", 9.0, shape=(100, 100))])
     assert any("1 (b)" in note and "pixel size" in note for note in mixed.notes)
 

@@ -8,6 +8,7 @@
     summary.json         the records and the failures, put together at the end of each call; counts.csv is its table,
                          with the name of each image in the other folders, the method, the threshold, and the first
                          digits of the SHA-256 of the weights
+    groups.csv           the mean of each group of images, such as the fields of a flask, if a call gave groups
     dataset.toml         the channel, the pixel size if it is known, and `predictions = true`
     annotations/         corrections, made by a person or another tool; never touched here
 

@@ -35,6 +35,7 @@ from cellcount.results.count_records import SUMMARY, Records
 from cellcount.results.grouping import Grouping
 
 TABLE = "groups.csv"
+MAGNIFIED = 1.5  # fields whose cells differ so much in width have different magnifications
 LEVEL = 0.9  # of the intervals of groups, as of those of single counts
 
 
@@ -51,6 +52,8 @@ class Field:
     shape : (height, width), px
     pixel_size_um : float or None
     warnings : tuple of str
+    scale : float or None
+        By which the image was resampled for the method.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Field:
     shape: tuple[int, int] = (0, 0)
     pixel_size_um: float | None = None
     warnings: tuple[str, ...] = ()
+    scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -160,8 +164,12 @@ def group_counts(group: str, found: Sequence[Field], *, area_cm2: float | None =
             lacking = listed([one.name for one in found if one.pixel_size_um is None])
             what = "per mm2" if area_cm2 is None else "per mm2 and flask"
             notes.append(f"no cells {what}: give the pixel size, which is not known, of {lacking}")
+        by_area = "their counts compare only by area; give the pixel sizes"
         if len({one.shape for one in found}) > 1:
-            notes.append("fields of different sizes in px: their counts compare only by area; give the pixel sizes")
+            notes.append(f"fields of different sizes in px: {by_area}")
+        scales = [one.scale for one in found if one.scale]
+        if scales and max(scales) > MAGNIFIED * min(scales):
+            notes.append(f"cells {max(scales) / min(scales):.1f} times as wide in some fields as in others: {by_area}")
     if area_cm2 is not None and field_mm2 is not None:
         population = area_cm2 * 100 / field_mm2
         if population < len(found):
@@ -301,10 +309,9 @@ def _again(folder: Records, one: Mapping[str, Any], taken: Collection[str]) -> G
 
 
 def _field(record: Mapping[str, Any], size: float | None) -> Field:
-    interval, shape = record["count_interval"], (record["height_px"], record["width_px"])
-    return Field(
-        record["name"], record["count"], interval and (interval[0], interval[1]), shape, size, tuple(record["warnings"])
-    )
+    ends, shape = record["count_interval"], (record["height_px"], record["width_px"])
+    interval, warnings = (ends[0], ends[1]) if ends else None, tuple(record["warnings"])
+    return Field(record["name"], record["count"], interval, shape, size, warnings, record.get("scale"))
 
 
 def _noted(group: Group, notes: Sequence[str]) -> Group:

@@ -9,7 +9,7 @@ from cellcount.companion.plots import style
 
 @style.styled
 def flasks_against_device(table: pd.DataFrame, factor: float) -> Figure:
-    """Mean count of each flask's fields over the device's count, with intervals by the spread between the fields.
+    """Mean count of each flask's fields relative to the device's, with intervals by the spread between the fields.
 
     Parameters
     ----------
@@ -17,28 +17,27 @@ def flasks_against_device(table: pd.DataFrame, factor: float) -> Figure:
         One line for each flask and objective, with columns flask, objective, mean and sampling (cells on the area of a
         field at 20x) and device (cells per size of the flask).
     factor : float
-        Between both; its line is drawn.
+        Of the mean to the device's count, by which the ratio is divided.
 
     Returns
     -------
     Figure
+        Flasks from left to right by the device's count.
     """
-    labels = {"xlabel": "counting device: cells in the flask over its size (10⁵)", "xscale": "log", "yscale": "log"}
-    figure, axes = style.plot(height=3.6, cycle=style.MARKED, ylabel="cells per field (area at 20x)", **labels)
-    ends = np.array([table.device.min() * 0.8, table.device.max() * 1.2]) / 1e5
-    axes.plot(ends, factor * 1e5 * ends, color=style.GRAY, linewidth=0.9, linestyle="-", marker="", label="one factor")
-    axes.set_prop_cycle(style.MARKED)
-    for shift, (objective, own) in zip((1.0, 1.02, 0.98), table.groupby("objective", sort=False)):
-        reach = own.sampling.fillna(0).clip(upper=0.95 * own["mean"])
+    names = table.groupby("flask").device.first().sort_values()
+    labels = {"xlabel": "flask (device: 10⁵ cells per size of the flask)", "yscale": "log"}
+    figure, axes = style.plot(height=3.4, cycle=style.MARKED, ylabel="images over device, one factor", **labels)
+    axes.axhline(1, color=style.GRAY, linewidth=0.9)
+    for shift, (objective, own) in zip((0.0, 0.2, -0.2), table.groupby("objective", sort=False)):
+        places = np.array([names.index.get_loc(flask) for flask in own.flask]) + shift
+        unit = factor * own.device
+        reach = own.sampling.fillna(0).clip(upper=0.95 * own["mean"]) / unit
         look = {"linestyle": "none", "capsize": 2.5, "elinewidth": 1.1, "label": f"mean of fields at {objective}x"}
-        axes.errorbar(own.device / 1e5 * shift, own["mean"], reach, **look)
-    for flask, own in table.groupby("flask"):
-        top = (own["mean"] + own.sampling.fillna(0)).max()
-        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "fontsize": 8.5}
-        axes.annotate(f"{flask}", (own.device.iloc[0] / 1e5, top), **place)
-    for axis in (axes.xaxis, axes.yaxis):
-        style.log_labels(axis)
-    return style.legend(figure, "outside right upper")
+        axes.errorbar(places, own["mean"] / unit, reach, **look)
+    axes.set_xticks(range(len(names)), [f"{flask}\n({device / 1e5:.1f})" for flask, device in names.items()])
+    axes.tick_params(axis="x", length=0)
+    style.log_labels(axes.yaxis)
+    return style.legend(figure, "outside upper left")
 
 
 @style.styled
