@@ -86,7 +86,11 @@ OVERLOOKED = pd.DataFrame(
     columns=["strategy", "overlooked", "f1", "f1_low", "f1_high", "count_error"],
 )
 SPEEDS = {"fast": "quick", "careful": "slow"}
+AUDITED = pd.DataFrame({"model": ["good", "none"] * 2, "windows": [5, 5, 20, 20], "coverage": 0.9,
+                        "repeats": 50, "half": [0.05, 0.3, 0.02, 0.1]})  # fmt: skip
 FIGURES = {
+    "audit_coverage": lambda: plots.audit_coverage(AUDITED, level=0.9, precision=0.05),
+    "audit_windows": lambda: plots.audit_windows(SAMPLE, [(0, 0, 100, 200), (100, 0, 200, 200)], [3, 4], [1]),
     "effort_curves": lambda: plots.effort_curves(EFFORT, kinds={"debris": "Debris", "x": "X"}, speeds=SPEEDS),
     "correction_cost": lambda: plots.correction_cost(EFFORT, speeds=SPEEDS, even={"fast": 0.6, "careful": 0.9}),
     "overlooked_errors": lambda: plots.overlooked_errors(OVERLOOKED),
@@ -135,7 +139,7 @@ FIGURES = {
 }
 MICROGRAPHS = (
     "field", "gallery", "outcome", "worst", "label_types", "target", "mask_panels", "mask_outcome", "mask_gallery",
-    "tiled_boxes", "border_boxes", "answers", "foregrounds",
+    "tiled_boxes", "border_boxes", "answers", "foregrounds", "audit_windows",
 )  # fmt: skip
 
 

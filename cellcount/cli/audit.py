@@ -92,10 +92,8 @@ def _make(arguments: argparse.Namespace) -> int:
     print("Correct the points in the bright part of every window. Either in Label Studio, and submit each:")
     print(f"  cellcount labelstudio push {folder} --order image --url URL, later pull; or by hand: import")
     print(f"  {as_argument(out / 'labelstudio')}/tasks-*.json, and export JSON to {target}/labelstudio.json")
-    print(
-        f"Or: cellcount data convert {as_argument(out / 'predictions')} {target} --format napari  (imagej, ...), edit"
-    )
-    print(f"  these, and list windows that need no correction in {out / 'dataset.toml'}: reviewed = [...]")
+    print(f"Or: cellcount data convert {as_argument(out / 'predictions')} {target} --format napari  (imagej, ...),")
+    print("  edit these, and give --reviewed below once you have looked at every window.")
     print(f"Then: cellcount audit estimate {folder}")
     return made.counts.exit_code if made.counts else 0
 

@@ -25,7 +25,7 @@ TRAININGS = {
     "labels": ("label_faults", "sweep", "labels.csv", "train on faulty points, with and without remedies (simulated)"),
     "design": ("design", "ablation", "design.csv", "change CellNet's design, one choice at a time, with equal budgets"),
     "intervals": ("interval_coverage", "run", "intervals.csv", "test intervals of counts on held-out simulated fields"),
-    "flask-intervals": ("flask_coverage", "run", "flasks.csv", "test intervals of flasks of five simulated fields"),
+    "audit": ("audits", "run", "audit.csv", "repeat audits of simulated fields: does the interval contain the total?"),
     "flask-intervals": ("flask_coverage", "run", "flasks.csv", "test intervals of flasks of five simulated fields"),
 }
 # Benchmarks of the literature: verb -> (its files, required or fetched by default, images to draw from, N).
@@ -44,9 +44,6 @@ MEASUREMENTS = {
                 "cells and foreground area in windows of images 1 and 2", None),
     "flasks": ("area", "survey_thesis", "foreground-flasks.csv",
                "covered area of all 34 fields, and the counts by a device", "%.6g"),
-    "device": ("device", "measure_thesis", "device-fields.csv", "counts of all 34 fields, and by a device", "%.6g"),
-    "device-pairs": ("device", "measure_pairs", "device-pairs.csv",
-                     "ratios of 103 counts by a published network and by a device", None),
     "device": ("device", "measure_thesis", "device-fields.csv", "counts of all 34 fields, and by a device", "%.6g"),
     "device-pairs": ("device", "measure_pairs", "device-pairs.csv",
                      "ratios of 103 counts by a published network and by a device", None),

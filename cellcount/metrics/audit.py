@@ -1,7 +1,8 @@
 """A total over many windows from the few that a person has counted, however wrong the predictions are.
 
 Windows are drawn at random in strata of similar predicted counts, so that the probability of each draw is known. From
-these alone comes the interval: nothing is assumed of the model, of the images or of the person's next window.
+these alone comes the interval: nothing is assumed of the model or of the images. What is rare and gross can be missed
+by a small sample all the same; `AuditEstimate.unseen` says how rare.
 """
 
 from dataclasses import dataclass

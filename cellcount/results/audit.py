@@ -496,7 +496,7 @@ def sentences(result: AuditResult) -> list[str]:
         return [*told, "Every window was corrected: the total is what was counted, without an interval."]
     told.append(
         f"What it means: if you corrected all {one.population:,} windows, the total would be in this interval, unless "
-        f"the draw is unlucky, as it is in 1 of {1 / (1 - one.level):.0f} audits. It holds however wrong the method is."
+        f"the draw is unlucky, as in 1 of {1 / (1 - one.level):.0f} audits. It rests on the draw, not on the method."
     )
     told.append(
         f"What it cannot know: an error in fewer than {one.unseen:.1%} of the windows may have been missed by the draw "

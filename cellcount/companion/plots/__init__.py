@@ -6,6 +6,7 @@ Modules are imported when one of their functions is used.
 import lazy_loader
 
 _MODULES = {
+    "audits": ["audit_coverage", "audit_windows"],
     "corrections": ["correction_cost", "effort_curves", "overlooked_errors"],
     "curves": [
         "confidence_ranks", "crowding_curve", "error_by_density", "fault_curves", "heatmap", "iou_curve", "loss_curve",

@@ -1,7 +1,7 @@
 """Simulated audits: coverage and width of the interval of a total, with good, bad and no models, and what it takes."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,15 @@ from cellcount.companion.studies.interval_coverage import fields
 from cellcount.companion.studies.jobs import run_jobs, seed_of, spread
 from cellcount.companion.studies.label_faults import TOLERANCE
 from cellcount.errors import require
+from cellcount.io import points as formats
 from cellcount.io.crops import cut, held, inside
+from cellcount.io.points import Annotation, Mark
+from cellcount.io.writing import write
 from cellcount.methods import cellnet
 from cellcount.methods.cellnet.checkpoint import PHANTOM
 from cellcount.metrics import match
 from cellcount.metrics.audit import AuditEstimate, draw, estimate
+from cellcount.results.audit import read
 from cellcount.types import Sample
 
 MODELS = ("good", "half", "double", "spots", "dim", "none")
@@ -187,14 +191,14 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        model, rule, window (px), windows, coverage, low, high (95 % Clopper-Pearson interval of the coverage), half,
-        bias, against (half over that without a model, for as many windows of this size; nan where windows were
-        added), actions, fast, careful.
+        model, rule, window (px), windows, population, repeats, drawn, coverage, low, high (95 % Clopper-Pearson
+        interval of the coverage), half, bias, against (half over that without a model, for as many windows of this
+        size; nan where windows were added), actions, fast, careful.
     """
-    lines = frame[["model", "rule", "window", "windows", "population", "drawn", "half", "bias", "actions", *SPEEDS]]
+    keys = ["rule", "window", "windows"]
+    lines = frame[["model", *keys, "population", "repeats", "drawn", "half", "bias", "actions", *SPEEDS]]
     exact = [stats.binomtest(int(k), int(n)).proportion_ci(0.95, "exact") for k, n in zip(frame.hits, frame.repeats)]
     lines = lines.assign(coverage=frame.hits / frame.repeats, low=[e.low for e in exact], high=[e.high for e in exact])
-    keys = ["rule", "window", "windows"]
     bare = frame[frame.model == "none"].set_index(keys).half.reindex(pd.MultiIndex.from_frame(frame[keys])).to_numpy()
     return lines.assign(against=np.where(frame.rule == "fixed", lines.half / bare, np.nan))
 
@@ -219,3 +223,31 @@ def needed(frame: pd.DataFrame, model: str, column: str = "windows", precision: 
     own = own.sort_values("windows")
     logs = np.log(own[[column, "half"]].to_numpy(float))
     return float(np.exp(np.interp(-np.log(precision), -logs[:, 1], logs[:, 0], right=np.nan)))
+
+
+def correct(folder: Path | str, true: Mapping[str, np.ndarray]) -> None:
+    """Annotate the drawn windows of an audit as a person who overlooks nothing, and save them as a table of points.
+
+    A predicted point within the tolerance of a cell stays, others are deleted, and cells without one are added.
+
+    Parameters
+    ----------
+    folder : path of an audit
+    true : dict of an image's file name to its cells, (N, 2) float, (y, x) px
+    """
+    one, marks = read(folder), {}
+    counted = one.folder / one.about["counts"] / "predictions"
+    for name, cells in true.items():
+        before = formats.read(counted / f"{Path(name).stem}.csv")[0][0].points
+        predicted = np.array([mark.position for mark in before]).reshape(-1, 2)
+        own, found = match(cells, predicted, TOLERANCE).pairs.T
+        marks[name] = np.concatenate([predicted[found], np.delete(cells, own, axis=0)])
+    annotations = []
+    for window in one.drawn:
+        inner = marks[window["image"]][inside(marks[window["image"]], window["core"])] - window["box"][:2]
+        left = [Mark(tuple(place), "live") for place in inner.tolist()]
+        annotations.append(Annotation("", "", f"{window['name']}.png", points=left))
+    target = Path(folder, "annotations", "points.csv")
+    target.parent.mkdir(exist_ok=True)
+    target.unlink(missing_ok=True)
+    write(target, annotations, "CSV")
