@@ -24,6 +24,7 @@ from cellcount.io.folders import files_of, images_of, is_overlay, natural, skipp
 from cellcount.io.images import CHANNELS, from_array
 from cellcount.io.large import LARGE, LargeImage, open_image
 from cellcount.io.prefetch import prefetched
+from cellcount.io.views import View
 from cellcount.methods import METHODS, base
 from cellcount.tiling import tiled
 from cellcount.types import COLUMNS, Prediction, Sample
@@ -181,6 +182,8 @@ def count(
     channel: str = "auto",
     device: str = "auto",
     progress: bool = True,
+    cell_width: float | str | None = "auto",
+    pixel_size_um: float | None = None,
     **params: Any,
 ) -> Result | Results:
     """Count the cells of an image, or of several.
@@ -200,6 +203,11 @@ def count(
         Of a colour image; "auto" is green.
     device : "auto", "cpu", "cuda", ...
     progress : bool
+    cell_width : float, "auto" or None
+        Width of a cell, px, for methods that know that of their training images and resample the image accordingly
+        (CellNet). "auto" finds it; None leaves the image as it is.
+    pixel_size_um : float or None
+        Of the images; tells the width if the pixel size of the training images is known, too.
     params
         The method's own parameters, such as `threshold`.
 
@@ -234,7 +242,8 @@ def count(
     given: Sequence[Image] = images if several else [images]  # type: ignore[assignment,list-item]
     for one in counted(
         find_images(given),
-        channel=channel, method=method, weights=weights, prompts=prompts, device=device, progress=progress, **params,
+        channel=channel, method=method, weights=weights, prompts=prompts, device=device, progress=progress,
+        cell_width=cell_width, pixel_size_um=pixel_size_um, **params,
     ):  # fmt: skip
         if isinstance(one, Failure):
             results.failed.append(one)
@@ -278,7 +287,7 @@ def counted(
 
 def _counted(
     images: Sequence[Image],
-    predict: Callable[..., Prediction],
+    predict: Callable[..., tuple[Prediction, tuple[str, ...]]],
     channel: str,
     known: Callable[[Image], T | None],
 ) -> Iterator[Result | Failure | T]:
@@ -300,10 +309,10 @@ def _counted(
             found, pixels, warnings = result()
             if found is None:
                 started = time.perf_counter()
-                prediction = predict(pixels)
+                prediction, unlike = predict(pixels)
                 seconds = time.perf_counter() - started
                 height, width = pixels.shape
-                found = Result(name, prediction, (height, width), seconds, tuple(warnings), channel, pixels)
+                found = Result(name, prediction, (height, width), seconds, (*warnings, *unlike), channel, pixels)
         except (ParameterError, NotAvailableError):
             raise  # it would be the same for every image
         except CellcountError as error:
@@ -361,9 +370,14 @@ def _predictor(
     prompts: Any = None,
     device: str = "auto",
     progress: bool = True,
+    cell_width: float | str | None = "auto",
+    pixel_size_um: float | None = None,
     **params: Any,
-) -> Callable[[np.ndarray | LargeImage], Prediction]:
-    """A function of an image, in memory or a `LargeImage`, that returns its Prediction; arguments are checked first."""
+) -> Callable[[np.ndarray | LargeImage], tuple[Prediction, tuple[str, ...]]]:
+    """A function of an image that returns its Prediction and what is unlike the training images.
+
+    The image is in memory or a `LargeImage`. Arguments are checked first.
+    """
     chosen = METHODS[method]
     with _needing(method):
         predict = chosen.predict
@@ -387,16 +401,34 @@ def _predictor(
     predict_batch = getattr(chosen, "predict_batch", None)
     batch = 1 if predict_batch is None or prompts is not None or is_cpu(device) else BATCH
 
-    def count(image: np.ndarray | LargeImage) -> Prediction:
-        maps = not isinstance(image, LargeImage) and image.shape[0] * image.shape[1] <= LARGE
+    look = getattr(chosen, "look", None)
+    knows = look is not None or cell_width in ("auto", None)
+    require(knows, f"{method} does not know the width of its cells, to compare it with cell_width={cell_width!r}.")
+
+    def count(image: np.ndarray | LargeImage) -> tuple[Prediction, tuple[str, ...]]:
+        view, seen, context = View(image), base.Look(), {}
+        if prompts is None:
+            if look is not None:
+                seen = look(view, device=device, cell_width=cell_width, pixel_size_um=pixel_size_um, **given)
+            view = view.at(seen.scale)
+            if view.padding is not None:
+                context = chosen.context(view, device=device, **given)
+        pixels = image if prompts is not None else view.pixels()
+        maps = isinstance(pixels, np.ndarray) and pixels.size <= LARGE
         whole = tiled(
             predict, tile=TILE, overlap=OVERLAP, context=chosen.context, maps=maps, predict_batch=predict_batch,
             batch=batch, progress=progress,
         )  # fmt: skip
-        found = whole(image, prompts=prompts, device=device, **given)
-        if hasattr(chosen, "interval"):  # of the whole count: the ends of tiles' intervals add up to wider ones
+        found = whole(pixels, prompts=prompts, device=device, **given, **context)
+        found = found if pixels is image else view.back(found)
+        if seen.warnings:  # an interval holds for images like the training images
+            found = replace(found, count_interval=None)
+        elif hasattr(chosen, "interval"):  # of the whole count: the ends of tiles' intervals add up to wider ones
             found = replace(found, count_interval=chosen.interval(found.count, device=device, **given))
-        return found
+        if look is not None:
+            width = seen.cell_width and round(seen.cell_width, 1)
+            found.meta.update(scale=round(seen.scale, 4), cell_width_px=width)
+        return found, seen.warnings
 
     return count
 

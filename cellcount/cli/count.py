@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel", help="auto, red, green, blue or mean (default: that of dataset.toml; auto is green of RGB)"
     )
     parser.add_argument(
+        "--cell-width", type=_width, default="auto", metavar="PX",
+        help="width of a cell; auto finds it in each image, none counts images as they are (default: auto)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pixel-size", type=float, metavar="UM",
+        help="micrometres along the side of a pixel, for cells per mm2 (default: that of dataset.toml)",
+    )  # fmt: skip
+    parser.add_argument(
         "--again", action="store_true", help="count images again that were counted before with the same settings"
     )
     parser.add_argument(
@@ -45,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_device(parser)
     add_json(parser, "folder, images (as in summary.json, of this call), failed (image, error), groups, group_problems")
+
+
+def _width(text: str) -> float | str | None:
+    """The type of --cell-width."""
+    return {"auto": "auto", "none": None}[text] if text in ("auto", "none") else float(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,12 +86,20 @@ def run(arguments: argparse.Namespace) -> int:
             return print(f"error: {one.image}: {text}", file=sys.stderr)
         for warning in one.warnings:
             print(f"warning: {one.image}: {warning}", file=sys.stderr)
-        print(f"{one.record['count']:>8.0f}  {one.image}{'  (counted before)' * one.kept}")
+        notes = ["counted before"] * one.kept
+        scale = one.record.get("scale", 1)
+        if scale != 1 and (width := one.record["cell_width_px"]):
+            notes.append(f"cells about {width:.0f} px wide: counted at {scale:.2f} of the size")
+        told = f"  ({'; '.join(notes)})" if notes else ""
+        ends = one.record["count_interval"]
+        ends = f" (90 %: {ends[0]:,.0f}-{ends[1]:,.0f})" if ends else ""
+        print(f"{one.record['count']:>8,.0f}{ends}  {one.image}{told}")
 
     with tqdm(unit="image", delay=2, disable=not sys.stderr.isatty()) as progress:
         done = count_folder(
             arguments.images, arguments.out, again=arguments.again, channel=arguments.channel, each=show,
-            group=arguments.group, area_cm2=arguments.area, method=arguments.method, device=arguments.device, **params,
+            group=arguments.group, area_cm2=arguments.area, method=arguments.method, device=arguments.device,
+            cell_width=arguments.cell_width, pixel_size_um=arguments.pixel_size, **params,
         )  # fmt: skip
     arguments.answer = done.json()
     if lost := done.folder.lost:

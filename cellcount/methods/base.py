@@ -29,6 +29,16 @@ class Status(NamedTuple):
     detail: str
 
 
+class Look(NamedTuple):
+    """What a method makes of an image before it counts: by which factor to resample it, what is unusual about it (the
+    warnings), and the width of its cells, px, if it is known.
+    """
+
+    scale: float = 1.0
+    warnings: tuple[str, ...] = ()
+    cell_width: float | None = None
+
+
 def ready(detail: str, *packages: str) -> Status:
     """Ready, where these packages are installed; else "needs package", with the command that installs them."""
     lacking = [name for name in packages if find_spec(name) is None]
@@ -65,7 +75,8 @@ class Method(Protocol):
     One that can be trained also has `fit(samples, *, out, device="auto", progress=True, **params) -> Path`, its
     `Settings`, a subclass of `TrainingSettings`, and `VERSION`, an int that is raised when the same call of `fit` gives
     other weights than before. Some have `predict_batch(images, *, device, **params)`, for several images of one shape,
-    and `export(weights, out)`, for a file that counts without torch.
+    `export(weights, out)`, for a file that counts without torch, `look(view, *, cell_width, pixel_size_um, **params) ->
+    Look`, which finds the scale at which to count and what is unusual about an image, and `interval(count, **params)`.
     """
 
     @property

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cellcount.counting import Failure, Image, counted, find_images
-from cellcount.errors import DISTRIBUTION, DataError, require
+from cellcount.errors import DISTRIBUTION, DataError, check_positive, require
 from cellcount.files import sha256
 from cellcount.methods import METHODS, base
 from cellcount.results.count_images import CountFolder, Entry, settings
@@ -85,6 +85,8 @@ def count_folder(
     weights: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
+    cell_width: float | str | None = "auto",
+    pixel_size_um: float | None = None,
     **params: Any,
 ) -> Counts:
     """Count images, and write their results to a folder, which `cellcount.load` and `train` read; see this module.
@@ -107,8 +109,10 @@ def count_folder(
         Groups of images, such as the fields of a flask; see `cellcount.results.grouping`.
     area_cm2 : float or None
         Of the flasks for which the table gives none.
-    method, weights, device, progress, params
+    method, weights, device, progress, cell_width, params
         As in `cellcount.count`.
+    pixel_size_um : float or None
+        None takes the one in the `dataset.toml` of the folders in `images`, if there is one.
 
     Returns
     -------
@@ -126,16 +130,20 @@ def count_folder(
     """
     given = find_images(list(images))
     require(not any(hasattr(image, "__array_interface__") for image in given), "Give paths of images, not arrays.")
-    channel, pixel_size_um = _described(images, channel)
+    if pixel_size_um is not None:
+        check_positive("count", pixel_size_um=pixel_size_um)
+    channel, described_um = _described(images, channel)
+    pixel_size_um = pixel_size_um or described_um
     require(area_cm2 is None or group is not None, "--area is that of a flask: give its images with --group.")
     named: dict[str, str] = {}  # path: name in the folder
     assigned = None if group is None else grouping(group, [str(one) for one in given], area_cm2=area_cm2)
     paths: list[Path] = []  # known when the folder is open, which it is not before the arguments are checked
     found = counted(
         paths, channel=channel, known=lambda image: folder.known(image, again), method=method, weights=weights,
-        device=device, progress=progress, **params,
+        device=device, progress=progress, cell_width=cell_width, pixel_size_um=pixel_size_um, **params,
     )  # fmt: skip
-    with CountFolder(out, run_settings(method, channel, weights, params), pixel_size_um, weights) as folder:
+    run = run_settings(method, channel, weights, params, cell_width, pixel_size_um)
+    with CountFolder(out, run, pixel_size_um, weights) as folder:
         paths += folder.unique(Path(str(path)) for path in given)
         folder.refuse_corrected(paths, again)
         done = Counts(folder, twice=len(given) - len(paths))
@@ -169,7 +177,14 @@ def _grouped(
     return said if found or done.group_problems else {}
 
 
-def run_settings(method: str, channel: str, weights: str | Path | None, params: dict[str, Any]) -> dict[str, Any]:
+def run_settings(
+    method: str,
+    channel: str,
+    weights: str | Path | None,
+    params: dict[str, Any],
+    cell_width: float | str | None = "auto",
+    pixel_size_um: float | None = None,
+) -> dict[str, Any]:
     """All that determines an image's result: cellcount's version, method, channel, parameters, weights' SHA-256."""
     chosen = METHODS[method]
     known = {name: parameter.default for name, parameter in base.parameters(chosen.predict).items()}
@@ -183,7 +198,9 @@ def run_settings(method: str, channel: str, weights: str | Path | None, params: 
     }
     if file is not None and os.path.isfile(str(file)):
         named = sha256(str(file))
-    own = {"cellcount": version(DISTRIBUTION), "method": method, "channel": channel}
+    own: dict[str, Any] = {"cellcount": version(DISTRIBUTION), "method": method, "channel": channel}
+    if hasattr(chosen, "look"):
+        own |= {"cell_width": cell_width, "pixel_size_um": pixel_size_um}
     return own | {"weights": named, "parameters": described}
 
 

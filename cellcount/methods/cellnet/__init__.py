@@ -11,12 +11,13 @@ import lazy_loader
 from cellcount.errors import needing
 from cellcount.methods.base import Status
 from cellcount.methods.cellnet.export import export
-from cellcount.methods.cellnet.inference import SHIPPED, about, context, interval, predict, predict_batch
+from cellcount.methods.cellnet.inference import SHIPPED, about, context, interval, look, predict, predict_batch
 from cellcount.methods.cellnet.settings import Settings
 
 VERSION = 1  # raise it when the same call of `fit` trains other weights (tests/test_training_versions.py)
 _lazy, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"training": ["fit"], "teaching": ["taught"]})
-__all__ += ["VERSION", "Settings", "about", "context", "export", "interval", "predict", "predict_batch", "status"]
+__all__ += ["VERSION", "Settings", "about", "context", "export", "interval", "look", "predict"]
+__all__ += ["predict_batch", "status"]
 
 
 def __getattr__(name: str) -> Any:

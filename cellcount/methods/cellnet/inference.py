@@ -11,7 +11,9 @@ import numpy as np
 
 from cellcount.devices import choose_device, is_cpu
 from cellcount.errors import DataError, ParameterError, needing
-from cellcount.methods.base import check_image, predicts, sampled
+from cellcount.io.views import View
+from cellcount.methods.base import Look, check_image, predicts, sampled
+from cellcount.methods.cellnet import looks
 from cellcount.methods.cellnet.calibration import COUNTS
 from cellcount.methods.cellnet.checkpoint import PHANTOM, SHIPPED, about
 from cellcount.methods.cellnet.targets import volume
@@ -21,7 +23,7 @@ from cellcount.metrics import IntervalRule
 from cellcount.registry.fetch import digest
 from cellcount.types import Prediction
 
-__all__ = ["PHANTOM", "SHIPPED", "about", "context", "interval", "predict", "predict_batch"]
+__all__ = ["PHANTOM", "SHIPPED", "about", "context", "interval", "look", "predict", "predict_batch"]
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:
@@ -192,6 +194,42 @@ def interval(
     engine = _engine(existing(weights or str(SHIPPED)), device, averaging)
     rule = _rule(engine, threshold, averaging, count)
     return rule.interval(number) if rule else None
+
+
+def look(
+    image: View,
+    *,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    cell_width: float | str | None = "auto",
+    pixel_size_um: float | None = None,
+    **others: Any,
+) -> Look:
+    """By which factor to resample an image before it is counted, and what is unlike the training images; see `looks`.
+
+    Parameters
+    ----------
+    image : View of (H, W) px
+        Not resampled.
+    device, weights, others
+        The arguments of `predict` with which it will be counted.
+    cell_width : float, "auto" or None
+        Width of the cells, px; "auto" finds it, unless both pixel sizes are known; None: they are those of the
+        training images.
+    pixel_size_um : float or None
+        Of the image.
+
+    Raises
+    ------
+    DataError, ParameterError, NotAvailableError
+        As `predict`; a ParameterError also if a width is given and the weights do not know theirs.
+    """
+    engine = _engine(existing(weights or str(SHIPPED)), device, 1)
+
+    def heat(pixels: np.ndarray, exposure: tuple[float, float]) -> np.ndarray:
+        return engine.heats([pixels], exposure)[0]
+
+    return looks.look(image, heat, engine.settings, engine.counting, cell_width=cell_width, pixel_size_um=pixel_size_um)
 
 
 def _rule(engine: Any, threshold: float | None, averaging: int, count: str | None) -> IntervalRule | None:

@@ -1,0 +1,274 @@
+"""Counting at any magnification, without padding, and with a warning where an image is unlike the training images."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from scipy import ndimage
+
+import cellcount
+from cellcount.cli import main
+from cellcount.data import phantom
+from cellcount.errors import ParameterError
+from cellcount.io import large, views
+from cellcount.io.views import View, padding
+from cellcount.metrics import match
+from cellcount.types import Prediction
+
+UNLIKE = "does not look like the training images"
+
+
+def resized(image, factor):
+    """An image (H, W) float32, `factor` times as large."""
+    height, width = (round(side * factor) for side in image.shape)
+    return np.clip(np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)), 0, 1)
+
+
+def f1(true, found, tolerance):
+    return 2 * match(true, found, tolerance).tp / max(len(true) + len(found), 1)
+
+
+@pytest.fixture(scope="module")
+def field():
+    return phantom.simulate(seed=(7, 0), size=(512, 640), confluence=0.7)
+
+
+@pytest.fixture(scope="module")
+def counted(field):
+    return cellcount.count(field.image)
+
+
+# Scale.
+@pytest.mark.parametrize("factor", [0.4, 0.63, 1.6, 2.5])
+def test_cells_of_any_size_are_counted(field, counted, factor):
+    found = cellcount.count(resized(field.image, factor))
+    assert abs(found.count / len(field.points) - 1) < 0.1
+    steps = np.divide(field.image.shape, found.shape)
+    points = (found.points + 0.5) * steps.astype(np.float32) - 0.5
+    assert f1(field.points, points, 10) > f1(field.points, counted.points, 10) - 0.05
+    assert found.prediction.meta["cell_width_px"] == pytest.approx(34 * factor, rel=0.35)
+    assert not any(UNLIKE in one for one in found.warnings) and found.interval is not None
+
+
+def test_fields_at_the_training_images_scale_are_left_as_they_are(field, counted):
+    from cellcount.methods import cellnet
+
+    assert counted.prediction.meta["scale"] == 1 and not counted.warnings
+    np.testing.assert_array_equal(counted.points, cellnet.predict(field.image).points)
+    assert counted.interval[0] < counted.count < counted.interval[1]
+
+
+def test_a_given_width_is_used_and_none_leaves_the_image_as_it_is(field):
+    double = resized(field.image, 2)
+    told, left = cellcount.count(double, cell_width=67.0), cellcount.count(double, cell_width=None)
+    assert told.prediction.meta["scale"] == pytest.approx(0.5) and left.prediction.meta["scale"] == 1
+    assert abs(told.count / len(field.points) - 1) < 0.1 < abs(left.count / len(field.points) - 1)
+    with pytest.raises(ParameterError, match="cell_width=-3"):
+        cellcount.count(double, cell_width=-3.0)
+    with pytest.raises(ParameterError, match="blobs does not know the width of its cells"):
+        cellcount.count(double, method="blobs", cell_width=30.0)
+
+
+def test_the_density_keeps_its_sum_when_an_image_is_resampled(field):
+    found = cellcount.count(resized(field.image, 2), cell_width=67.0)
+    assert found.prediction.density.shape == found.shape
+    assert found.prediction.density.sum() == pytest.approx(found.summary()["density_sum"], rel=1e-3)
+    assert found.prediction.density.sum() == pytest.approx(len(field.points), rel=0.25)
+
+
+def test_windows_of_a_resampled_view_fit_together(field):
+    view = View(field.image).at(0.7)
+    whole = view[: view.shape[0], : view.shape[1]]
+    np.testing.assert_allclose(view[40:200, 33:301], whole[40:200, 33:301], atol=2e-3)
+    assert whole.shape == (358, 448)
+
+
+def test_a_file_larger_than_memory_is_resampled_window_by_window(field, tmp_path, monkeypatch):
+    pixels = np.round(resized(field.image, 2) * 255).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "field.tif", pixels)
+    expected = cellcount.count(tmp_path / "field.tif")
+    for module in (large, views):
+        monkeypatch.setattr(module, "LARGE", 10_000)
+    found = cellcount.count(tmp_path / "field.tif")
+    assert found.prediction.meta["scale"] == pytest.approx(expected.prediction.meta["scale"], rel=0.1)
+    assert f1(expected.points, found.points, 4) > 0.97
+
+
+def test_masks_return_to_the_pixels_of_the_image():
+    view = View(np.random.default_rng(0).random((40, 60), np.float32)).at(0.5)
+    labels = np.zeros(view.shape, np.int32)
+    labels[5:10, 5:10] = 1
+    back = view.back(Prediction(np.array([[7.0, 7.0]]), np.ones(1), 1.0, labels=labels))
+    assert back.labels.shape == (40, 60) and back.labels[10:20, 10:20].all() and back.labels.sum() == 100
+    np.testing.assert_allclose(back.points, [[14.5, 14.5]])
+
+
+# Padding.
+def ring(image, width, value):
+    return np.pad(image, width, constant_values=np.float32(value))
+
+
+def rotated(image):
+    return ndimage.rotate(image, 15, order=1, cval=0.0).astype(np.float32)
+
+
+def disc(image):
+    y, x = np.ogrid[: image.shape[0], : image.shape[1]]
+    inside = (y - image.shape[0] / 2) ** 2 + (x - image.shape[1] / 2) ** 2 < (min(image.shape) / 2 - 5) ** 2
+    return np.where(inside, image, np.float32(0))
+
+
+PADDED = {
+    **{f"{value}, {width} px": (lambda image, v=value, w=width: ring(image, w, v))
+       for value in (0, 1, 0.5) for width in (20, 50, 200)},
+    "one side": lambda image: np.pad(image, ((0, 300), (0, 0))),
+    "a corner": lambda image: np.pad(image, ((0, 300), (0, 400)), constant_values=1),
+    "rotated": rotated,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("padded", PADDED.values(), ids=PADDED)
+def test_padding_does_not_change_the_count(field, counted, padded):
+    image = padded(field.image)
+    found = cellcount.count(image)
+    assert abs(found.count / counted.count - 1) < 0.05
+    assert not any(UNLIKE in one for one in found.warnings)
+    y, x = np.rint(found.points).astype(int).T
+    assert not padding(image)[y, x].any()
+
+
+def test_what_is_outside_of_a_round_field_is_left_out(field, counted):
+    image = disc(field.image)
+    y, x = np.rint(counted.points).astype(int).T
+    assert abs(cellcount.count(image).count / (image > 0)[y, x].sum() - 1) < 0.05
+
+
+def test_padding_in_a_jpeg_is_found(field, counted):
+    file = io.BytesIO()
+    Image.fromarray(np.round(ring(field.image, 60, 0) * 255).astype(np.uint8)).save(file, "JPEG", quality=85)
+    assert abs(cellcount.count(np.asarray(Image.open(file))).count / counted.count - 1) < 0.05
+
+
+def test_other_methods_leave_padding_out_too(field):
+    plain, padded = (cellcount.count(one, method="blobs") for one in (field.image, ring(field.image, 100, 0)))
+    assert abs(padded.count / plain.count - 1) < 0.05
+    area, more = (cellcount.count(one, method="foreground-area") for one in (field.image, ring(field.image, 100, 0)))
+    assert abs(more.count / area.count - 1) < 0.15
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((100, 100), np.float32), np.random.default_rng(0).random((100, 100), np.float32),
+        np.zeros((5, 900), np.float32), np.pad(np.random.default_rng(0).random((100, 100), np.float32), 4),
+    ],
+    ids=["constant", "noise", "flat strip", "thin margin"],
+)  # fmt: skip
+def test_what_is_no_padding(image):
+    assert padding(image) is None
+
+
+def test_a_dark_ground_that_ends_in_black_is_no_padding():
+    spots = np.zeros((200, 200), np.float32)
+    spots[40::60, 40::60] = 1
+    assert (
+        padding(np.round(ndimage.gaussian_filter(spots, 6) * 300 * 255).clip(0, 255).astype(np.float32) / 255) is None
+    )
+
+
+def test_saturated_cells_are_no_padding(field):
+    image = field.image.copy()
+    image[100:140, 100:140] = 1
+    assert padding(image) is None
+
+
+# Images of something else.
+RNG = np.random.default_rng(0)
+
+
+def eight_bit(image):
+    return (np.round(np.clip(image, 0, 1) * 255) / 255).astype(np.float32)
+
+
+def noise(deviation):
+    return eight_bit(0.5 + RNG.normal(0, deviation / 255, (512, 640)))
+
+
+def spots(field, sigma=5):
+    image = np.zeros(field.image.shape)
+    image[tuple(np.rint(field.points).astype(int).T)] = 1
+    image = ndimage.gaussian_filter(image, sigma)
+    return image / image.max()
+
+
+def stained(field):
+    """Blue nuclei on pink, RGB."""
+    dye = spots(field)[..., None]
+    colour = np.array([0.93, 0.75, 0.85]) * (1 - dye) + np.array([0.30, 0.25, 0.55]) * dye
+    return np.round((colour + RNG.normal(0, 0.01, colour.shape)).clip(0, 1) * 255).astype(np.uint8)
+
+
+OTHERS = {
+    "noise of 1": lambda field: noise(1),
+    "noise of 3": lambda field: noise(3),
+    "noise of 30": lambda field: noise(30),
+    "pure noise": lambda field: RNG.random((512, 640), np.float32),
+    "smooth noise": lambda field: eight_bit(0.5 + 2 * ndimage.gaussian_filter(RNG.normal(size=(512, 640)), 3)),
+    "no cells, a gradient": lambda field: eight_bit(np.linspace(0.2, 0.8, 640) + RNG.normal(0, 0.01, (512, 640))),
+    "fluorescence": lambda field: eight_bit(0.05 + 0.7 * spots(field) + RNG.normal(0, 0.02, field.image.shape)),
+    "stained tissue": stained,
+    "brightfield": lambda field: eight_bit(
+        0.7 - 0.25 * spots(field) + 0.15 * spots(field, 9) + RNG.normal(0, 0.02, field.image.shape)
+    ),
+    "negative": lambda field: 1 - field.image,
+    "out of focus": lambda field: eight_bit(ndimage.gaussian_filter(field.image, 3)),
+    "much noise": lambda field: eight_bit(field.image + RNG.normal(0, 30 / 255, field.image.shape)),
+}
+
+
+@pytest.mark.parametrize("image", OTHERS.values(), ids=OTHERS)
+def test_what_is_no_phase_contrast_of_cells_gets_a_warning_and_no_interval(field, image):
+    found = cellcount.count(image(field))
+    assert sum(UNLIKE in one for one in found.warnings) == 1
+    assert found.interval is None and found.summary()["warnings"]
+
+
+def test_the_warning_names_the_kind_of_image_it_suggests(field):
+    assert "like fluorescence" in " ".join(cellcount.count(OTHERS["fluorescence"](field)).warnings)
+    assert "stained" in " ".join(cellcount.count(OTHERS["stained tissue"](field)).warnings)
+    assert "hardly a cell" in " ".join(cellcount.count(OTHERS["no cells, a gradient"](field)).warnings)
+
+
+@pytest.mark.parametrize("confluence", [0.1, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("gray", [lambda image: image, lambda image: 0.4 + 0.2 * image, lambda image: 0.7 * image])
+def test_simulated_fields_get_no_warning(confluence, gray):
+    field = phantom.simulate(seed=(8, int(100 * confluence)), size=(512, 640), confluence=confluence)
+    found = cellcount.count(gray(field.image).astype(np.float32))
+    assert found.warnings == () and found.interval is not None
+
+
+def test_a_confluent_field_and_a_small_one_get_no_warning():
+    assert not cellcount.count(phantom.simulate(1, (512, 512), confluence=1.0, **phantom.CONFLUENT).image).warnings
+    assert not cellcount.count(phantom.simulate(1, (96, 96), confluence=0.7).image).warnings
+
+
+def test_the_command_line_says_it_all(field, tmp_path, capsys):
+    Image.fromarray(np.round(resized(field.image, 2) * 255).astype(np.uint8)).save(tmp_path / "double.png")
+    Image.fromarray(np.round(noise(3) * 255).astype(np.uint8)).save(tmp_path / "noise.png")
+    assert (
+        main(["count", str(tmp_path / "double.png"), str(tmp_path / "noise.png"), "--out", str(tmp_path / "out")]) == 0
+    )
+    out, err = capsys.readouterr()
+    line = next(line for line in out.splitlines() if "double.png" in line)
+    assert "(90 %: " in line and "px wide: counted at 0." in line
+    assert f"noise.png: The image {UNLIKE}" in err and "90 %" not in next(
+        x for x in out.splitlines() if "noise.png" in x
+    )
+    assert UNLIKE in (tmp_path / "out" / "summary.json").read_text()
+    assert UNLIKE in (tmp_path / "out" / "counts.csv").read_text()
+    assert main(["count", str(tmp_path / "double.png"), "--cell-width", "none", "--out", str(tmp_path / "out")]) == 0
+    assert "counted before" not in capsys.readouterr().out  # another setting
+    assert main(["count", str(tmp_path / "double.png"), "--pixel-size", "0", "--out", str(tmp_path / "out")]) == 2
+    assert "pixel_size_um=0.0 must be positive" in capsys.readouterr().err
