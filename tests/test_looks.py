@@ -65,6 +65,7 @@ def test_a_given_width_is_used_and_none_leaves_the_image_as_it_is(field):
     told, left = cellcount.count(double, cell_width=67.0), cellcount.count(double, cell_width=None)
     assert told.prediction.meta["scale"] == pytest.approx(0.5) and left.prediction.meta["scale"] == 1
     assert abs(told.count / len(field.points) - 1) < 0.1 < abs(left.count / len(field.points) - 1)
+    assert not told.warnings and "its cells seem to be about" in left.warnings[0]
     with pytest.raises(ParameterError, match="cell_width=-3"):
         cellcount.count(double, cell_width=-3.0)
     with pytest.raises(ParameterError, match="blobs does not know the width of its cells"):
@@ -176,6 +177,13 @@ def test_a_dark_ground_that_ends_in_black_is_no_padding():
     assert (
         padding(np.round(ndimage.gaussian_filter(spots, 6) * 300 * 255).clip(0, 255).astype(np.float32) / 255) is None
     )
+
+
+def test_the_constant_ground_of_small_objects_is_no_padding():
+    squares = np.zeros((200, 200), np.float32)
+    for y, x in ((30, 40), (90, 120), (150, 60)):
+        squares[y : y + 20, x : x + 20] = 1
+    assert padding(squares) is None
 
 
 def test_saturated_cells_are_no_padding(field):

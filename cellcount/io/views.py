@@ -18,6 +18,7 @@ from cellcount.types import Prediction
 
 BLOCK = 8  # px; the smallest constant square that may be padding, and the squares of JPEG
 LEAST = 4096  # px; smaller constant areas are saturated cells
+CONTENT = 48  # px; an image has a square of this side that is no padding
 STEP = 0.02  # beside padding, values differ by more; a dark background that ends in black does not
 RIM = 4  # px beside padding, where JPEG and interpolation mix its value with those of the image
 SIDE = 2  # px of the source on each side of a window, for the bicubic filter, times the reduction
@@ -52,9 +53,8 @@ def padding(image: np.ndarray) -> np.ndarray | None:
             beside = ndimage.binary_dilation(inside, np.ones((3, 3)), 2) & ~inside
             if beside.any() and np.median(np.abs(image[beside] - value)) >= STEP:
                 found |= inside
-    if found.all() or not found.any():
-        return None
-    return found
+    whole = ndimage.binary_erosion(~found, np.ones((3, 3)), CONTENT // 2, border_value=1)
+    return found if found.any() and whole.any() else None  # else it is the ground of small objects
 
 
 def _eighths(side: int) -> list[slice]:

@@ -174,12 +174,13 @@ def look(
         scale, cell_width = pixel_size_um / counting.pixel_size_um, None
     found, auto, warnings = structure(image) if known else None, cell_width == "auto", []
     area = image.shape[0] * image.shape[1] * (scale / width) ** 2 if width else 0  # cells that find room
-    if found is None or area < ROOM:  # weights trained without a calibration, or a blank or tiny image
+    if found is None or width is None or area < ROOM:  # weights trained without a calibration, or a blank or tiny image
         return Look(scale)
     sizes = Sizes(image, heats, settings, known["size"])
     spectral = known["wavelength"] / found.median
-    step, size = round(np.log(spectral if auto else scale) / np.log(STEP)), scale
-    step, size = sizes.best(step) if auto else (int(np.clip(step, -MOST, MOST)), scale)
+    step, size = sizes.best(round(np.log(spectral) / np.log(STEP)))
+    if not auto:
+        step = int(np.clip(round(np.log(scale) / np.log(STEP)), -MOST, MOST))
     mean, (stable, n) = sizes.at(step).mean, sizes.stable(step)
     # Few points agree by chance; the upper end of their interval counts (one-sided, 90 %).
     stable += 1.28 * np.sqrt(max(stable * (1 - stable), 0.05) / max(n, 1))
@@ -201,8 +202,10 @@ def look(
             scale = size
         else:
             warnings.append("the size of its cells could not be found")
+    elif not auto and all(max(scale / one, one / scale) > ALIKE for one in (spectral, size)):
+        warnings.append(f"its cells seem to be about {width / size:.0f} px wide")
     if not warnings:
-        return Look(scale, (), width / size if width else None)
+        return Look(scale, (), width / size)
     warnings += _tones(image.sample)
     todo = "Look at the overlay before you use the count."
     todo += " If the cells have another size, give --cell-width." * (auto and n >= FEW)
