@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from cellcount.errors import DataError, require
+from cellcount.io.views import View
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import TARGETS
-from cellcount.methods.pixels import block_mean, to_full, to_small
+from cellcount.methods.pixels import block_mean, brightness_and_contrast, to_full, to_small
 from cellcount.types import Sample
 
 CPU = torch.device("cpu")
@@ -55,8 +56,12 @@ class Crops:
         self.settings = settings
         self.images, self.trusted, self.points, self.heights = [], [], [], []
         for sample in samples:
-            self.images.append(torch.from_numpy(settings.prepared(sample.image))[None, None])
-            trusted = block_mean(sample.valid.astype(np.float32), settings.factor) > 0.5
+            view = View(sample.image)  # as `counting` sees it
+            exposure = brightness_and_contrast(view.sample)
+            pixels = view[: view.shape[0], : view.shape[1]]
+            self.images.append(torch.from_numpy(settings.prepared(pixels, exposure))[None, None])
+            valid = sample.valid if view.padding is None else sample.valid & ~view.padding
+            trusted = block_mean(valid.astype(np.float32), settings.factor) > 0.5
             self.trusted.append(torch.from_numpy(trusted.astype(np.float32))[None, None])
             self.points.append(to_small(sample.points, settings.factor))
             self.heights.append(_heights(sample, settings.target))
