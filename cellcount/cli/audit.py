@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from cellcount.cli import add_device, add_json, add_parameters, add_short_form, add_verb, given_path
+from cellcount.cli.count import width_of
 from cellcount.files import as_argument
 
 SHOWN = 20  # warnings
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_parameters(make, "a parameter of the method", "averaging 8")
     add_short_form(make, "weights", "weights file or name of bundled weights (default: the method's own)")
     add_short_form(make, "threshold", "lowest score of a cell (default: the method's own)")
+    make.add_argument(
+        "--cell-width", type=width_of, default="auto", metavar="PX", help="as of `cellcount count` (default: auto)"
+    )
+    make.add_argument("--pixel-size", type=float, metavar="UM", help="as of `cellcount count`")
     make.add_argument("--channel", help="auto, red, green, blue or mean (default: that of dataset.toml, or auto)")
     add_device(make)
     add_json(make, "folder, windows, population, window_size, predicted, strata, drawn, failed")
@@ -71,7 +76,7 @@ def _make(arguments: argparse.Namespace) -> int:
         made = audit.make(
             arguments.images, arguments.out, windows=arguments.windows, window=arguments.window_size,
             seed=arguments.seed, channel=arguments.channel, each=show, method=arguments.method,
-            device=arguments.device, **params,
+            device=arguments.device, cell_width=arguments.cell_width, pixel_size_um=arguments.pixel_size, **params,
         )  # fmt: skip
     out, about, drawn = arguments.out, made.about, len(made.drawn)
     for note in made.notes[:SHOWN]:
@@ -113,7 +118,7 @@ def _estimate(arguments: argparse.Namespace) -> None:
         print(line)
     print(f"Result: {folder / audit.RESULT}; the windows: {folder / audit.TABLE}")
     wide = (result.estimate.high - result.estimate.low) / 2 / max(result.estimate.total, 1)
-    more = result.windows_for(0.05)
-    if wide > 0.05 and more > result.estimate.windows:
+    more = result.windows_for(audit.PRECISION)
+    if wide > audit.PRECISION and more > result.estimate.windows and arguments.windows is None:
         command = f"cellcount audit make --out {as_argument(folder)} --windows {more}"
-        print(f"For +-5 %, some {more} windows: {command} adds to those that you corrected.")
+        print(f"For +-{100 * audit.PRECISION:.0f} %, some {more} windows: {command} adds to those that you corrected.")

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel", help="auto, red, green, blue or mean (default: that of dataset.toml; auto is green of RGB)"
     )
     parser.add_argument(
-        "--cell-width", type=_width, default="auto", metavar="PX",
+        "--cell-width", type=width_of, default="auto", metavar="PX",
         help="width of a cell; auto finds it in each image, none counts images as they are (default: auto)",
     )  # fmt: skip
     parser.add_argument(
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser, "folder, images (as in summary.json, of this call), failed (image, error), groups, group_problems")
 
 
-def _width(text: str) -> float | str | None:
+def width_of(text: str) -> float | str | None:
     """The type of --cell-width."""
     return {"auto": "auto", "none": None}[text] if text in ("auto", "none") else float(text)
 

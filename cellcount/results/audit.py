@@ -51,7 +51,11 @@ from cellcount.results.review import Field, Review, crops, review, tasks
 
 AUDIT, RESULT, TABLE, COUNTS = "audit.json", "audit-result.json", "audit-result.csv", "counts"
 CELLS = 40  # predicted in a window on average: then 20 windows are corrected in some minutes ...
-LEAST, MOST, SHARE = 64, 512, 4  # ... with sides of so many px, and so many times as many windows as are drawn
+LEAST, MOST, SHARE = 64, 448, 4  # ... with sides of so many px, and so many times as many windows as are drawn
+# Options of `count_folder` that say nothing.
+DEFAULTS = (("method", "cellnet"), ("channel", None), ("weights", None), ("cell_width", "auto"))
+DEFAULTS += (("pixel_size_um", None), ("group", None), ("area_cm2", None))
+HEAVY, PRECISION = 0.5, 0.05  # a window with more of the variance is told where the interval is wider than this
 # Problems of a data set that none are of an audit, or that are said in other words here.
 COLUMNS = ("window", "image", "y0", "x0", "y1", "x1", "stratum", "probability", "predicted", "counted")
 OTHERS = ("corrected-some", "corrected-none", "image-same", "channel-flat", "none-live", "images-none-live",
@@ -159,8 +163,8 @@ def make(
     Parameters
     ----------
     images : list of paths
-        As of `count_folder`, which counts them into counts/; or one folder that `cellcount count` wrote, which is taken
-        as it is. None continues the audit in `out`.
+        Of images, (H, W) or (H, W, 3), as of `count_folder`, which counts them into counts/; or one folder that
+        `cellcount count` wrote, which is taken as it is. None continues the audit in `out`.
     out : path of the folder
     windows : int
         To be drawn; all, a census, if there are no more.
@@ -194,7 +198,7 @@ def make(
     given = {
         name: value if isinstance(value, int | float | bool) else str(value)
         for name, value in options.items()
-        if value is not None and name not in ("each", "device", "progress", "again")
+        if name not in ("each", "device", "progress", "again") and (name, value) not in DEFAULTS
     }
     kept = before.about["settings"]["count"] if before else given
     told = f"{out} was counted with {kept or 'the defaults'}, not with {given or 'the defaults'}. Give the same"
@@ -230,7 +234,7 @@ def _counted(
     if not images or len(images) == 1 and os.path.isfile(Path(images[0], RECORDS)):
         folder = Path(images[0]) if images else out / before.about["counts"]  # type: ignore[union-attr]
         told = f"{folder} is counted already, with its own settings: leave out {', '.join(given)}, or name the images."
-        require(set(given.items()) <= {("method", "cellnet")}, told)
+        require(not given, told)
         return folder, None
     counts = count_folder(images, out / COUNTS, **options)
     if not counts.names:
@@ -472,7 +476,7 @@ def estimate(
         kinds = found.provenance.get(one["name"], {})
         done.update({kind: kinds[kind] for kind in ("predicted", "kept", "moved", "deleted", "added") if kind in kinds})
     warnings = [str(one) for one in problems] + _others(drawn, found)
-    if total.heaviest > 0.5:
+    if total.heaviest > HEAVY and total.high - total.low > 2 * PRECISION * total.total:
         warnings.append(_heaviest(audit, drawn, counted, total))
     result = AuditResult(total, len(audit.about["images"]), area, dict(done), tuple(warnings))
     rows = [(one["name"], one["image"], *one["core"], one["stratum"], one["probability"], one["predicted"], cells)

@@ -143,7 +143,7 @@ def simulate(
     sizes : sequence of int, px
         Sides of a window; with the first, all `numbers` of windows are tried, with others those of an audit by default.
     numbers : sequence of int
-        Of drawn windows.
+        Of drawn windows; all, if there are fewer.
     repeats : int
         Draws of each.
     seed, device, profile, progress
@@ -161,7 +161,7 @@ def simulate(
         origin = results.provenance("audit", f"plate of {number}", parameters=parameters, **about)
         cells = {"n_true": int(frame.true.sum()), "n_pred": 0 if model == "none" else int(frame.predicted.sum())}
         rows = []
-        for n in (n for n in numbers if n <= len(frame)):
+        for n in dict.fromkeys(min(n, len(frame)) for n in numbers):
             did = audits(frame, n, repeats, seed_of(seed=seed, n=n, model=model), rule == "until")
             rows.append(origin | cells | {"windows": n, "population": len(frame)} | did)
         return pd.DataFrame(rows, columns=list(dict.fromkeys([*results.COLUMNS, *rows[0]])))
