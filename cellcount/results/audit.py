@@ -53,8 +53,8 @@ AUDIT, RESULT, TABLE, COUNTS = "audit.json", "audit-result.json", "audit-result.
 CELLS = 40  # predicted in a window on average: then 20 windows are corrected in some minutes ...
 LEAST, MOST, SHARE = 64, 448, 4  # ... with sides of so many px, and so many times as many windows as are drawn
 # Options of `count_folder` that say nothing.
-DEFAULTS = (("method", "cellnet"), ("channel", None), ("weights", None), ("cell_width", "auto"))
-DEFAULTS += (("pixel_size_um", None), ("group", None), ("area_cm2", None))
+DEFAULTS: list[tuple[str, str | None]] = [("method", "cellnet"), ("cell_width", "auto")]
+DEFAULTS += [(name, None) for name in ("channel", "weights", "pixel_size_um", "group", "area_cm2")]
 HEAVY, PRECISION = 0.5, 0.05  # a window with more of the variance is told where the interval is wider than this
 # Problems of a data set that none are of an audit, or that are said in other words here.
 COLUMNS = ("window", "image", "y0", "x0", "y1", "x1", "stratum", "probability", "predicted", "counted")
