@@ -407,12 +407,12 @@ def _predictor(
 
     def count(image: np.ndarray | LargeImage) -> tuple[Prediction, tuple[str, ...]]:
         view, seen, context = View(image), base.Look(), {}
-        if prompts is None:
-            if look is not None:
-                seen = look(view, device=device, cell_width=cell_width, pixel_size_um=pixel_size_um, **given)
+        if prompts is None and (look is not None or view.padding is not None):
+            context = chosen.context(view, device=device, **given)
+        if prompts is None and look is not None:
+            sizes = {"cell_width": cell_width, "pixel_size_um": pixel_size_um}
+            seen = look(view, device=device, **sizes, **context, **given)
             view = view.at(seen.scale)
-            if view.padding is not None:
-                context = chosen.context(view, device=device, **given)
         pixels = image if prompts is not None else view.pixels()
         maps = isinstance(pixels, np.ndarray) and pixels.size <= LARGE
         whole = tiled(

@@ -10,7 +10,6 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from cellcount.io import beside
 from cellcount.io.images import SUFFIXES, decode
@@ -75,6 +74,8 @@ def centres(pixels: np.ndarray, bright: float = 0.0) -> np.ndarray:
         one dot, and its centre is weighted by brightness: dots that touch count once.
     """
     marked = _marked(pixels, bright)
+    from scipy import ndimage
+
     components, count = ndimage.label(marked, np.ones((3, 3)))
     if count == 0:
         return np.zeros((0, 2), np.float32)
@@ -156,5 +157,7 @@ def _dense(marked: np.ndarray) -> bool:
     share = float(marked.mean())
     if share <= DENSEST or share > DENSER:
         return share > DENSEST
+    from scipy import ndimage
+
     components, _ = ndimage.label(marked, np.ones((3, 3)))
     return bool(np.median(np.bincount(components.ravel())[1:]) > SMALL)

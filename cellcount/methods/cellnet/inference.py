@@ -203,6 +203,7 @@ def look(
     weights: str | Path | None = None,
     cell_width: float | str | None = "auto",
     pixel_size_um: float | None = None,
+    exposure: tuple[float, float] | None = None,
     **others: Any,
 ) -> Look:
     """By which factor to resample an image before it is counted, and what is unlike the training images; see `looks`.
@@ -218,6 +219,8 @@ def look(
         training images.
     pixel_size_um : float or None
         Of the image.
+    exposure : (float, float) or None
+        From `context`; None measures it.
 
     Raises
     ------
@@ -226,8 +229,10 @@ def look(
     """
     engine = _engine(existing(weights or str(SHIPPED)), device, 1)
 
-    def heat(pixels: np.ndarray, exposure: tuple[float, float]) -> np.ndarray:
-        return engine.heats([pixels], exposure)[0]
+    measured = exposure or brightness_and_contrast(image.sample)
+
+    def heat(pixels: np.ndarray) -> np.ndarray:
+        return engine.heats([pixels], measured)[0]
 
     return looks.look(image, heat, engine.settings, engine.counting, cell_width=cell_width, pixel_size_um=pixel_size_um)
 

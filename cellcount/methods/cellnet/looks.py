@@ -9,6 +9,7 @@ limits were chosen on simulated fields and on the 34 fields of the thesis, with 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from cellcount.io.views import View
 from cellcount.methods.base import Look
 from cellcount.methods.pixels import brightness_and_contrast, peaks, to_full
 
-SIDE = 512  # px of what the network sees of an image, for each size that is tried
+SIDE = 384  # px of what the network sees of an image, for each size that is tried
 WINDOW = 768  # px, of which the spectrum is taken
 LONGEST = 256.0  # px; longer waves are the illumination
 STEP = 1.4  # between two sizes that are tried; the first is that of the training images
@@ -34,6 +35,7 @@ LONG, SHORT, BLURRED = 1.4, 1.5, 0.55  # times the training images' ratios of wa
 DARK, TAIL = 0.4, 2.5  # median of a dark ground, and of how many times its lower values the higher ones are apart
 WIDTH = 1.4  # of the distance between neighbours: the width of cells that touch (thesis, image 1: 34 of 24 px)
 
+Heat = Callable[[np.ndarray], np.ndarray]
 Heats = Callable[[np.ndarray, tuple[float, float]], np.ndarray]
 
 
@@ -82,15 +84,14 @@ class Sizes:
     Parameters
     ----------
     image : View
-    heats : function of pixels (H, W) float32 and an exposure, giving the heatmap
+    heat : function of pixels (H, W) float32, giving the heatmap
     settings : Settings
     reference : float
         The size at which the peaks on the training images are highest, relative to the training images.
     """
 
-    def __init__(self, image: View, heats: Heats, settings: Any, reference: float) -> None:
-        self.image, self._heats, self._settings, self._reference = image, heats, settings, reference
-        self._exposure = brightness_and_contrast(image.sample)
+    def __init__(self, image: View, heat: Heat, settings: Any, reference: float) -> None:
+        self.image, self._heat, self._settings, self._reference = image, heat, settings, reference
         self._tried: dict[int, _Peaks] = {}
 
     def at(self, step: int) -> _Peaks:
@@ -98,8 +99,7 @@ class Sizes:
         if step not in self._tried:
             scale, settings = self._reference * STEP**step, self._settings
             pixels, top, left = _window(self.image, scale, SIDE)
-            heat = self._heats(pixels, self._exposure)
-            points, heights = peaks(heat, threshold=LOWEST / 2, distance=settings.peak_distance)
+            points, heights = peaks(self._heat(pixels), threshold=LOWEST / 2, distance=settings.peak_distance)
             points = (to_full(points, settings.factor) + 0.5 + np.array([top, left])) / scale - 0.5
             ends = np.array([top, left, top + pixels.shape[0], left + pixels.shape[1]]) / scale
             self._tried[step] = _Peaks(points, heights, ends)
@@ -143,7 +143,7 @@ def _paired(one: np.ndarray, other: np.ndarray, reach: float) -> int:
 
 def look(
     image: View,
-    heats: Heats,
+    heat: Heat,
     settings: Any,
     counting: Any,
     *,
@@ -156,7 +156,7 @@ def look(
     ----------
     image : View of (H, W) px
         Not resampled.
-    heats : function of pixels (H, W) float32 and an exposure, giving the heatmap
+    heat : function of pixels (H, W) float32, giving the heatmap
     settings : Settings
     counting : Counting
         What the weights know of their training images.
@@ -176,7 +176,7 @@ def look(
     area = image.shape[0] * image.shape[1] * (scale / width) ** 2 if width else 0  # cells that find room
     if found is None or width is None or area < ROOM:  # weights trained without a calibration, or a blank or tiny image
         return Look(scale)
-    sizes = Sizes(image, heats, settings, known["size"])
+    sizes = Sizes(image, heat, settings, known["size"])
     spectral = known["wavelength"] / found.median
     step, size = sizes.best(round(np.log(spectral) / np.log(STEP)))
     if not auto:
@@ -236,11 +236,11 @@ def measured(samples: Sequence[Any], heats: Heats, settings: Any) -> dict[str, f
     rows = []
     for sample in samples:
         image = View(sample.image)
-        found = structure(image)
+        found, heat = structure(image), partial(heats, exposure=brightness_and_contrast(image.sample))
         if found is None:
             continue
-        _, size = Sizes(image, heats, settings, 1.0).best()
-        sizes = Sizes(image, heats, settings, size)
+        _, size = Sizes(image, heat, settings, 1.0).best()
+        sizes = Sizes(image, heat, settings, size)
         if sizes.at(0).mean:
             stable, _ = sizes.stable(0)
             rows.append((*found, size, sizes.at(0).mean, stable))
