@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy import stats
 from cellcount import cli
 from cellcount.companion.studies import audits
 from cellcount.data import phantom
+from cellcount.data.convert import convert
 from cellcount.errors import DataError, ParameterError
 from cellcount.io.crops import cut, held, inside
 from cellcount.io.points import Annotation, Mark, read
@@ -294,12 +296,39 @@ def test_windows_that_nobody_corrected_are_named_with_what_to_do(plate):
     with pytest.raises(DataError, match="3 of 10 .* window-008, window-009, window-010.* --windows 7"):
         audit.estimate("audit")
     assert audit.estimate("audit", windows=7).estimate.windows == 7
+    rest = [f"{w['name']}" for w in one.drawn[7:] if w["predicted"]]
+    assert rest
+    with pytest.raises(DataError, match=rf"no file of .*reviewed = \[{json.dumps(rest)[1:-1]}\]") as told:
+        audit.estimate("audit", reviewed=True)
+    line = re.search(r"reviewed = \[.*?\]", str(told.value))[0]
+    settings = one.folder / "dataset.toml"
+    settings.write_text(settings.read_text().replace("reviewed = []", line))
     assert audit.estimate("audit", reviewed=True).estimate.windows == 10
     for n in (0, 11):
         with pytest.raises(ParameterError, match="give 1 to 10"):
             audit.estimate("audit", windows=n)
     with pytest.raises(ParameterError, match="too few"):
-        audit.estimate("audit", windows=2, reviewed=True)
+        audit.estimate("audit", windows=2)
+
+
+@pytest.mark.parametrize("format", ["CSV", "napari", "labelme", "COCO", "Cell Counter"])
+def test_windows_that_were_looked_at_are_right_unless_all_their_points_were_deleted(plate, format):
+    one = made(plate)
+    convert("audit/predictions", "audit/annotations", format)
+    with pytest.raises(DataError, match="10 of 10"):
+        audit.estimate("audit")
+    found = audit.estimate("audit", reviewed=True)
+    assert found.estimate.counted == found.done["kept"] == sum(w["predicted"] for w in one.drawn)
+    for path in (one.folder / "annotations").iterdir():
+        path.unlink()
+    emptied = next(w["name"] for w in one.drawn if w["predicted"])
+    marks = {name: read(f"audit/predictions/{name}.csv")[0][0].points for name in (w["name"] for w in one.drawn)}
+    left = [Annotation("", "", f"{name}.png", points=own) for name, own in marks.items() if own and name != emptied]
+    write(one.folder / "annotations" / "points.csv", left, "CSV")
+    with pytest.raises(DataError, match=f"1 of 10 .* {emptied}.*{emptied}.png,,"):
+        audit.estimate("audit", reviewed=True)
+    (one.folder / "annotations" / "empty.csv").write_text(f"image,y,x\n{emptied}.png,,\n")
+    assert audit.estimate("audit", reviewed=True).estimate.counted == found.estimate.counted - len(marks[emptied])
 
 
 def test_points_count_in_the_core_alone(plate):
@@ -542,6 +571,7 @@ def test_the_command_line_makes_estimates_and_answers_in_json(plate, capsys):
     assert "10 windows drawn" in told and "cellcount labelstudio push audit" in told
     assert cli.main(["audit", "estimate", "audit"]) == 3
     assert "not corrected by a person" in capsys.readouterr().err
+    assert cli.main(["data", "convert", "audit/predictions", "audit/annotations", "--format", "CSV"]) == 0
     assert cli.main(["audit", "estimate", "audit", "--reviewed", "--pixel-size", "0.5"]) == 0
     told = capsys.readouterr().out
     for text in ("(90 %: ", "per mm2", "What it means", "What it cannot know", "audit-result.json"):

@@ -29,6 +29,7 @@ class Survey:
     annotations : dict of stem to list of `Annotation`, after the selection among annotators
     settings : `Settings`
     predicted : dict of stem to `Annotation`, what was found by `cellcount count`
+    unchanged : list of stems of images of which an annotation equals what was predicted
     provenance : dict of stem to what a person did to the points; see `cellcount.data.corrections.trace`
     problems : list of `Problem`
     """
@@ -38,6 +39,7 @@ class Survey:
     annotations: dict[str, list[Annotation]] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     predicted: dict[str, Annotation] = field(default_factory=dict)
+    unchanged: list[str] = field(default_factory=list)
     provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -80,10 +82,10 @@ def survey(folder: Path | str) -> Survey:
                 found.add("channel-flat", path.name, sentence=sentence)
     predicted = found.predicted = corrections.read_predictions(folder, found)
     _match(folder, _annotations(annotated, [one.image for one in predicted.values() if not one.points], found), found)
-    unchanged = corrections.leave_out_unchanged(predicted, found)
+    found.unchanged = corrections.leave_out_unchanged(predicted, found)
     for stem in found.images:
         check_image(stem, found)
-    corrections.trace(predicted, unchanged, found)
+    corrections.trace(predicted, found.unchanged, found)
     check_training(folder, found)
     return found
 

@@ -431,7 +431,8 @@ def estimate(
     windows : int or None
         Take the first of the drawn windows alone. All by default.
     reviewed : bool
-        A person has looked at every window: those without a changed point are right as predicted.
+        A person has looked at every window: the predicted points that are unchanged in the annotations are right, and
+        windows without predicted points and annotation have no cell.
     level : float
     pixel_size_um : float or None
         For cells per mm2; that of the counted images' dataset.toml by default.
@@ -461,12 +462,13 @@ def estimate(
     again = f"the call of `cellcount audit make --out {as_argument(folder)}` writes them again."
     require(not absent, f"{folder}: images of drawn windows are missing: {listed(absent)}; {again}", DataError)
     for name in (one["name"] for one in drawn if reviewed and not found.annotations.get(one["name"])):
-        found.annotations[name] = [found.predicted[name]]
         right = len(found.predicted[name].points)
-        found.provenance[name] = {"predicted": right, "kept": right}
+        if name in found.unchanged or not right:  # points that are in no file may have been deleted
+            found.annotations[name] = [found.predicted[name]]
+            found.provenance[name] = {"predicted": right, "kept": right}
     open_ = [rank for rank, one in enumerate(drawn) if not _corrected(one, found)]
     if open_:
-        raise DataError(_uncorrected(audit, open_, len(drawn)))
+        raise DataError(_uncorrected(audit, open_, len(drawn), found.settings.reviewed if reviewed else None))
     counted = [int(inside(_live(one["name"], found), _inner(one["core"], one["box"])).sum()) for one in drawn]
     total = metric.estimate(audit.predicted, audit.strata, audit.order[: len(drawn)], counted, level=level)
     um = pixel_size_um or audit.about["pixel_size_um"]
@@ -519,16 +521,25 @@ def _corrected(one: Mapping[str, Any], found: Survey) -> bool:
     return bool(done[y0:y1, x0:x1].all())
 
 
-def _uncorrected(audit: Audit, open_: Sequence[int], drawn: int) -> str:
-    """What to do about windows that nobody corrected; they are numbered from 0."""
+def _uncorrected(audit: Audit, open_: Sequence[int], drawn: int, reviewed: Sequence[str] | None) -> str:
+    """What to do about windows that nobody corrected, numbered from 0; `reviewed` is None without that argument."""
     names, first = [f"window-{rank + 1:03d}" for rank in open_], open_[0]
     command = f"cellcount audit estimate {as_argument(audit.folder)}"
-    told = (
-        f"{len(names)} of {drawn} drawn windows were not corrected by a person: {', '.join(names)}. Submit them in "
-        "Label Studio, also those without a cell (not skipped, and all crops of a window), or save their corrected "
-        f"points in {audit.folder / 'annotations'}. If you have looked at every window, and the points of these are "
-        f"right: {command} --reviewed."
-    )
+    annotations = audit.folder / "annotations"
+    told = f"{len(names)} of {drawn} drawn windows were not corrected by a person: {', '.join(names)}. "
+    if reviewed is None:
+        told += (
+            "Submit them in Label Studio, also those without a cell (not skipped, and all crops of a window), or save "
+            f"their corrected points in {annotations}. If you have looked at every window, and the points that you "
+            f"left as they were are right: {command} --reviewed."
+        )
+    else:
+        told += (
+            f"Their predicted points are in no file of {annotations}. If they are right, write in "
+            f"{audit.folder / dataset_toml.NAME}, in place of the line `reviewed`: reviewed = "
+            f"{toml([*reviewed, *names])}. A window from which all were deleted needs a CSV file in {annotations} with "
+            f"the lines image,y,x and {names[0]}.png,, below it."
+        )
     taken = np.bincount(audit.strata[audit.order[:first]], minlength=len(audit.about["strata"]))
     enough = (taken >= np.minimum(2, np.bincount(audit.strata))).all()
     alone = f" Or take the first {first} alone: {command} --windows {first}."
