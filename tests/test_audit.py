@@ -347,6 +347,17 @@ def test_points_count_in_the_core_alone(plate):
     assert any("1 point with the label dead" in warning for warning in found.warnings)
 
 
+def test_the_windows_for_a_narrower_interval_follow_from_this_one():
+    rng = np.random.default_rng(0)
+    true = rng.poisson(40, 500)
+    one = audit.AuditResult(audited(true, np.ones(500), 20, 0), 1, None, {})
+    for precision in (0.05, 0.02, 0.001):
+        n = one.windows_for(precision)
+        later = [audited(true, np.ones(500), n, seed) for seed in range(40)]
+        half = np.median([(every.high - every.low) / 2 / every.total for every in later])
+        assert 0.7 * precision <= half <= 1.4 * precision or (n, half, precision) == (500, 0, 0.001)
+
+
 # Label Studio.
 
 
@@ -494,6 +505,10 @@ def test_changed_and_missing_windows_are_noticed_and_can_be_written_again(plate)
         audit.estimate("audit", reviewed=True)
     made(plate)
     assert picture.read_bytes() == whole
+    (one.folder / "predictions/window-002.csv").unlink()
+    with pytest.raises(DataError, match="predictions of drawn windows are missing: 1 .window-002."):
+        audit.estimate("audit", reviewed=True)
+    made(plate)
     assert audit.estimate("audit", reviewed=True).estimate.windows == 10
 
 

@@ -59,7 +59,7 @@ HEAVY, PRECISION = 0.5, 0.05  # a window with more of the variance is told where
 # Problems of a data set that none are of an audit, or that are said in other words here.
 COLUMNS = ("window", "image", "y0", "x0", "y1", "x1", "stratum", "probability", "predicted", "counted")
 OTHERS = ("corrected-some", "corrected-none", "image-same", "channel-flat", "none-live", "images-none-live",
-          "points-left-out", "ls-crops", "split-all-test", "corrected-nothing")  # fmt: skip
+          "points-left-out", "ls-crops", "split-all-test")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -458,9 +458,13 @@ def estimate(
     found = survey(folder)
     problems = [one for one in found.problems if one.kind not in OTHERS]
     raise_errors(problems, f"{folder} cannot be used yet:" * bool(len(problems) > 1))
-    absent = [one["name"] for one in drawn if one["name"] not in found.images]
+    absent = [one["name"] for one in drawn if not {one["name"]} <= found.images.keys() & found.predicted.keys()]
     again = f"the call of `cellcount audit make --out {as_argument(folder)}` writes them again."
-    require(not absent, f"{folder}: images of drawn windows are missing: {listed(absent)}; {again}", DataError)
+    require(
+        not absent,
+        f"{folder}: images or predictions of drawn windows are missing: {listed(absent)}; {again}",
+        DataError,
+    )
     for name in (one["name"] for one in drawn if reviewed and not found.annotations.get(one["name"])):
         right = len(found.predicted[name].points)
         if name in found.unchanged or not right:  # points that are in no file may have been deleted
