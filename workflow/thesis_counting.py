@@ -19,7 +19,7 @@ from cellcount.companion.runner.sources import root
 from cellcount.data import thesis
 from cellcount.files import write_csv
 from cellcount.methods import cellnet
-from cellcount.methods.cellnet.calibration import LEVEL, Counting, amended, strips, trusted
+from cellcount.methods.cellnet.calibration import LEVEL, Counting, amended, grid, trusted
 from cellcount.metrics import calibrate_parts
 
 KEPT = root() / "results" / "counting-thesis.csv"
@@ -35,7 +35,7 @@ def measured(tables):
         with open(tables[sample.name], encoding="utf-8") as file:
             found = np.array([[float(row[name]) for name in ("y", "x", "score")] for row in csv.DictReader(file)])
         about = Counting.measured([sample])
-        for index, part in enumerate(part for strip in strips(sample.image.shape) for part in strip):
+        for index, part in enumerate(grid(sample.image.shape)):
             mine = trusted(sample, found[:, :2], part)
             numbers = trusted(sample, sample.points, part).sum(), mine.sum()
             yield sample.name, index, *map(int, numbers), about.spacing, round(float(found[mine, 2].mean()), 4)

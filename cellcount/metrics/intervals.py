@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from cellcount.errors import require
 
 ENOUGH = 19  # fields for a conformal rule of level .9 with one end on each side; fewer need a model of the errors
-PRIOR = 3  # fields that the spread within fields is worth as an estimate of the spread between them
+PRIOR, STAND_IN = 3, 1.0  # see `calibrate_parts`
 
 
 class IntervalRule(NamedTuple):
@@ -87,16 +87,62 @@ def calibrate(true: ArrayLike, counts: ArrayLike, level: float = 0.9) -> Interva
     return IntervalRule(float(ratios[rank - 1]), float(ratios[n - rank]), level, n)
 
 
+class _Effects(NamedTuple):
+    """What parts of fields tell about x, the logarithm of a field's ratio of true to counted cells, each plus 1."""
+
+    x: np.ndarray  # of each field
+    variance: np.ndarray  # of each x
+    shared: float  # tau^2: its part that a field shares, with more cells or fewer
+    single: float  # phi: the part of single cells, times the count plus 1
+    freedom: int  # degrees of freedom of the estimate of `shared`
+    mean: float
+    error: float  # standard error of the mean
+
+    @classmethod
+    def of(cls, true: ArrayLike, counts: ArrayLike, field: ArrayLike) -> "_Effects":
+        true, counts = np.asarray(true, float), np.asarray(counts, float)
+        of_field = np.unique(np.asarray(field), return_inverse=True)[1]
+        one_each = true.shape == counts.shape == of_field.shape and true.ndim == 1
+        shapes = f"true {true.shape}, counts {counts.shape}, field {of_field.shape}"
+        require(one_each, f"{shapes}: give one of each for every part.")
+        parts, fields = len(true), len(np.unique(of_field))
+        require(parts > 1, f"{parts} part: the spread between parts needs at least two.")
+        all_true, all_counted = (np.bincount(of_field, values) for values in (true, counts))
+        x, inner = np.log((all_true + 1) / (all_counted + 1)), parts - fields
+        ratio = np.exp(x)[of_field]
+        dispersion = ((true - ratio * counts) ** 2).sum() * parts / max(inner, 1)
+        single = (dispersion + 1) / ((ratio**2 * counts).sum() + 1) if inner else 0.0  # + 1: no error at all is luck
+        alone = single / (all_counted + 1)
+        between = max(0.0, x.var(ddof=1) - alone.mean()) if fields > 1 else 0.0
+        freedom, shared = fields - 1, between
+        if inner and fields < ENOUGH:
+            weight = PRIOR if fields > 1 else inner
+            least = (freedom * between + weight * STAND_IN * alone.mean()) / (freedom + weight)
+            freedom, shared = freedom + weight, max(between, least)
+        variance = np.maximum(shared + alone, 1e-12)
+        mean, error = float(np.average(x, weights=1 / variance)), float((1 / variance).sum() ** -0.5)
+        return cls(x, variance, float(shared), float(single), freedom, mean, error)
+
+
+def mean_ratio(true: ArrayLike, counts: ArrayLike, field: ArrayLike) -> tuple[float, float]:
+    """Mean logarithm of the ratio of true to counted cells of fields, and its standard error, from parts of them.
+
+    true, counts : (B,) float, cells; field : (B,) int or str. Model and errors as of `calibrate_parts`.
+    """
+    found = _Effects.of(true, counts, field)
+    return found.mean, found.error
+
+
 def calibrate_parts(true: ArrayLike, counts: ArrayLike, field: ArrayLike, level: float = 0.9) -> IntervalRule:
     """A rule from the counts of parts of a few fields of view, on which the method was not trained.
 
     The logarithm x of the ratio (true + 1) / (counted + 1) of a field has the variance tau^2 + phi / (counted + 1):
     errors shared by the whole field, which no larger count averages out, and errors of single cells, which do (random
     effects; DerSimonian & Laird 1986). phi is the dispersion of the parts about the ratio of their field, tau^2 what
-    the fields scatter beyond it (both by the method of moments). Few fields tell little about tau: as long as they
-    do, the spread between the parts of a field, not averaged out, stands in with the weight of `PRIOR` fields, or all
-    the weight for a single field. The interval is Student's t interval for a new field; its centre is corrected for
-    the fields' mean ratio.
+    the fields scatter beyond it (both by the method of moments). Few fields tell little about tau. tau^2 is therefore
+    not below what it would be if `PRIOR` further fields had shown as much of it as single cells cause in a whole field;
+    for one field it is that, which is an assumption. The interval is Student's t interval for a new field, with these
+    fields among its degrees of freedom; its centre is corrected for the fields' mean ratio.
 
     From `ENOUGH` fields on, no distribution is assumed: the rule is split conformal prediction (see `calibrate`) on
     |x - mean| / sqrt(tau^2 + phi / (counted + 1)) (Lei et al. 2018, section 5.2).
@@ -118,40 +164,20 @@ def calibrate_parts(true: ArrayLike, counts: ArrayLike, field: ArrayLike, level:
     ParameterError
         If the level is out of range, or there are fewer than two parts.
     """
-    from scipy import stats
-
-    true, counts = np.asarray(true, float), np.asarray(counts, float)
     require(0 < level < 1, f"level={level!r}: give a number between 0 and 1, such as 0.9.")
-    of_field = np.unique(np.asarray(field), return_inverse=True)[1]
-    one_each = true.shape == counts.shape == of_field.shape and true.ndim == 1
-    require(one_each, f"true {true.shape}, counts {counts.shape}, field {of_field.shape}: one of each for every part.")
-    parts, fields = len(true), len(np.unique(of_field))
-    require(parts > 1, f"{parts} part: the spread between parts needs at least two.")
-    all_true, all_counted = (np.bincount(of_field, values) for values in (true, counts))
-    x, x_parts = np.log((all_true + 1) / (all_counted + 1)), np.log((true + 1) / (counts + 1))
-    inner = parts - fields  # degrees of freedom within fields
-    ratio = np.exp(x)[of_field]
-    dispersion = ((true - ratio * counts) ** 2).sum() * parts / max(inner, 1)
-    phi = (dispersion + 1) / ((ratio**2 * counts).sum() + 1) if inner else 0.0  # + 1: no error at all is luck
-    between = max(0.0, x.var(ddof=1) - np.mean(phi / (all_counted + 1))) if fields > 1 else 0.0
-    conformal = fields >= ENOUGH
-    freedom, tau2 = fields - 1, between
-    if inner and not conformal:
-        middle = np.bincount(of_field, x_parts) / np.bincount(of_field)
-        within = ((x_parts - middle[of_field]) ** 2).sum() / inner
-        weight = min(PRIOR, inner) if fields > 1 else inner
-        freedom, tau2 = freedom + weight, (freedom * between + weight * within) / (freedom + weight)
-    variance = np.maximum(tau2 + phi / (all_counted + 1), 1e-12)
-    mean = np.average(x, weights=1 / variance)
-    if conformal:  # the mean was taken from the same fields, and lies closer to them than to a new one
+    found = _Effects.of(true, counts, field)
+    fields = len(found.x)
+    if fields >= ENOUGH:  # the mean was taken from the same fields, and lies closer to them than to a new one
         rank = min(fields, int(np.ceil((fields + 1) * level - 1e-9)))
-        wide = float(np.sort(np.abs(x - mean) / np.sqrt(variance))[rank - 1] * np.sqrt((fields + 1) / (fields - 1)))
+        away = np.sort(np.abs(found.x - found.mean) / np.sqrt(found.variance))
+        wide, shared = float(away[rank - 1] * np.sqrt((fields + 1) / (fields - 1))), found.shared
     else:
-        wide = float(stats.t.ppf((1 + level) / 2, freedom))
-        tau2 += 1 / (1 / variance).sum()  # variance of the mean
-    half = wide * math.sqrt(tau2)
-    low, high = (float(np.exp(mean + sign * half)) for sign in (-1, 1))
-    return IntervalRule(low, high, level, fields, parts, wide**2 * float(phi))
+        from scipy import stats
+
+        wide, shared = float(stats.t.ppf((1 + level) / 2, found.freedom)), found.shared + found.error**2
+    half = wide * math.sqrt(shared)
+    low, high = (float(np.exp(found.mean + sign * half)) for sign in (-1, 1))
+    return IntervalRule(low, high, level, fields, len(np.asarray(true)), wide**2 * found.single)
 
 
 def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.95) -> dict[str, float]:

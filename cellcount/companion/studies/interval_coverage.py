@@ -1,6 +1,7 @@
 """Coverage of the intervals of counts, on simulated fields, of which there are as many as needed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from scipy import stats
 from tqdm import tqdm
 
 from cellcount import results
-from cellcount.companion.studies.jobs import run_jobs, seed_of, spread
+from cellcount.companion.studies.jobs import cellnet_weights, run_jobs, seed_of, spread
+from cellcount.counting import FOLDS
 from cellcount.data import phantom
 from cellcount.methods import cellnet
+from cellcount.methods.cellnet.calibration import Counting
 from cellcount.metrics import IntervalRule, calibrate
 from cellcount.types import Sample
 
@@ -20,6 +23,9 @@ from cellcount.types import Sample
 KINDS = {"mixed": {"confluence": (0.35, 0.9)}, "sheets": {"confluence": (1.0, 1.0)} | phantom.CONFLUENT}
 SETTINGS = {"crop": 128, "steps": 250}  # of CellNet
 LEVELS = (0.5, 0.8, 0.9, 0.95)
+DRAWS = {24: 2, 3: 3, 1: 4}  # number of training images of `in_training`: how many draws; the fewer, the more they vary
+# Networks of a few seconds a hundred steps on one core; what is tested is the interval, not the network.
+SMALL = {"widths": (12, 24, 48), "crop": 64, "steps": 400, "learning_rate": 4e-3}
 
 
 def fields(kind: str, number: int, seed: int, size: tuple[int, int]) -> Iterator[Sample]:
@@ -132,4 +138,100 @@ def table(frame: pd.DataFrame, levels: Iterable[float] = LEVELS) -> pd.DataFrame
             line = {"group": group, "fields": len(rows), "level": level, "coverage": hits / len(rows)}
             line |= {"low": exact.low, "high": exact.high, "width": np.median((high - low) / np.maximum(count, 1))}
             lines.append(line | {"error": np.mean(np.abs(count - true) / np.maximum(true, 1))})
+    return pd.DataFrame(lines)
+
+
+def in_training(
+    samples: Sequence[Sample],
+    *,
+    out: Path | str,
+    dataset: str,
+    pool: Sequence[Sample] | None = None,
+    draws: Mapping[int, int] | None = None,
+    folds: int = FOLDS,
+    test: int = 200,
+    device: str = "auto",
+    progress: bool = True,
+    **params: Any,
+) -> pd.DataFrame:
+    """Train on some fields, as `cellcount train` does, and count others with the intervals that the weights give.
+
+    Parameters
+    ----------
+    samples : list of Sample
+        Of one kind, with points on all cells.
+    out : path of the CSV to write
+    dataset : str
+        Recorded.
+    pool : list of Sample or None
+        Fields to train on; None draws them from `samples`, and counts the others.
+    draws : dict of number of training fields -> number of draws, or None for `DRAWS`
+    folds : int
+    test : int
+        Fields that are counted after each training, at most.
+    device : str
+    progress : bool
+    params
+        Settings of CellNet that replace those of `SMALL`.
+
+    Returns
+    -------
+    DataFrame of `results.rows` (whole image) with the columns train, draw, low, high (cells) and counted_by
+    """
+    settings = SMALL | params
+    known = [
+        [replace(sample, valid=np.ones(sample.image.shape, bool)) for sample in given]
+        for given in (samples, samples if pool is None else pool)
+    ]
+
+    def work(train, draw, settings, folds, **_):
+        order = np.random.default_rng((train, draw)).permutation(len(known[1]))
+        drawn, frames = [known[1][i] for i in order[:train]], []
+        others = known[0] if pool else [known[0][i] for i in order[train:]]
+        about = {"tolerances": [10.0], "dataset": dataset, "parameters": settings, "chapter": "intervals"}
+        with cellnet_weights(drawn, folds=folds, device=device, progress=progress, seed=draw, **settings) as weights:
+            counted_by = Counting.of(cellnet.about(weights)).count
+            for sample in others[:test]:
+                found = results.timed(cellnet.predict, sample.image, weights=weights, device=device)
+                low, high = found.count_interval or (np.nan, np.nan)
+                rows = results.rows(sample, found, seed=draw, parts=0, **about).query("reading == 'whole'")
+                frames.append(rows.assign(low=round(low, 2), high=round(high, 2), counted_by=counted_by))
+        return pd.concat(frames, ignore_index=True)
+
+    common = {"study": "intervals-training", "dataset": dataset, "settings": settings, "folds": folds}
+    common["pool"] = [sample.name for sample in pool or ()]
+    numbers = DRAWS if draws is None else draws
+    jobs = [common | {"train": train, "draw": draw} for train, number in numbers.items() for draw in range(number)]
+    return spread(run_jobs(jobs, work, out=out, progress=False))
+
+
+def coverage_in_training(frame: pd.DataFrame) -> pd.DataFrame:
+    """Coverage and width of the 90 % intervals of `in_training`.
+
+    Parameters
+    ----------
+    frame : DataFrame of `in_training`
+
+    Returns
+    -------
+    DataFrame
+        One line for each data set and number of training fields: dataset, train, draws, fields (counted), coverage,
+        lowest, highest (of a draw), width (median, relative to the count), bias (of the total), error (mean absolute,
+        relative to the mean), density (share of draws that count by density).
+    """
+    frame = frame.assign(hit=(frame.low <= frame.n_true) & (frame.n_true <= frame.high))
+    frame["width"] = (frame.high - frame.low) / frame["count"].clip(lower=1)
+    lines = []
+    for (dataset, train), rows in frame.groupby(["dataset", "train"], sort=False):
+        each, error = rows.groupby("draw").hit.mean(), rows["count"] - rows.n_true
+        line = {
+            "dataset": dataset,
+            "train": train,
+            "draws": len(each),
+            "fields": len(rows),
+            "coverage": rows.hit.mean(),
+        }
+        line |= {"lowest": each.min(), "highest": each.max(), "width": rows.width.median()}
+        line |= {"bias": error.sum() / rows.n_true.sum(), "error": error.abs().sum() / rows.n_true.sum()}
+        lines.append(line | {"density": (rows.counted_by == "density").mean()})
     return pd.DataFrame(lines)

@@ -20,12 +20,12 @@ from cellcount.methods.base import refuse_unknown
 from cellcount.methods.cellnet.settings import FORMAT, PEAK_DISTANCE, Settings, spacing
 from cellcount.methods.cellnet.targets import volume
 from cellcount.methods.pixels import nearest, peaks, to_full
-from cellcount.metrics.intervals import IntervalRule, calibrate_parts
+from cellcount.metrics.intervals import IntervalRule, calibrate_parts, mean_ratio
 from cellcount.types import Sample
 
 COUNTS = ("peaks", "density")
 LEVEL = 0.9  # of the intervals
-STRIPS = 3  # of a field, across its longer side, each of two parts: for the spread of the errors within it
+PARTS = 2, 3  # of a field, 3 along its longer side: for the spread of the errors within it
 GAP = 2.0  # spacings between what a network learns from and what it is tested on in one field
 BETTER = 0.9  # the density counts if its error is below this share of the peaks', since it has no points to show
 LIMITS = 0.1, 1.2  # of the height of a typical peak: a threshold for unbiased counts is between these
@@ -130,7 +130,7 @@ def split(samples: Sequence[Sample], folds: int, settings: Settings) -> Iterator
     """Folds of whole images where two have points, else strips of each image, across its longer side.
 
     Where a strip is left out, its points are, too, and neither its pixels nor those of a gap of two spacings on each
-    side are trusted.
+    side are trusted. The first fold leaves out a typical image, or a strip at the border.
 
     Parameters
     ----------
@@ -142,37 +142,44 @@ def split(samples: Sequence[Sample], folds: int, settings: Settings) -> Iterator
     """
     order = sorted(range(len(samples)), key=lambda i: -len(samples[i].points))  # each fold has full and empty fields
     whole = sum(len(sample.points) > 0 for sample in samples) > 1
-    cut = [strips(sample.image.shape, STRIPS if whole else folds, settings.factor) for sample in samples]
-    for fold in range(min(folds, len(samples)) if whole else folds):
-        out = order[fold::folds]
+    number = min(folds, len(samples)) if whole else folds
+    for fold in range(number):
         if whole:
+            out = order[(fold + 1) % number :: number]
             learned = [sample for i, sample in enumerate(samples) if i not in out]
-            parts = [(i, *part) for i in sorted(out) for strip in cut[i] for part in strip]
+            parts = [(i, *part) for i in sorted(out) for part in grid(samples[i].image.shape, settings.factor)]
         else:
-            learned = [_without(sample, strip[fold], settings) for sample, strip in zip(samples, cut, strict=True)]
-            parts = [(i, *part) for i, strip in enumerate(cut) for part in strip[fold]]
+            learned, parts = [], []
+            for i, sample in enumerate(samples):
+                shape, axis = list(sample.image.shape), int(np.argmax(sample.image.shape))
+                strip = _cut(0, shape[axis], folds, settings.factor)[fold]
+                learned.append(_without(sample, strip, axis, settings))
+                shape[axis], first = strip.stop - strip.start, (strip.start, 0) if axis == 0 else (0, strip.start)
+                parts += [(i, *part) for part in grid(shape, settings.factor, first)]
         if any(len(sample.points) for sample in learned):
             yield Fold(learned, parts)
 
 
-def strips(shape: Sequence[int], number: int = STRIPS, factor: int = 1) -> list[list[tuple[slice, slice]]]:
-    """For each strip of an image, across its longer side, its two parts, each (rows, columns): slices of px.
+def grid(shape: Sequence[int], factor: int = 1, first: tuple[int, int] = (0, 0)) -> list[tuple[slice, slice]]:
+    """The six parts of an image, or of a part of it, 2 x 3 along the longer side: (rows, columns), slices of px.
 
     Parameters
     ----------
     shape : (height, width), px
-    number : int
     factor : int, px
-        The slices begin at multiples of it.
+        Parts begin at multiples of it.
+    first : (y, x), px
+        The first pixel, a multiple of `factor`.
     """
-    axis = int(shape[1] > shape[0])
+    numbers = PARTS if shape[1] > shape[0] else PARTS[::-1]
+    rows, columns = (_cut(*one, factor) for one in zip(first, shape, numbers, strict=True))
+    return [(one, other) for one in rows for other in columns]
 
-    def cut(side: int, n: int) -> list[slice]:
-        edges = [round(i * side / n / factor) * factor for i in range(n)] + [side]
-        return [slice(start, end) for start, end in zip(edges, edges[1:], strict=False)]
 
-    along, across = cut(shape[axis], number), cut(shape[1 - axis], 2)
-    return [[(one, other) if axis == 0 else (other, one) for other in across] for one in along]
+def _cut(start: int, length: int, number: int, factor: int) -> list[slice]:
+    """Slices of about equal length, which begin at multiples of `factor`."""
+    edges = [start + round(i * length / number / factor) * factor for i in range(number)] + [start + length]
+    return [slice(one, other) for one, other in zip(edges, edges[1:], strict=False)]
 
 
 def trusted(sample: Sample, points: np.ndarray, part: tuple[slice, slice]) -> np.ndarray:
@@ -182,15 +189,12 @@ def trusted(sample: Sample, points: np.ndarray, part: tuple[slice, slice]) -> np
     return sample.valid[y, x] & (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
 
 
-def _without(sample, strip, settings):
-    """The sample without the points of a strip, and trusted outside of it and of the gap."""
-    (rows, columns), *_, last = strip
-    rows, columns = slice(rows.start, last[0].stop), slice(columns.start, last[1].stop)
+def _without(sample, strip, axis, settings):
+    """The sample without the points of a strip, a slice along an axis, and trusted outside of it and of the gap."""
     gap = int(np.ceil(GAP * settings.peak_distance / PEAK_DISTANCE * settings.factor))
-    valid, inside = sample.valid.copy(), np.zeros(sample.image.shape, bool)
-    inside[rows, columns] = True
-    valid[max(0, rows.start - gap) : rows.stop + gap, max(0, columns.start - gap) : columns.stop + gap] = False
-    return replace(sample, points=sample.points[~inside[nearest(sample.points, valid.shape)]], valid=valid)
+    valid, place = sample.valid.copy(), nearest(sample.points, sample.image.shape)[axis]
+    np.moveaxis(valid, axis, 0)[max(0, strip.start - gap) : strip.stop + gap] = False
+    return replace(sample, points=sample.points[(place < strip.start) | (place >= strip.stop)], valid=valid)
 
 
 class Part(NamedTuple):
@@ -240,9 +244,11 @@ def chosen(
 ) -> tuple[Settings, Counting]:
     """Peaks or density, threshold, scale and intervals, from parts of fields that were left out.
 
-    Where every cell is annotated, threshold and scale make the total of the parts unbiased, and the way of counting
-    with the smaller mean absolute error per field, or per part of fewer than ten fields, is chosen. Where only some
-    are, peaks are counted, at the share of a typical peak that the settings give.
+    Where every cell is annotated, threshold and scale are corrected for the mean ratio r of true to counted cells of
+    the left-out fields, and the way of counting with the smaller mean absolute error per field, or per part of fewer
+    than ten fields, is chosen. A ratio no larger than its standard error s is no reason to correct: the correction is
+    log r (1 - s^2 / log(r)^2), not below 0 (the positive part of James & Stein 1961). Where only some cells are
+    annotated, peaks are counted, at the share of a typical peak that the settings give.
 
     Parameters
     ----------
@@ -267,11 +273,13 @@ def chosen(
     heights = np.concatenate([part.heights for part in parts])
     number, cut, share, errors = len(np.unique(of_field)), (settings.threshold or 0.0) / full, 1.0, {}
     if complete and not asked.threshold:
-        cut = _unbiased(heights, int(true.sum()))
+        start = np.array([(part.heights >= cut).sum() for part in parts], float)
+        wanted = start.sum() * _correction(true, start, of_field) if start.any() else true.sum()
+        cut = _at_rank(heights, cut, round(wanted))
     counted = {"peaks": np.array([(part.heights >= cut).sum() for part in parts], float)}
     if complete and settings.target == "gaussian":
         density = np.array([part.density for part in parts])
-        share = 1.0 if asked.density_scale else float(max(true.sum(), 1) / max(density.sum(), 1))
+        share = 1.0 if asked.density_scale else _correction(true, density, of_field)
         counted["density"] = density * share
     unit, group = ("field", of_field) if number >= 10 else ("part of a field", np.arange(len(parts)))
     for name, values in counted.items():
@@ -286,7 +294,7 @@ def chosen(
         f"typical peak"
     )
     if number == 1:
-        why += "; one field does not tell how fields differ: its parts stand in"
+        why += "; one field does not tell how fields differ, so that this is assumed"
     settings = replace(
         settings, threshold=round(cut * full, 3), density_scale=round((settings.density_scale or 1.0) * share, 4)
     )
@@ -294,9 +302,19 @@ def chosen(
     return settings, Counting(count=count, why=why, interval=interval, best_score=score)
 
 
-def _unbiased(heights, true):
-    """The height from which on there are as many peaks as true cells, within LIMITS."""
+def _correction(true, counts, of_field):
+    """The factor by which counts are corrected: 1 where the left-out fields do not tell that they need it."""
+    if len(true) < 2:
+        return 1.0
+    mean, error = mean_ratio(true, counts, of_field)
+    return float(np.exp(mean * max(0.0, 1 - (error / mean) ** 2))) if mean else 1.0
+
+
+def _at_rank(heights, cut, number):
+    """The height, within LIMITS, from which on there are about so many peaks; `cut` if that many are there already."""
     ordered = np.sort(heights)[::-1]
-    if not 0 < true < len(ordered):
-        return LIMITS[0] if true else LIMITS[1]
-    return float(np.clip((ordered[true - 1] + ordered[true]) / 2, *LIMITS))
+    if (ordered >= cut).sum() == number:
+        return cut
+    if not 0 < number < len(ordered):
+        return LIMITS[int(number <= 0)]
+    return float(np.clip((ordered[number - 1] + ordered[number]) / 2, *LIMITS))

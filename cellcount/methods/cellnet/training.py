@@ -1,6 +1,7 @@
 """Training CellNet from centre points."""
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from cellcount.errors import ParameterError, require
 from cellcount.files import sha256
 from cellcount.methods import weights_files
 from cellcount.methods.base import need_points
-from cellcount.methods.cellnet import losses
+from cellcount.methods.cellnet import looks, losses
 from cellcount.methods.cellnet.calibration import Counting, chosen, split, tested
 from cellcount.methods.cellnet.checkpoint import PHANTOM
 from cellcount.methods.cellnet.crops import Crops
@@ -27,6 +28,7 @@ from cellcount.methods.cellnet.torch_engine import run
 from cellcount.methods.pixels import nearest, peaks, to_small
 from cellcount.types import Sample
 
+LEAST_STEPS = 300  # of a network for the calibration: with fewer it is no match for the one that counts
 SHOWN = 20  # steps over which the progress bar averages the loss
 
 
@@ -47,10 +49,11 @@ def fit(
     a share of the height of a typical peak, and the density's scale so that it sums to the number of points on trusted
     pixels.
 
-    With `folds`, as many further networks are trained, each on all but one part of the samples and for `steps / folds`
-    steps, so that the time doubles. Their counts of what they have not seen decide whether these weights count by
-    peaks or by density, and give the rule of the intervals of their counts, and where every cell is annotated also the
-    threshold and the scale (`calibration`). The tensors do not depend on it.
+    With `folds`, the samples are divided into as many parts, and further networks are trained, each on all parts but
+    one: as many as there are parts, but no more than share the number of steps with 300 or more for each, so that the
+    time doubles. Their counts of what they have not seen decide whether these weights count by peaks or by density,
+    give the rule of the intervals of their counts, and where every cell is annotated correct the threshold and the
+    scale (`calibration`). The tensors do not depend on it.
 
     Parameters
     ----------
@@ -64,7 +67,7 @@ def fit(
         simulated cells; "auto": the same where they fit the settings, else random ones; None: training from scratch,
         the right choice for tests on simulated fields, since the bundled weights have seen fields like them.
     folds : int
-        Networks for the calibration, 2 or more; 0 for none, which leaves peaks to be counted, without intervals.
+        Parts for the calibration, 2 or more; 0 for none, which leaves peaks to be counted, without intervals.
         `cellcount.counting.train` takes 3. Samples with probabilities, whose annotators nobody can ask, have none.
     device : "auto", "cpu", "cuda", ...
     params
@@ -99,6 +102,12 @@ def fit(
         settings, found = chosen(parts, settings, full, complete=complete, asked=asked)
         measured = {"spacing": counting.spacing, "pixel_size_um": counting.pixel_size_um}
         counting = replace(found, **measured, best_score=found.best_score or counting.best_score)
+    if folds:
+
+        def heats(pixels, exposure):
+            return run(average, settings.prepared(pixels, exposure), settings, device)
+
+        counting = replace(counting, looks=looks.measured(samples, heats, settings))
     training = {
         "points": sum(len(clicked(sample)) for sample in samples),
         "parameters": sum(parameter.numel() for parameter in average.parameters()),
@@ -129,10 +138,11 @@ def _trained(samples, settings, start, device, progress, label="CellNet"):
 
 def _left_out(samples, folds, start, settings, asked, device, progress):
     """The parts of the samples, list of `Part`, as seen by networks that have not learned from them."""
-    steps, parts = max(settings.steps // folds, settings.rounds + 1), []
+    networks = max(1, min(folds, settings.steps // LEAST_STEPS))
+    steps, parts = max(settings.steps // networks, settings.rounds + 1), []
     settings = replace(settings, steps=steps, threshold=asked.threshold, density_scale=asked.density_scale)
-    for number, fold in enumerate(split(samples, folds, settings)):
-        label = f"calibration {number + 1}/{folds}"
+    for number, fold in enumerate(itertools.islice(split(samples, folds, settings), networks)):
+        label = f"calibration {number + 1}/{networks}"
         network, _, _, own, full, _ = _trained(fold.samples, settings, start, device, progress, label)
         for i in sorted({index for index, *_ in fold.parts}):
             heat = run(network, settings.prepared(samples[i].image), settings, device)
