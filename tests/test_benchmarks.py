@@ -158,20 +158,29 @@ def test_draws_of_mbm_test_all_others():
     assert len({tuple(s.name for s in train) for train, _ in parts}) == 5
 
 
-@pytest.mark.parametrize("train", [32, 50])
-@pytest.mark.parametrize("ending", ["", "-standard"])
+@pytest.mark.parametrize(("train", "ending"), [(32, ""), (50, ""), (32, "-standard"), (50, "-standard"), (50, "-cpu")])
 def test_kept_rows_are_of_this_protocol(train, ending):
     """Draws, test images and settings of the rows in results/ are those of the command as it is now."""
     frame = spread(results.read(root() / "results" / f"vgg-{train}{ending}.csv"))
-    samples = named(vgg.NAMES[:100]) + (named(vgg.NAMES[100:], "test") if ending else [])
-    assert sorted(frame.draw.unique()) == [0, 1, 2, 3, 4] and (frame.train == train).all()
+    samples = named(vgg.NAMES[:100]) + (named(vgg.NAMES[100:], "test") if ending == "-standard" else [])
+    draws, own = ([0, 1], {"steps": 1000}) if ending == "-cpu" else ([0, 1, 2, 3, 4], {})
+    assert sorted(frame.draw.unique()) == draws and (frame.train == train).all()
     for draw, rows in frame.groupby("draw"):
         assert set(rows.image) == {sample.name for sample in benchmarks.draws(samples, train, draw)[1]}
-    assert all(settings == benchmarks.SETTINGS for settings in frame.settings)
+    assert all(settings == benchmarks.SETTINGS | own for settings in frame.settings)
     assert {json.dumps({k: json.loads(p)[k] for k in benchmarks.ASKED}) for p in frame.parameters} == {
         json.dumps(benchmarks.ASKED)
     }
-    assert benchmarks.table(frame).draws.tolist() == [5]
+    assert benchmarks.table(frame).draws.tolist() == [len(draws)]
+
+
+def test_a_cpu_reproduces_the_kept_error_within_its_spread():
+    """The mean over the draws that were run again, with a third of the steps, and those of the kept rows."""
+    kept, again = (
+        benchmarks.table(spread(results.read(root() / "results" / f"vgg-50{ending}.csv"))).iloc[0]
+        for ending in ("", "-cpu")
+    )
+    assert abs(again.mae - kept.mae) < kept.sd
 
 
 def test_rows_of_other_test_images_are_not_taken_for_these(tmp_path, monkeypatch):
