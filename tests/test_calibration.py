@@ -10,6 +10,7 @@ from scenes import scene
 
 import cellcount
 from cellcount.cli.train import told
+from cellcount.companion.studies import interval_coverage
 from cellcount.errors import DataError, ParameterError
 from cellcount.methods import cellnet
 from cellcount.methods.cellnet import calibration
@@ -247,3 +248,16 @@ def test_a_rule_of_very_little():
         calibrate_parts([5, 6], [5, 6], [0])
     with pytest.raises(ParameterError, match="level=90"):
         calibrate_parts([5, 6], [5, 6], [0, 1], 90)
+
+
+def test_the_study_counts_fields_that_the_networks_have_not_seen(tmp_path):
+    small = {name: value for name, value in TINY.items() if name not in ("progress", "start")} | {"steps": 2}
+    fields = [scene(seed, (64, 80), 6) for seed in range(4)]
+    options = {"out": tmp_path / "rows.csv", "dataset": "scenes", "progress": False} | small
+    frame = interval_coverage.in_training(fields, draws={3: 2}, **options)
+    assert frame.groupby("draw").size().to_dict() == {0: 1, 1: 1} and (frame.low <= frame.high).all()
+    frame = interval_coverage.in_training(fields[:2], pool=fields[2:], draws={1: 1}, **options)
+    assert sorted(frame.image) == ["scene-0", "scene-1"]
+    frame = frame.assign(n_true=10, count=[9.0, 12.0], low=[8, 11], high=[10, 14])
+    line = interval_coverage.coverage_in_training(frame).iloc[0]
+    assert (line.coverage, line.bias, line.error) == pytest.approx((0.5, 0.05, 0.15)) and line.fields == 2

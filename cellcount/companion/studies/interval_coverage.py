@@ -215,23 +215,15 @@ def coverage_in_training(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One line for each data set and number of training fields: dataset, train, draws, fields (counted), coverage,
-        lowest, highest (of a draw), width (median, relative to the count), bias (of the total), error (mean absolute,
-        relative to the mean), density (share of draws that count by density).
+        One line for each training: dataset, train (number of fields), draw, counted_by, fields (counted), coverage,
+        width (median, relative to the count), bias (of the total), error (mean absolute, relative to the mean number).
     """
     frame = frame.assign(hit=(frame.low <= frame.n_true) & (frame.n_true <= frame.high))
     frame["width"] = (frame.high - frame.low) / frame["count"].clip(lower=1)
     lines = []
-    for (dataset, train), rows in frame.groupby(["dataset", "train"], sort=False):
-        each, error = rows.groupby("draw").hit.mean(), rows["count"] - rows.n_true
-        line = {
-            "dataset": dataset,
-            "train": train,
-            "draws": len(each),
-            "fields": len(rows),
-            "coverage": rows.hit.mean(),
-        }
-        line |= {"lowest": each.min(), "highest": each.max(), "width": rows.width.median()}
-        line |= {"bias": error.sum() / rows.n_true.sum(), "error": error.abs().sum() / rows.n_true.sum()}
-        lines.append(line | {"density": (rows.counted_by == "density").mean()})
+    for names, rows in frame.groupby(["dataset", "train", "draw", "counted_by"]):
+        error, cells = rows["count"] - rows.n_true, rows.n_true.sum()
+        line = dict(zip(("dataset", "train", "draw", "counted_by"), names, strict=True)) | {"fields": len(rows)}
+        line |= {"coverage": rows.hit.mean(), "width": rows.width.median()}
+        lines.append(line | {"bias": error.sum() / cells, "error": error.abs().sum() / cells})
     return pd.DataFrame(lines)
