@@ -241,7 +241,7 @@ def test_a_rule_of_very_little():
     exact = calibrate_parts([10, 10], [10, 10], [0, 0])
     assert exact.interval(10)[0] < 10 < exact.interval(10)[1]  # no error in two parts is luck
     assert calibrate_parts([5, 6], [5, 5], [0, 1]).fields == 2  # one part each
-    assert calibrate_parts([0, 0, 0], [0, 0, 0], [0, 1, 2]).interval(0) == pytest.approx((0, 0), abs=1e-3)
+    assert calibrate_parts([0, 0, 0], [0, 0, 0], [0, 1, 2]).interval(0)[1] < 0.1
     with pytest.raises(ParameterError, match="1 part"):
         calibrate_parts([5], [5], [0])
     with pytest.raises(ParameterError, match="one of each"):

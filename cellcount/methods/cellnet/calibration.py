@@ -20,7 +20,7 @@ from cellcount.methods.base import refuse_unknown
 from cellcount.methods.cellnet.settings import FORMAT, PEAK_DISTANCE, Settings, spacing
 from cellcount.methods.cellnet.targets import volume
 from cellcount.methods.pixels import nearest, peaks, to_full
-from cellcount.metrics.intervals import IntervalRule, calibrate_parts, mean_ratio
+from cellcount.metrics.intervals import SHARED, IntervalRule, calibrate_parts, mean_ratio
 from cellcount.types import Sample
 
 COUNTS = ("peaks", "density")
@@ -294,7 +294,7 @@ def chosen(
         f"typical peak"
     )
     if number == 1:
-        why += "; one field does not tell how fields differ, so that this is assumed"
+        why += f"; one field does not tell how fields differ: {SHARED:.0%} is assumed"
     settings = replace(
         settings, threshold=round(cut * full, 3), density_scale=round((settings.density_scale or 1.0) * share, 4)
     )
