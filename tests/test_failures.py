@@ -510,7 +510,7 @@ def test_a_closed_pipe_keeps_what_was_counted(plate, tmp_path):
     command = [sys.executable, "-u", "-m", "cellcount", "count", plate, "--method", "blobs", "--out", tmp_path / "F"]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
-    assert done.returncode == 141 and done.stderr == "" and len(summary(tmp_path / "F")["images"]) == 1
+    assert done.returncode == 141 and done.stderr == "" and len(summary(tmp_path / "F")["images"]) == 2
 
 
 # JSON and exit codes
@@ -528,7 +528,8 @@ def test_count_answers_in_json(plate, tmp_path, capsys):
     (plate / "torn.png").write_bytes(b"\x89PNG")
     code, found, lines = answer(capsys, "count", plate, "--method", "blobs", "--out", tmp_path / "F", "--json")
     assert code == found["exit_code"] == 3 and len(lines) == 1
-    assert list(found) == ["folder", "exit_code", "images", "failed"] and found["folder"] == str(tmp_path / "F")
+    keys = {"folder", "exit_code", "group_problems", "groups", "images", "failed"}
+    assert set(found) == keys and found["folder"] == str(tmp_path / "F") and found["groups"] == []
     assert found["images"] == summary(tmp_path / "F")["images"] and len(found["images"]) == 4
     assert [list(one) for one in found["failed"]] == [["image", "error"]]
     keys = {"image", "count", "count_interval", "warnings", "points", "overlay", "file", "seconds", "method"}

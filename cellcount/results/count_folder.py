@@ -17,7 +17,10 @@ same content, method, parameters, weights and channel are not counted again.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -148,20 +151,47 @@ def count_folder(
         folder.refuse_corrected(paths, again)
         done = Counts(folder, twice=len(given) - len(paths))
         try:
-            for path, one in zip(paths, found, strict=True):
-                entry = folder.finished(path, one)
-                if isinstance(entry, Failure):
-                    done.failed.append(entry)
-                else:
-                    done.names.append(entry.record["name"])
-                    named[str(path)] = entry.record["name"]
-                    done.kept, done.counted = done.kept + entry.kept, done.counted + (not entry.kept)
-                each(entry, len(paths))
+            with closing(_finished(folder, zip(paths, found, strict=True))) as finished:
+                for path, entry in finished:
+                    if isinstance(entry, Failure):
+                        done.failed.append(entry)
+                    else:
+                        done.names.append(entry.record["name"])
+                        named[str(path)] = entry.record["name"]
+                        done.kept, done.counted = done.kept + entry.kept, done.counted + (not entry.kept)
+                    each(entry, len(paths))
         except BaseException:
             folder.compose(done.failed, quietly=True, **_grouped(done, assigned, named, pixel_size_um, quietly=True))
             raise
         folder.compose(done.failed, **_grouped(done, assigned, named, pixel_size_um))
     return done
+
+
+def _finished(folder: CountFolder, counts: Iterable[tuple[Path, Any]]) -> Generator[tuple[Path, Entry | Failure]]:
+    """Write the results of each image while the next one is counted; however this ends, those that wait are written.
+
+    After an error nothing more is: the last line of the records may be incomplete.
+    """
+    broken: list[BaseException] = []
+
+    def write(path: Path, one: Any) -> Entry | Failure:
+        if broken:
+            raise broken[0]
+        try:
+            return folder.finished(path, one)
+        except BaseException as error:
+            broken.append(error)
+            raise
+
+    with ThreadPoolExecutor(1, thread_name_prefix="writing") as writer:
+        waiting: deque[tuple[Path, Future[Entry | Failure]]] = deque()
+        for path, one in counts:
+            waiting.append((path, writer.submit(write, path, one)))
+            if len(waiting) > 1:
+                first, entry = waiting.popleft()
+                yield first, entry.result()
+        for path, entry in waiting:
+            yield path, entry.result()
 
 
 def _grouped(
