@@ -168,6 +168,8 @@ def test_the_count_path_of_users_takes_it(tried):
     result = cellcount.count(tried.sample.image, method=tried.name, prompts=tried.prompts, **tried.params)
     assert result.count == call(tried, tried.sample.image).count
     assert list(result.to_frame().columns) == ["image", "y_px", "x_px", "score"]
+    if result.interval is not None and hasattr(tried.method, "interval"):  # of the whole count
+        assert result.interval == tried.method.interval(result.count, **tried.params)
 
 
 def test_a_threshold_is_obeyed_or_refused_with_the_parameters_that_there_are(tried):

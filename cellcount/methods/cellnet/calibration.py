@@ -28,7 +28,8 @@ LEVEL = 0.9  # of the intervals
 PARTS = 2, 3  # of a field, 3 along its longer side: for the spread of the errors within it
 GAP = 2.0  # spacings between what a network learns from and what it is tested on in one field
 BETTER = 0.9  # the density counts if its error is below this share of the peaks', since it has no points to show
-LIMITS = 0.1, 1.2  # of the height of a typical peak: a threshold for unbiased counts is between these
+FACTORS = -np.log(2), np.log(2)  # of a correction: networks that need more have not learned to find these cells
+LIMITS = 0.3, 1.0  # of the height of a typical peak: a threshold for unbiased counts is between these
 
 
 @dataclass(frozen=True)
@@ -295,9 +296,9 @@ def chosen(
     )
     if number == 1:
         why += f"; one field does not tell how fields differ: {SHARED:.0%} is assumed"
-    settings = replace(
-        settings, threshold=round(cut * full, 3), density_scale=round((settings.density_scale or 1.0) * share, 4)
-    )
+    threshold = asked.threshold or max(round(cut * full, 3), 1e-3)
+    scale = asked.density_scale or max(round((settings.density_scale or 1.0) * share, 4), 1e-4)
+    settings = replace(settings, threshold=threshold, density_scale=scale)
     score = round(float(heights[heights >= cut].mean() * full), 3) if (heights >= cut).any() else None
     return settings, Counting(count=count, why=why, interval=interval, best_score=score)
 
@@ -307,7 +308,7 @@ def _correction(true, counts, of_field):
     if len(true) < 2:
         return 1.0
     mean, error = mean_ratio(true, counts, of_field)
-    return float(np.exp(mean * max(0.0, 1 - (error / mean) ** 2))) if mean else 1.0
+    return float(np.exp(np.clip(mean * max(0.0, 1 - (error / mean) ** 2), *FACTORS))) if mean else 1.0
 
 
 def _at_rank(heights, cut, number):

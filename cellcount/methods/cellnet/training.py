@@ -227,5 +227,5 @@ def _heights(network, crops, settings, samples, device):
         cells.append(counted[trusted[nearest(crops.points[i], heat.shape)]].sum())
         volumes.append(heat[trusted].sum() / volume(settings.sigma))
         scores.append(peaks(heat, threshold=1e-3, distance=settings.peak_distance)[1])
-    scale = round(float(np.sum(cells) / max(np.sum(volumes), 1e-6)), 4)
+    scale = max(round(float(np.sum(cells) / max(np.sum(volumes), 1e-6)), 4), 1e-4)  # a strip may have no cell
     return float(np.mean(heights or 1.0)), scale, np.concatenate(scores)
