@@ -37,9 +37,11 @@ def test_the_spread_between_fields_gives_students_interval():
 def test_the_error_of_the_counts_is_added_and_does_not_average_out():
     fields = [Field(f"f{n}", count, (count - 12, count + 18)) for n, count in enumerate(COUNTS)]
     group = group_counts("A", fields)
-    half = math.hypot(HALF, 15)  # 3 higher: the counts are biased by that
+    half = math.hypot(HALF * 108 / 105, 15)  # 3 higher: the counts are biased by that
     assert (group.low, group.high) == pytest.approx((108 - half, 108 + half))
     assert (group.mean, group.counting, group.notes) == (105, 15, ())
+    known = group_counts("A", fields, interval=lambda count: (count - 8, count + 8))
+    assert (known.counting, known.high) == (2, pytest.approx(105 + math.hypot(HALF, 2)))  # of the sum of four counts
     many = [Field(f"f{n}", 100.0, (88.0, 118.0)) for n in range(50)]
     assert (group_counts("A", many).low, group_counts("A", many).high) == (88, 118)
     partly = group_counts("A", [*fields[:3], Field("f3", COUNTS[3])])
@@ -313,6 +315,8 @@ def test_the_truth_of_a_simulated_flask_is_the_mean_of_the_fields_that_it_could_
     frame["n_true"] = 100 * value**2 + rng.normal(0, 1, 1000)
     np.testing.assert_allclose(flask_coverage.expected(frame), 100 * (own**2 + 0.05**2), atol=0.3)
     frame["count"], frame["low"], frame["high"] = frame.n_true * 1.1, frame.n_true * 0.8, frame.n_true * 1.2
+    frame["sum_low"] = frame.groupby("flask").low.transform("sum")
+    frame["sum_high"] = frame.groupby("flask").high.transform("sum")
     both, alone = flask_coverage.table(frame).to_dict("records")
     assert (
         both["flasks"] == 200 and both["coverage"] > alone["coverage"] and both["bias"] == pytest.approx(0.1, abs=0.02)

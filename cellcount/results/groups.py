@@ -5,8 +5,9 @@ The interval of a group's mean joins two errors that have nothing to do with eac
 - of sampling: the flask is more than its fields. Student's t interval from the spread between the fields; where the
   areas of field and flask are known, with the finite population, and by the ratio of cells to area if the fields differ
   in area (Cochran 1977, chapters 2 and 6). What a method errs in one field and not in the next is part of that spread.
-- of the counts: what a method errs in all fields alike, more fields do not average out. It is taken from the intervals
-  that the weights give to the single counts, as if all of their width were common to all fields, which is cautious.
+- of the counts: what a method errs in all fields alike, more fields do not average out. It is the width of the interval
+  that the weights give to the sum of the counts, as if it were the count of one field: errors of single cells average
+  out in it, and errors of a field do not. Those of the fields of one flask need not be the same: this is cautious.
 
 The half widths of both are joined as the root of the sum of their squares, which keeps the level for two independent
 estimates (Zou & Donner 2008, doi:10.1002/sim.3095). The middle is that of the intervals of the counts, so that a known
@@ -20,7 +21,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -31,6 +32,7 @@ from scipy.special import stdtrit  # the quantile of Student's t, without all of
 from cellcount.errors import CellcountError, require
 from cellcount.files import write_csv
 from cellcount.io.problems import listed
+from cellcount.methods import METHODS
 from cellcount.results.count_records import SUMMARY, Records
 from cellcount.results.grouping import Grouping
 
@@ -125,7 +127,14 @@ ENDS = {"mean": ("mean", "low", "high")} | {
 HEADER = tuple(one.name for one in fields(Group))  # of `TABLE`
 
 
-def group_counts(group: str, found: Sequence[Field], *, area_cm2: float | None = None, level: float = LEVEL) -> Group:
+def group_counts(
+    group: str,
+    found: Sequence[Field],
+    *,
+    area_cm2: float | None = None,
+    level: float = LEVEL,
+    interval: Callable[[float], tuple[float, float] | None] | None = None,
+) -> Group:
     """The mean of the counts of some fields, with its interval; see this module for what is in it.
 
     Parameters
@@ -137,6 +146,9 @@ def group_counts(group: str, found: Sequence[Field], *, area_cm2: float | None =
         Area of the flask on which cells grow.
     level : float
         That of the intervals of the counts.
+    interval : function of a count, or None
+        The ends of its interval by the weights with which all fields were counted. None takes the sums of the ends of
+        the fields' intervals, which is wider.
 
     Returns
     -------
@@ -178,25 +190,25 @@ def group_counts(group: str, found: Sequence[Field], *, area_cm2: float | None =
             population, area_cm2 = math.inf, None
 
     counts = np.array([one.count for one in found], float)
-    known = [one.interval for one in found if one.interval is not None]
-    ends = np.array(known) if len(known) == len(found) else np.stack([counts, counts], 1)
-    middle = ends.mean(axis=1)
-    mean = float(counts.mean())
+    mean, number = float(counts.mean()), len(found)
+    unknown = [one.name for one in found if one.interval is None]
+    ends = None if unknown else tuple(np.sum([one.interval for one in found if one.interval is not None], axis=0))
+    if ends is not None and interval is not None:
+        ends = interval(float(counts.sum())) or ends
+    low_end, high_end = (mean, mean) if ends is None else (ends[0] / number, ends[1] / number)
     low = high = sampling = counting = spread = None
     if len(found) < 2:
         notes.append("one field: no interval, since the spread between fields is not known")
     else:
         # Ratio estimate: what is left of each count after its share of the area scatters around the mean.
-        estimate = float(middle.mean())
-        deviation = float((middle - estimate * shares).std(ddof=1))
-        error = deviation * math.sqrt((1 - len(found) / population) / len(found))
-        sampling = float(stdtrit(len(found) - 1, (1 + level) / 2)) * error
-        spread = deviation / estimate if estimate else None
-        half = float((ends[:, 1] - ends[:, 0]).mean() / 2)
-        if len(known) == len(found):
-            counting = half
-        else:
-            which = listed([one.name for one in found if one.interval is None])
+        estimate, half = (low_end + high_end) / 2, (high_end - low_end) / 2
+        deviation = float((counts - mean * shares).std(ddof=1))
+        error = deviation * math.sqrt((1 - number / population) / number) * (estimate / mean if mean else 1.0)
+        sampling = float(stdtrit(number - 1, (1 + level) / 2)) * error
+        spread = deviation / mean if mean else None
+        counting = None if unknown else half
+        if unknown:
+            which = listed(unknown)
             notes.append(f"the interval is too narrow by the error of the counts, which is not known for {which}")
         low, high = max(0.0, estimate - math.hypot(sampling, half)), estimate + math.hypot(sampling, half)
         if not counts.any():  # Poisson: no cell in k fields
@@ -243,12 +255,14 @@ def described(
     list of Group, in the order of the images
     """
     members: dict[str, list[Field]] = {}
+    rules: dict[str, Callable[[float], tuple[float, float] | None]] = {}
     lost: dict[str, list[str]] = {}
     for path, record in records.items():
         real = os.path.realpath(path)
         if real in assigned.groups:
             size = assigned.pixel_sizes_um.get(real, pixel_size_um)
             members.setdefault(assigned.groups[real], []).append(_field(record, size))
+            rules.setdefault(assigned.groups[real], _rule(record))
     for path in failed:
         if (real := os.path.realpath(path)) in assigned.groups:
             lost.setdefault(assigned.groups[real], []).append(path)
@@ -257,7 +271,8 @@ def described(
     found = []
     for group, own in members.items():
         without = [f"without {listed(lost[group])}, which could not be counted"] if group in lost else []
-        found.append(_noted(group_counts(group, own, area_cm2=assigned.areas_cm2.get(group)), without))
+        area = assigned.areas_cm2.get(group)
+        found.append(_noted(group_counts(group, own, area_cm2=area, interval=rules[group]), without))
     return found
 
 
@@ -305,7 +320,23 @@ def _again(folder: Records, one: Mapping[str, Any], taken: Collection[str]) -> G
     if len({record["run"] for record in records}) > 1:
         notes.append("its fields were counted with different settings: count them again in one call")
     own = [_field(record, sizes[record["name"]]) for record in records]
-    return _noted(group_counts(one["group"], own, area_cm2=one["area_cm2"]), notes)
+    return _noted(group_counts(one["group"], own, area_cm2=one["area_cm2"], interval=_rule(records[0])), notes)
+
+
+def _rule(record: Mapping[str, Any]) -> Callable[[float], tuple[float, float] | None]:
+    """The interval of any count by the weights of a record; None for all if they are others now, or not there."""
+    method, weights = record["method"], record["weights_file"]
+    rule: Any = getattr(METHODS[method], "interval", None) if method in METHODS else None
+
+    def interval(count: float) -> tuple[float, float] | None:
+        with suppress(CellcountError):
+            own = rule(record["count"], weights=weights) if rule else None
+            if own and record["count_interval"] and np.allclose(own, record["count_interval"], rtol=1e-4):
+                found: tuple[float, float] | None = rule(count, weights=weights)
+                return found
+        return None
+
+    return interval
 
 
 def _field(record: Mapping[str, Any], size: float | None) -> Field:
