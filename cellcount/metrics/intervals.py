@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from cellcount.errors import require
 
 ENOUGH = 19  # fields for a conformal rule of level .9 with one end on each side; fewer need a model of the errors
+FEW = 8  # fields that tell by themselves how fields differ
 SHARED = 0.05  # an assumption: relative error that all cells of a field share; some .06 on simulated fields, .02 on VGG
 MORE = 3  # degrees of freedom that this assumption adds
 
@@ -113,11 +114,13 @@ class _Effects(NamedTuple):
         ratio = np.exp(x)[of_field]
         dispersion = ((true - ratio * counts) ** 2).sum() * parts / max(inner, 1)
         single = (dispersion + 1) / ((ratio**2 * counts).sum() + 1) if inner else 0.0  # + 1: no error at all is luck
+        scatter = float(x.var(ddof=1)) if fields > 1 else 0.0
+        if fields >= FEW:  # a density at the border of two parts belongs to both, a click to one: phi is then too large
+            single = min(single, scatter / float((1 / (all_counted + 1)).mean()))
         alone = single / (all_counted + 1)
-        between = max(0.0, x.var(ddof=1) - alone.mean()) if fields > 1 else 0.0
-        freedom, shared = fields - 1, between
-        if fields < ENOUGH:
-            shared = max(between, (freedom * between + SHARED**2) / fields)
+        freedom, shared = fields - 1, max(0.0, scatter - float(alone.mean()))
+        if fields < FEW:
+            shared = max(shared, (freedom * shared + SHARED**2) / fields)
             freedom = freedom + MORE if fields > 1 else inner
         variance = np.maximum(shared + alone, 1e-12)
         mean, error = float(np.average(x, weights=1 / variance)), float((1 / variance).sum() ** -0.5)
@@ -139,11 +142,12 @@ def calibrate_parts(true: ArrayLike, counts: ArrayLike, field: ArrayLike, level:
     The logarithm x of the ratio (true + 1) / (counted + 1) of a field has the variance tau^2 + phi / (counted + 1):
     errors shared by the whole field, which no larger count averages out, and errors of single cells, which do (random
     effects; DerSimonian & Laird 1986). phi is the dispersion of the parts about the ratio of their field, tau^2 what
-    the fields scatter beyond it (both by the method of moments). Few fields tell little about tau, and one nothing. It
-    is therefore assumed not to be below what it would be if one further difference between fields had shown `SHARED`,
-    and the interval, Student's t interval for a new field, gets `MORE` degrees of freedom than the fields give. Its
-    centre is corrected for the fields' mean ratio. Fields that differ more than those that were counted, as other
-    flasks or annotators do, are not covered.
+    the fields scatter beyond it (both by the method of moments; from `FEW` fields on, phi is no larger than what
+    explains the scatter of the fields). Fewer fields tell little about tau, and one nothing. It is then assumed not to
+    be below what it would be if one further difference between fields had shown `SHARED`, and the interval, Student's t
+    interval for a new field, gets `MORE` degrees of freedom than the fields give. Its centre is corrected for the
+    fields' mean ratio. Fields that differ more than those that were counted, as other flasks or annotators do, are not
+    covered.
 
     From `ENOUGH` fields on, no distribution is assumed: the rule is split conformal prediction (see `calibrate`) on
     |x - mean| / sqrt(tau^2 + phi / (counted + 1)) (Lei et al. 2018, section 5.2).
