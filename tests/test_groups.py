@@ -213,6 +213,7 @@ def test_groups_are_printed_and_written(plate, capsys):
     assert count("plate/A", "plate/B", "--group", "plate/f.csv") == 0
     printed = capsys.readouterr().out
     assert "cells per field" in printed and "per flask" in printed and "A: the interval is too narrow" in printed
+    assert "…" not in printed
     content = summary()
     counts = {record["name"]: record["count"] for record in content["images"]}
     first, second = content["groups"]

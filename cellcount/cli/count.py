@@ -142,11 +142,13 @@ def _show_groups(done: Counts) -> None:
         value, low, high = (getattr(group, name) for name in ENDS[name])
         if value is None:
             return ""
+        if value > 1e5:  # cells of a flask: three digits say all that is known
+            value, low, high = (end and float(f"{end:.3g}") for end in (value, low, high))
         digits = ".3g" if value < 100 else ",.0f"
         return f"{value:{digits}}" + ("" if low is None else f" (90 %: {low:{digits}}-{high:{digits}})")
 
     rows = [(one.group, one.fields, *(text(one, name) for name in known.values())) for one in done.groups]
-    print_table(["group", "fields", *known], rows)
+    print_table(["group", "fields", *known], rows, wrap=True)
     for one in done.groups:
         for note in one.notes:
             print(f"{one.group}: {note}")
