@@ -34,7 +34,7 @@ def main():
     common = {"out": arguments.rows / "phantom.csv", "dataset": "phantom", "device": arguments.device}
     frames = [
         interval_coverage.in_training(fields, draws={24: 2}, **common),
-        interval_coverage.in_training(fields, pool=large, draws={3: 3, 1: 2}, **common),
+        interval_coverage.in_training(fields, pool=large, draws={3: 3, 1: 3}, **common),
     ]
     cells = [sample for sample in vgg.load() if sample.split == "train"]  # never 101-200
     common |= {"out": arguments.rows / "vgg.csv", "dataset": "vgg-cells"}
