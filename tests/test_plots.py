@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from cellcount import metrics, results
 from cellcount.companion import plots
 from cellcount.companion.plots import drawings, style, wrong_rules
+from cellcount.companion.studies import magnification
 from cellcount.companion.studies.device import agreement
 from cellcount.io.overlays import overlay
 from cellcount.metrics import match, near
@@ -59,6 +60,11 @@ RULE = metrics.calibrate([100.0] * 40, [100.0] * 40)
 AT_DEVICE = pd.DataFrame(
     {"flask": ["0", "A", "A"], "objective": [20, 20, 40], "mean": [1700.0, 3300, 2700], "sampling": [np.nan, 300, 400],
      "device": [3e5, 7e5, 7e5]}
+)  # fmt: skip
+SIZES = pd.DataFrame({"factor": [0.5, 1.0], "n_true": 9, "count": 8, "tp": 7, "warned": False})
+OBJECTIVES = pd.DataFrame(
+    {"found": ["auto", "auto", "as it is"], "flask": ["A", "D", "A"], "objective": [20, 10, 20],
+     "density": [900.0, 200.0, 900.0], "warned": [False, True, False]}
 )  # fmt: skip
 PAIRS = pd.DataFrame({"ratio": [0.8, 1.1, 1.3], "mean": [2e6, 1e7, 3e7]})
 CROWDS = pd.DataFrame({"low": [0, 5], "high": [5, 10], "precision": [0.9, 0.8], "recall": [0.7, 0.6]})
@@ -135,6 +141,8 @@ FIGURES = {
     "area_against_device": lambda: plots.area_against_device(FLASKS),
     "border_boxes": lambda: plots.border_boxes(SAMPLE, side=50, tile=128),
     "flasks_against_device": lambda: plots.flasks_against_device(AT_DEVICE, 0.005),
+    "count_by_size": lambda: plots.count_by_size({name: magnification.table(SIZES) for name in ("auto", "as it is")}),
+    "density_by_objective": lambda: plots.density_by_objective(OBJECTIVES),
     "limits_of_agreement": lambda: plots.limits_of_agreement(PAIRS, agreement(PAIRS.ratio, PAIRS["mean"])),
 }
 MICROGRAPHS = (

@@ -34,7 +34,7 @@ BENCHMARKS = {
     "mbm": ("X_000.png, X_dots_000.png ...", True, "of 44", 15),
     "adi": ("images/X.jpeg, annotations/X.jpeg ...", True, "of 200", 50),
 }
-# Measurements on the thesis' data: the same, and the format of floats.
+# Measurements, most on the thesis' data: the same, and the format of floats.
 MEASUREMENTS = {
     "annotations": ("annotations", "thesis_statistics", "thesis-annotations.csv",
                     "counts, spacing and agreement of the annotations", None),
@@ -44,6 +44,10 @@ MEASUREMENTS = {
                 "cells and foreground area in windows of images 1 and 2", None),
     "flasks": ("area", "survey_thesis", "foreground-flasks.csv",
                "covered area of all 34 fields, and the counts by a device", "%.6g"),
+    "magnification": ("magnification", "measure_thesis", "magnification-thesis.csv",
+                      "counts of all 34 fields, with the size of their cells found and as they are", "%.6g"),
+    "magnification-phantom": ("magnification", "measure_phantom", "magnification-phantom.csv",
+                              "counts of simulated fields at .4 to 2.5 times their size", "%.6g"),
     "device": ("device", "measure_thesis", "device-fields.csv", "counts of all 34 fields, and by a device", "%.6g"),
     "device-pairs": ("device", "measure_pairs", "device-pairs.csv",
                      "ratios of 103 counts by a published network and by a device", None),
@@ -67,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tried = "test methods that need no training on thesis images 1 and 2"
     _add(studies, "explorations", _explore, tried, "explorations-thesis.csv", "; resumed if it exists")
     for name, (_, _, out, summary, _) in MEASUREMENTS.items():
-        _add(studies, name, _measure, f"measure on the thesis' data: {summary}", out)
+        on = "" if name.endswith("-phantom") else " on the thesis' data"
+        _add(studies, name, _measure, f"measure{on}: {summary}", out)
 
 
 def _add(studies, name, action, summary, out, resumed=""):

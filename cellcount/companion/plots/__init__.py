@@ -18,6 +18,7 @@ _MODULES = {
         "score_dots", "seconds_bars",
     ],
     "drawings": ["label_types", "matching_example", "phase_contrast_microscope"],
+    "magnifications": ["count_by_size", "density_by_objective"],
     "micrographs": ["field", "gallery", "outcome", "target", "worst"],
     "outlines": ["border_boxes", "mask_gallery", "mask_grid", "mask_outcome", "mask_panels", "tiled_boxes"],
     "prompted": ["answers", "foreground_masks", "foregrounds", "prompt_types"],

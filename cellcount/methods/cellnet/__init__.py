@@ -28,5 +28,5 @@ def __getattr__(name: str) -> Any:
 def status() -> Status:
     """Ready, since its weights are bundled."""
     if SHIPPED.is_file():
-        return Status("ready", "bundled weights, trained on thesis images 1 and 2")
+        return Status("ready", "bundled weights, trained on the thesis' fields; weights/README.md says with what help")
     return Status("needs weights", f"the bundled file {SHIPPED.name} is missing: install cellcount again")

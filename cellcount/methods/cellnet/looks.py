@@ -2,8 +2,9 @@
 
 Two measures of size that share nothing: the image's power spectrum, and the size at which the network's peaks are
 highest. Where they agree, the image can be resampled. An image unlike the training images betrays itself in that the
-network finds other points when the image is made a little larger, that its peaks are faint, or in the spectrum. The
-limits were chosen on simulated fields and on the 34 fields of the thesis, with noise, textures and stains against them.
+network finds other points when the image is made a little larger, that its peaks are faint, or in the
+spectrum. The limits were chosen on simulated fields and on the 34 fields of the thesis, with noise, textures and stains
+against them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WINDOW = 768  # px, of which the spectrum is taken
 LONGEST = 256.0  # px; longer waves are the illumination
 STEP = 1.4  # between two sizes that are tried; the first is that of the training images
 MOST = 4  # steps to either side
-ALIKE = 1.4  # cells whose size is within this factor of the training images' are counted as they are
+ALIKE = 1.3  # cells whose size is within this factor of the training images' are counted as they are
 APART = 1.8  # the two measures agree within this factor
 ROOM = 25  # cells; nothing is concluded from an image that has room for fewer
 LOWEST, FEW = 0.25, 10  # height of the peaks whose mean tells the size, and their least number
@@ -128,7 +129,13 @@ class Sizes:
             sets.append(found.points[inside & (found.heights > self._settings.threshold)])
         n = len(sets[0]) + len(sets[1])
         reach = self._settings.peak_distance * self._settings.factor / STEP**step
-        return (2 * _paired(*sets, reach) / n if n else 0.0), n // 2
+        return (2 * _paired(sets[0], sets[1], reach) / n if n else 0.0), n // 2
+
+    def higher(self, step: int) -> bool:
+        """Whether the peaks are higher at a step than at the training images' size, by twice the standard error."""
+        one, other = self.at(step), self.at(0)
+        high = one.heights[one.heights > LOWEST]
+        return bool(one.mean - other.mean > 2 * high.std() / np.sqrt(max(len(high), 1)))
 
 
 def _paired(one: np.ndarray, other: np.ndarray, reach: float) -> int:
@@ -195,9 +202,9 @@ def look(
         warnings.append("it has structures larger than cells, such as uneven illumination or clumps")
     if found.short > SHORT * known["short"]:
         warnings.append("it has more fine structure, such as noise")
-    if found.sharp < BLURRED * known["sharp"]:
+    if found.sharp < BLURRED * known["sharp"] and not warnings:
         warnings.append("it is less sharp, such as out of focus")
-    if auto and not warnings and not 1 / ALIKE < size < ALIKE:
+    if auto and not warnings and not 1 / ALIKE < size < ALIKE and sizes.higher(step):
         if max(size / spectral, spectral / size) < APART:
             scale = size
         else:
@@ -205,7 +212,7 @@ def look(
     elif not auto and all(max(scale / one, one / scale) > ALIKE for one in (spectral, size)):
         warnings.append(f"its cells seem to be about {width / size:.0f} px wide")
     if not warnings:
-        return Look(scale, (), width / size)
+        return Look(scale, (), width / (size if auto and scale == 1 else scale))
     warnings += _tones(image.sample)
     todo = "Look at the overlay before you use the count."
     todo += " If the cells have another size, give --cell-width." * (auto and n >= FEW)
