@@ -401,6 +401,10 @@ def _predictor(
     predict_batch = getattr(chosen, "predict_batch", None)
     batch = 1 if predict_batch is None or prompts is not None or is_cpu(device) else BATCH
 
+    for name, number, others in (("cell_width", cell_width, "auto"), ("pixel_size_um", pixel_size_um, None)):
+        real = isinstance(number, (int, float)) and not isinstance(number, bool) and 0 < number < float("inf")
+        known_word = number is None or isinstance(number, str) and number == others
+        require(real or known_word, f"{name}={number!r} must be positive, and finite{', or auto' * bool(others)}.")
     look = getattr(chosen, "look", None)
     knows = look is not None or cell_width in ("auto", None)
     require(knows, f"{method} does not know the width of its cells, to compare it with cell_width={cell_width!r}.")
@@ -425,6 +429,8 @@ def _predictor(
             found = replace(found, count_interval=None)
         elif hasattr(chosen, "interval"):  # of the whole count: the ends of tiles' intervals add up to wider ones
             found = replace(found, count_interval=chosen.interval(found.count, device=device, **given))
+        if view.padding is not None:
+            found.meta["padding"] = round(float(view.padding.mean()), 4)
         if look is not None:
             width = seen.cell_width and round(seen.cell_width, 1)
             found.meta.update(scale=round(seen.scale, 4), cell_width_px=width)

@@ -59,8 +59,14 @@ def test_a_given_width_is_used_and_none_leaves_the_image_as_it_is(field):
     assert told.prediction.meta["scale"] == pytest.approx(0.5) and left.prediction.meta["scale"] == 1
     assert abs(told.count / len(field.points) - 1) < 0.1 < abs(left.count / len(field.points) - 1)
     assert not told.warnings and "its cells seem to be about" in left.warnings[0]
-    with pytest.raises(ParameterError, match="cell_width=-3"):
-        cellcount.count(double, cell_width=-3.0)
+    for wrong in (0, -3.0, np.nan, np.inf, "wide", True):
+        with pytest.raises(ParameterError, match="cell_width=.*must be positive"):
+            cellcount.count(double, cell_width=wrong)
+    for wrong in (0.01, 1e6):
+        with pytest.raises(ParameterError, match="the image would be resampled by .*less than 10"):
+            cellcount.count(double, cell_width=wrong)
+    with pytest.raises(ParameterError, match="pixel_size_um=-1"):
+        cellcount.count(double, pixel_size_um=-1)
     with pytest.raises(ParameterError, match="blobs does not know the width of its cells"):
         cellcount.count(double, method="blobs", cell_width=30.0)
 

@@ -56,6 +56,8 @@ class Field:
     warnings : tuple of str
     scale : float or None
         By which the image was resampled for the method.
+    padding : float
+        Share of the image that is padding.
     """
 
     name: str
@@ -65,6 +67,12 @@ class Field:
     pixel_size_um: float | None = None
     warnings: tuple[str, ...] = ()
     scale: float | None = None
+    padding: float = 0.0
+
+    @property
+    def pixels(self) -> float:
+        """Area without padding, px."""
+        return self.shape[0] * self.shape[1] * (1 - self.padding)
 
 
 @dataclass(frozen=True)
@@ -166,7 +174,7 @@ def group_counts(
     notes = [f"{listed(names)}: counted with a warning: {text}" for text, names in _warned(found).items()]
     field_mm2, population, shares = None, math.inf, np.ones(len(found))
     if None not in sizes:
-        areas = np.array([one.shape[0] * one.shape[1] * (size or 0.0) ** 2 / 1e6 for one, size in zip(found, sizes)])
+        areas = np.array([one.pixels * (size or 0.0) ** 2 / 1e6 for one, size in zip(found, sizes)])
         field_mm2, shares = float(areas.mean()), areas / areas.mean()
         if shares.max() > 1.01 * shares.min():
             between = f"{areas.min():.3g} to {areas.max():.3g} mm2"
@@ -342,7 +350,8 @@ def _rule(record: Mapping[str, Any]) -> Callable[[float], tuple[float, float] | 
 def _field(record: Mapping[str, Any], size: float | None) -> Field:
     ends, shape = record["count_interval"], (record["height_px"], record["width_px"])
     interval, warnings = (ends[0], ends[1]) if ends else None, tuple(record["warnings"])
-    return Field(record["name"], record["count"], interval, shape, size, warnings, record.get("scale"))
+    padding = record.get("padding", 0.0)
+    return Field(record["name"], record["count"], interval, shape, size, warnings, record.get("scale"), padding)
 
 
 def _noted(group: Group, notes: Sequence[str]) -> Group:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellcount.errors import check_positive, require
+from cellcount.errors import require
 from cellcount.io.views import View
 from cellcount.methods.base import Look
 from cellcount.methods.pixels import brightness_and_contrast, peaks, to_full
@@ -25,6 +25,7 @@ WINDOW = 768  # px, of which the spectrum is taken
 LONGEST = 256.0  # px; longer waves are the illumination
 STEP = 1.4  # between two sizes that are tried; the first is that of the training images
 MOST = 4  # steps to either side
+LIMIT = 10.0  # of the factor by which an image is resampled
 ALIKE = 1.3  # cells whose size is within this factor of the training images' are counted as they are
 APART = 1.8  # the two measures agree within this factor
 ROOM = 25  # cells; nothing is concluded from an image that has room for fewer
@@ -175,10 +176,11 @@ def look(
     known, width, scale = counting.looks, counting_width(counting), 1.0
     if isinstance(cell_width, (int, float)):
         require(width, "These weights do not know the width of their cells: leave --cell-width out.")
-        check_positive("CellNet", cell_width=cell_width)
         scale = width / cell_width
     elif cell_width == "auto" and pixel_size_um and counting.pixel_size_um:
         scale, cell_width = pixel_size_um / counting.pixel_size_um, None
+    told = f"the image would be resampled by {scale:.3g}. Give a width or a pixel size that changes it by less than"
+    require(1 / LIMIT < scale < LIMIT, f"CellNet: {told} {LIMIT:g}.")
     found, auto, warnings = structure(image) if known else None, cell_width == "auto", []
     area = image.shape[0] * image.shape[1] * (scale / width) ** 2 if width else 0  # cells that find room
     if found is None or width is None or area < ROOM:  # weights trained without a calibration, or a blank or tiny image
