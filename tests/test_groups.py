@@ -318,7 +318,18 @@ def test_the_truth_of_a_simulated_flask_is_the_mean_of_the_fields_that_it_could_
     frame["count"], frame["low"], frame["high"] = frame.n_true * 1.1, frame.n_true * 0.8, frame.n_true * 1.2
     frame["sum_low"] = frame.groupby("flask").low.transform("sum")
     frame["sum_high"] = frame.groupby("flask").high.transform("sum")
+    frame["calibrated_on"] = 1
     both, alone = flask_coverage.table(frame).to_dict("records")
     assert (
         both["flasks"] == 200 and both["coverage"] > alone["coverage"] and both["bias"] == pytest.approx(0.1, abs=0.02)
     )
+
+
+def test_errors_that_differ_between_fields_are_in_the_spread_and_not_counted_twice():
+    fields = of([90.0, 110.0, 100.0], interval=(80.0, 120.0))
+    known = {
+        n: group_counts("A", fields, interval=lambda count: (0.8 * count, 1.2 * count), calibrated_on=n)
+        for n in (0, 1, 24)
+    }
+    assert known[0].counting == pytest.approx(20) and known[1].counting == pytest.approx(20 / np.sqrt(2))
+    assert known[24].counting == pytest.approx(4) and known[24].sampling == known[0].sampling

@@ -5,9 +5,10 @@ The interval of a group's mean joins two errors that have nothing to do with eac
 - of sampling: the flask is more than its fields. Student's t interval from the spread between the fields; where the
   areas of field and flask are known, with the finite population, and by the ratio of cells to area if the fields differ
   in area (Cochran 1977, chapters 2 and 6). What a method errs in one field and not in the next is part of that spread.
-- of the counts: what a method errs in all fields alike, more fields do not average out. It is the width of the interval
-  that the weights give to the sum of the counts, as if it were the count of one field: errors of single cells average
-  out in it, and errors of a field do not. Those of the fields of one flask need not be the same: this is cautious.
+- of the counts: what a method errs in all fields alike, more fields do not average out. The interval that the weights
+  give to the sum of the counts, as of one field, holds the deviation of that field from others, and the error of the
+  mean of the n fields with which the weights were calibrated, an n-th of it in variance. The first is part of the
+  spread between fields already, so that the half width is divided by the root of n + 1.
 
 The half widths of both are joined as the root of the sum of their squares, which keeps the level for two independent
 estimates (Zou & Donner 2008, doi:10.1002/sim.3095). The middle is that of the intervals of the counts, so that a known
@@ -142,6 +143,7 @@ def group_counts(
     area_cm2: float | None = None,
     level: float = LEVEL,
     interval: Callable[[float], tuple[float, float] | None] | None = None,
+    calibrated_on: int = 0,
 ) -> Group:
     """The mean of the counts of some fields, with its interval; see this module for what is in it.
 
@@ -157,6 +159,8 @@ def group_counts(
     interval : function of a count, or None
         The ends of its interval by the weights with which all fields were counted. None takes the sums of the ends of
         the fields' intervals, which is wider.
+    calibrated_on : int
+        Number of fields from which this rule is, or 0 if it is not known.
 
     Returns
     -------
@@ -209,7 +213,7 @@ def group_counts(
         notes.append("one field: no interval, since the spread between fields is not known")
     else:
         # Ratio estimate: what is left of each count after its share of the area scatters around the mean.
-        estimate, half = (low_end + high_end) / 2, (high_end - low_end) / 2
+        estimate, half = (low_end + high_end) / 2, (high_end - low_end) / 2 / math.sqrt(calibrated_on + 1)
         deviation = float((counts - mean * shares).std(ddof=1))
         error = deviation * math.sqrt((1 - number / population) / number) * (estimate / mean if mean else 1.0)
         sampling = float(stdtrit(number - 1, (1 + level) / 2)) * error
@@ -264,6 +268,7 @@ def described(
     """
     members: dict[str, list[Field]] = {}
     rules: dict[str, Callable[[float], tuple[float, float] | None]] = {}
+    known: dict[str, int] = {}
     lost: dict[str, list[str]] = {}
     for path, record in records.items():
         real = os.path.realpath(path)
@@ -271,6 +276,7 @@ def described(
             size = assigned.pixel_sizes_um.get(real, pixel_size_um)
             members.setdefault(assigned.groups[real], []).append(_field(record, size))
             rules.setdefault(assigned.groups[real], _rule(record))
+            known.setdefault(assigned.groups[real], _calibrated_on(record))
     for path in failed:
         if (real := os.path.realpath(path)) in assigned.groups:
             lost.setdefault(assigned.groups[real], []).append(path)
@@ -280,7 +286,9 @@ def described(
     for group, own in members.items():
         without = [f"without {listed(lost[group])}, which could not be counted"] if group in lost else []
         area = assigned.areas_cm2.get(group)
-        found.append(_noted(group_counts(group, own, area_cm2=area, interval=rules[group]), without))
+        found.append(
+            _noted(group_counts(group, own, area_cm2=area, interval=rules[group], calibrated_on=known[group]), without)
+        )
     return found
 
 
@@ -345,6 +353,15 @@ def _rule(record: Mapping[str, Any]) -> Callable[[float], tuple[float, float] | 
         return None
 
     return interval
+
+
+def _calibrated_on(record: Mapping[str, Any]) -> int:
+    """The number of fields from which the weights of a record have their rule of intervals; 0 if it is not known."""
+    with suppress(CellcountError, LookupError, TypeError, AttributeError):
+        method = METHODS[record["method"]]
+        weights = record["weights_file"] or method.SHIPPED  # type: ignore[attr-defined]
+        return int(method.about(weights)["counting"]["interval"]["fields"])  # type: ignore[attr-defined]
+    return 0
 
 
 def _field(record: Mapping[str, Any], size: float | None) -> Field:

@@ -16,7 +16,7 @@ from cellcount.data import phantom
 from cellcount.data.phantom.cache import cached
 from cellcount.files import sha256
 from cellcount.methods import cellnet
-from cellcount.results.groups import Field, group_counts
+from cellcount.results.groups import Field, Group, group_counts
 from cellcount.types import Sample
 
 SIZE = (256, 256)  # px
@@ -58,14 +58,16 @@ def run(*, out: Path | str, seed: int = 0, device: str = "auto", progress: bool 
     -------
     DataFrame
         One line for each field: kind, flask, value (of what differs between flasks of this kind), field_value, n_true,
-        count, low, high (of the count's 90 % interval, nan without one), weights_sha256, commit, sum_low, sum_high
-        (of the interval of the sum of the flask's counts).
+        count, low, high (of the count's 90 % interval, nan without one), weights_sha256, commit, calibrated_on (fields
+        from which the weights have their intervals), sum_low, sum_high (of the interval of the sum of the flask's
+        counts).
     """
     weights = Path(out).with_suffix(".safetensors")
     if not weights.exists():
         settings = {"start": None, "seed": seed} | SETTINGS | params
         cellcount.train(phantom.load("train"), out=weights, device=device, progress=progress, **settings)
     about, rows = {"weights_sha256": sha256(weights)[:12], "commit": results.commit()}, []
+    about["calibrated_on"] = cellnet.about(weights)["counting"]["interval"]["fields"]
     jobs = [(kind, flask) for kind, number in NUMBERS.items() for flask in range(number)]
     for kind, flask in tqdm(jobs, desc="flasks", unit="flask", disable=not progress):
         for own, value, sample in fields(kind, flask, seed):
@@ -113,6 +115,10 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     lines = []
     truth = expected(frame)
+
+    def flask(members: list[Field], ends: tuple[float, float], calibrated_on: int) -> Group:
+        return group_counts("", members, interval=lambda _: ends, calibrated_on=calibrated_on)
+
     for kind, own in frame.groupby("kind", sort=False):
         for with_counting in (True, False):
             found = []
@@ -123,7 +129,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
                     Field("", count, None if np.isnan(end).any() else (end[0], end[1]))
                     for count, end in zip(rows["count"], ends, strict=True)
                 ]
-                group, true = group_counts("", members, interval=lambda _, ends=of_sum: ends), truth[rows.index[0]]
+                group, true = flask(members, of_sum, int(rows.calibrated_on.iloc[0])), truth[rows.index[0]]
                 covered, width = group.low <= true <= group.high, (group.high - group.low) / group.mean
                 found.append((covered, width, group.spread, group.mean / true))
             hit, width, spread, ratio = np.transpose(np.array(found, float))
