@@ -11,6 +11,7 @@ import warnings as python_warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -402,7 +403,7 @@ def _predictor(
     batch = 1 if predict_batch is None or prompts is not None or is_cpu(device) else BATCH
 
     for name, number, others in (("cell_width", cell_width, "auto"), ("pixel_size_um", pixel_size_um, None)):
-        real = isinstance(number, (int, float)) and not isinstance(number, bool) and 0 < number < float("inf")
+        real = isinstance(number, Real) and not isinstance(number, bool) and 0 < number < float("inf")
         known_word = number is None or isinstance(number, str) and number == others
         require(real or known_word, f"{name}={number!r} must be positive, and finite{', or auto' * bool(others)}.")
     look = getattr(chosen, "look", None)
@@ -425,7 +426,7 @@ def _predictor(
         )  # fmt: skip
         found = whole(pixels, prompts=prompts, device=device, **given, **context)
         found = found if pixels is image else view.back(found)
-        if seen.warnings:  # an interval holds for images like the training images
+        if seen.warnings or not seen.told:  # an interval holds for images like the training images
             found = replace(found, count_interval=None)
         elif hasattr(chosen, "interval"):  # of the whole count: the ends of tiles' intervals add up to wider ones
             found = replace(found, count_interval=chosen.interval(found.count, device=device, **given))

@@ -220,7 +220,7 @@ def test_the_command_line_says_it_all(field, tmp_path, capsys):
     )
     out, err = capsys.readouterr()
     line = next(line for line in out.splitlines() if "double.png" in line)
-    assert "(90 %: " in line and "px wide: counted at 0." in line
+    assert "(90 %: " in line and "px wide: the image was reduced to 0." in line
     assert f"noise.png: The image {UNLIKE}" in err and "90 %" not in next(
         x for x in out.splitlines() if "noise.png" in x
     )

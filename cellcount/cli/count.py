@@ -57,7 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def width_of(text: str) -> float | str | None:
     """The type of --cell-width."""
-    return {"auto": "auto", "none": None}[text] if text in ("auto", "none") else float(text)
+    try:
+        return {"auto": "auto", "none": None}[text] if text in ("auto", "none") else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of px, such as 35.5, nor auto or none") from error
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,8 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"warning: {one.image}: {warning}", file=sys.stderr)
         notes = ["counted before"] * one.kept
         scale = one.record.get("scale", 1)
-        if scale != 1 and (width := one.record["cell_width_px"]):
-            notes.append(f"cells about {width:.0f} px wide: counted at {scale:.2f} of the size")
+        if scale != 1 and (width := one.record.get("cell_width_px")):
+            done = f"enlarged {scale:.2f} times" if scale > 1 else f"reduced to {scale:.2f} of its size"
+            notes.append(f"cells about {width:.0f} px wide: the image was {done} for counting")
         told = f"  ({'; '.join(notes)})" if notes else ""
         ends = one.record["count_interval"]
         ends = f" (90 %: {ends[0]:,.0f}-{ends[1]:,.0f})" if ends else ""
@@ -145,7 +149,8 @@ def _show_groups(done: Counts) -> None:
         if value > 1e5:  # cells of a flask: three digits say all that is known
             value, low, high = (end and float(f"{end:.3g}") for end in (value, low, high))
         digits = ".3g" if value < 100 else ",.0f"
-        return f"{value:{digits}}" + ("" if low is None else f" (90 %: {low:{digits}}-{high:{digits}})")
+        of = "90 %" if group.counting is not None else "sampling alone"
+        return f"{value:{digits}}" + ("" if low is None else f" ({of}: {low:{digits}}-{high:{digits}})")
 
     rows = [(one.group, one.fields, *(text(one, name) for name in known.values())) for one in done.groups]
     print_table(["group", "fields", *known], rows, wrap=True)

@@ -7,8 +7,8 @@ mirrored into it, as methods do at an image's border.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -19,7 +19,9 @@ from cellcount.types import Prediction
 BLOCK = 8  # px; the smallest constant square that may be padding, and the squares of JPEG
 LEAST = 4096  # px; smaller constant areas are saturated cells
 CONTENT = 48  # px; an image has a square of this side that is no padding
+COLOURS, AREAS = 4, 16  # values that padding has, and areas of each, at most
 STEP = 0.02  # beside padding, values differ by more; a dark background that ends in black does not
+PARTS = 9  # of each side, whose contrast is compared
 RIM = 4  # px beside padding, where JPEG and interpolation mix its value with those of the image
 SIDE = 2  # px of the source on each side of a window, for the bicubic filter, times the reduction
 
@@ -44,9 +46,14 @@ def padding(image: np.ndarray) -> np.ndarray | None:
 
     found = np.zeros(image.shape, bool)
     values = corner[:, 0, :, 0]
-    for value in np.unique(values[flat]):
-        areas, number = ndimage.label(flat & (values == value), np.ones((3, 3)))
-        for area in np.flatnonzero(np.bincount(areas.ravel())[1:] * BLOCK**2 >= LEAST) + 1:
+    every, counts = np.unique(values[flat], return_counts=True)
+    large = every[counts * BLOCK**2 >= LEAST]
+    if len(large) > COLOURS:  # strong compression, or a drawing
+        return None
+    for value in large:
+        areas, _ = ndimage.label(flat & (values == value), np.ones((3, 3)))
+        found_here = np.flatnonzero(np.bincount(areas.ravel())[1:] * BLOCK**2 >= LEAST) + 1
+        for area in found_here[:AREAS]:
             near = ndimage.binary_dilation(areas == area, np.ones((3, 3))).repeat(BLOCK, 0).repeat(BLOCK, 1)
             near = np.pad(near, [(0, side - n) for side, n in zip(image.shape, near.shape)], mode="edge")
             inside = near & (image == value)
@@ -57,9 +64,14 @@ def padding(image: np.ndarray) -> np.ndarray | None:
     return found if found.any() and whole.any() else None  # else it is the ground of small objects
 
 
-def _eighths(side: int) -> list[slice]:
-    edges = np.linspace(0, side, 9).astype(int).tolist()
-    return [slice(start, end) for start, end in zip(edges, edges[1:]) if end > start]
+def _busiest(image: np.ndarray) -> tuple[float, float]:
+    """Centre (y, x), px, of the part of an image (H, W), a third of its sides, with the highest contrast."""
+    rows, columns = (np.linspace(0, side, min(side, PARTS) + 1).astype(int) for side in image.shape)
+    some = np.array([[image[y0:y1:2, x0:x1:2].std() for x0, x1 in pairwise(columns)] for y0, y1 in pairwise(rows)])
+    third = [-(-n // 3) for n in some.shape]
+    sums = np.lib.stride_tricks.sliding_window_view(some, third).sum(axis=(2, 3))
+    y, x = np.unravel_index(sums.argmax(), sums.shape)
+    return float(rows[y] + rows[y + third[0]]) / 2, float(columns[x] + columns[x + third[1]]) / 2
 
 
 class View:
@@ -78,8 +90,11 @@ class View:
         Pixels outside of the padding, for quantiles.
     padding : (h', w') bool or None
         Of the image, or of the overview of a `LargeImage`.
-    centre : (y, x) px of the image
-        The middle of what is not padding, or the part of a `LargeImage` with the highest contrast.
+    shown : (h, w) float32
+        The image, or the overview of a `LargeImage`, the median in place of padding.
+    middle, busiest : (y, x) px of the image
+        The middle of what is not padding; and of the part with the highest contrast, since in a sparse field the middle
+        may be empty.
     """
 
     def __init__(self, image: np.ndarray | LargeImage) -> None:
@@ -87,21 +102,19 @@ class View:
         shown = self.sample = np.asarray(image) if not isinstance(image, LargeImage) else image.sample
         if isinstance(image, LargeImage):
             shown, self.factor = image.overview, image.factor
-        self.padding = padding(shown)
-        self.centre: Sequence[float] = [(side - 1) / 2 for side in self.shape]
+        self.padding, self.middle = padding(shown), [(side - 1) / 2 for side in self.shape]
         if self.padding is not None:
             from scipy import ndimage
 
             at = np.nonzero(~self.padding)
-            self.centre = [(float(one.min()) + float(one.max())) / 2 * self.factor for one in at]
+            self.middle = [(float(one.min()) + float(one.max())) / 2 * self.factor for one in at]
             side = max(1, int(np.sqrt(len(at[0]))))
             self.sample = shown[at][: side * (len(at[0]) // side)].reshape(side, -1)
             self._value = np.median(self.sample)
             self._near = ndimage.binary_dilation(self.padding, np.ones((3, 3)), -(-RIM // self.factor))
-        if isinstance(image, LargeImage):
-            parts = [(rows, columns) for rows in _eighths(shown.shape[0]) for columns in _eighths(shown.shape[1])]
-            best = max(parts, key=lambda part: float(shown[part].std()))
-            self.centre = [(one.start + one.stop) / 2 * self.factor for one in best]
+            shown = np.where(self._near, np.float32(self._value), shown)
+        self.shown = shown
+        self.busiest = [self.factor * at for at in _busiest(shown)]
 
     def at(self, scale: float) -> View:
         """The same image, resampled: its pixels are interpolated (bicubic, without aliasing)."""

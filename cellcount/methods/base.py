@@ -31,12 +31,13 @@ class Status(NamedTuple):
 
 class Look(NamedTuple):
     """What a method makes of an image before it counts: by which factor to resample it, what is unusual about it (the
-    warnings), and the width of its cells, px, if it is known.
+    warnings), the width of its cells, px, if it is known, and whether it was large enough to tell.
     """
 
     scale: float = 1.0
     warnings: tuple[str, ...] = ()
     cell_width: float | None = None
+    told: bool = True
 
 
 def ready(detail: str, *packages: str) -> Status:

@@ -31,6 +31,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from cellcount.counting import find_images
 from cellcount.data import dataset_toml
 from cellcount.data.corrections import within
 from cellcount.data.survey import Survey, survey
@@ -236,6 +237,12 @@ def _counted(
         told = f"{folder} is counted already, with its own settings: leave out {', '.join(given)}, or name the images."
         require(not given, told)
         return folder, None
+    if before is not None:  # before anything is written
+        here = {sha256(path) for path in map(Path, map(str, find_images(list(images)))) if path.is_file()}
+        told = (
+            f"{out} has an audit of other images. Name the same again, or draw a new one in another folder with --out."
+        )
+        require(here == {one["sha256"] for one in before.about["images"]}, told, DataError)
     counts = count_folder(images, out / COUNTS, **options)
     if not counts.names:
         raise counts.failed[0].error if counts.failed else DataError(f"{images[0]}: no image was found.")
@@ -305,6 +312,8 @@ def _write(audit: Audit, fields: Sequence[Field], channel: str, windows: int) ->
             box = with_margin(core, pixels.shape)
             picture = folder / "images" / f"{name}.png"
             shown = labelstudio_tasks.shown(pixels[box[0] : box[2], box[1] : box[3]], _inner(core, box), span)
+            if shown.min() == shown.max():  # padding; the checks of a folder refuse an image of one gray value
+                shown[0, 0] ^= 1
             with replacing(picture) as temporary:
                 Image.fromarray(shown, "L").save(temporary)
             marks = [one.found.points[i] for i in np.flatnonzero(inside(places, core))]
@@ -482,6 +491,11 @@ def estimate(
         kinds = found.provenance.get(one["name"], {})
         done.update({kind: kinds[kind] for kind in ("predicted", "kept", "moved", "deleted", "added") if kind in kinds})
     warnings = [str(one) for one in problems] + _others(drawn, found)
+    if total.heaviest == 0 and len(drawn) < len(audit.order):
+        warnings.append(
+            "the drawn windows differ in nothing from their predictions, or all in the same way: rare errors elsewhere "
+            "are not in the interval. Draw more windows"
+        )
     if total.heaviest > HEAVY and total.high - total.low > 2 * PRECISION * total.total:
         warnings.append(_heaviest(audit, drawn, counted, total))
     result = AuditResult(total, len(audit.about["images"]), area, dict(done), tuple(warnings))

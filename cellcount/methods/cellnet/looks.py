@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ STABLE = 0.8  # of the training images' share of points that stay
 OTHERS = 0.8  # highest such share that is expected of other images: on those it learned from, a network is surer
 FAINT = 0.65  # of the training images' mean height of peaks
 LONG, SHORT, BLURRED = 1.4, 1.5, 0.55  # times the training images' ratios of wavelengths
+TILE, FLAT, DIM = 16, 0.02, 0.65  # px; share of flat tiles; lowest over highest median of a sixteenth of the image
 DARK, TAIL = 0.4, 2.5  # median of a dark ground, and of how many times its lower values the higher ones are apart
 WIDTH = 1.4  # of the distance between neighbours: the width of cells that touch (thesis, image 1: 34 of 24 px)
 
@@ -52,7 +54,7 @@ class Structure(NamedTuple):
 
 def structure(image: View) -> Structure | None:
     """The `Structure` of the middle of an image (H, W); None without any."""
-    pixels = _window(image, 1.0, WINDOW)[0]
+    pixels = _window(image, 1.0, WINDOW, image.middle)[0]
     pixels = pixels - pixels.mean()
     height, width = pixels.shape
     tapered = pixels * np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
@@ -100,7 +102,7 @@ class Sizes:
         """The peaks after resampling by `reference` and so many steps."""
         if step not in self._tried:
             scale, settings = self._reference * STEP**step, self._settings
-            pixels, top, left = _window(self.image, scale, SIDE)
+            pixels, top, left = _window(self.image, scale, SIDE, self.image.busiest)
             points, heights = peaks(self._heat(pixels), threshold=LOWEST / 2, distance=settings.peak_distance)
             points = (to_full(points, settings.factor) + 0.5 + np.array([top, left])) / scale - 0.5
             ends = np.array([top, left, top + pixels.shape[0], left + pixels.shape[1]]) / scale
@@ -174,19 +176,19 @@ def look(
         Of the image.
     """
     known, width, scale = counting.looks, counting_width(counting), 1.0
-    if isinstance(cell_width, (int, float)):
+    if isinstance(cell_width, Real):
         require(width, "These weights do not know the width of their cells: leave --cell-width out.")
-        scale = width / cell_width
+        scale = width / float(cell_width)
     elif cell_width == "auto" and pixel_size_um and counting.pixel_size_um:
         scale, cell_width = pixel_size_um / counting.pixel_size_um, None
     told = f"the image would be resampled by {scale:.3g}. Give a width or a pixel size that changes it by less than"
     require(1 / LIMIT < scale < LIMIT, f"CellNet: {told} {LIMIT:g}.")
     found, auto, warnings = structure(image) if known else None, cell_width == "auto", []
-    area = image.shape[0] * image.shape[1] * (scale / width) ** 2 if width else 0  # cells that find room
-    if found is None or width is None or area < ROOM:  # weights trained without a calibration, or a blank or tiny image
+    if found is None or width is None:  # weights trained without a calibration, or a blank image
         return Look(scale)
-    sizes = Sizes(image, heat, settings, known["size"])
-    spectral = known["wavelength"] / found.median
+    sizes, spectral = Sizes(image, heat, settings, known["size"]), known["wavelength"] / found.median
+    if image.shape[0] * image.shape[1] * (max(scale, spectral) / width) ** 2 < ROOM:
+        return Look(scale, told=False)
     step, size = sizes.best(round(np.log(spectral) / np.log(STEP)))
     if not auto:
         step = int(np.clip(round(np.log(scale) / np.log(STEP)), -MOST, MOST))
@@ -204,12 +206,16 @@ def look(
         warnings.append("it has structures larger than cells, such as uneven illumination or clumps")
     if found.short > SHORT * known["short"]:
         warnings.append("it has more fine structure, such as noise")
+    if uneven(image.shown):
+        warnings.append("a part of it is much darker or brighter than the rest: crop it, or correct the illumination")
     if found.sharp < BLURRED * known["sharp"] and not warnings:
         warnings.append("it is less sharp, such as out of focus")
-    if auto and not warnings and not 1 / ALIKE < size < ALIKE and sizes.higher(step):
-        if max(size / spectral, spectral / size) < APART:
+    alike = [1 / ALIKE < one < ALIKE for one in (size, spectral)]
+    if auto and not warnings and not alike[0]:
+        higher, agree = sizes.higher(step), max(size / spectral, spectral / size) < APART
+        if higher and agree:
             scale = size
-        else:
+        elif higher or agree and not alike[1]:
             warnings.append("the size of its cells could not be found")
     elif not auto and all(max(scale / one, one / scale) > ALIKE for one in (spectral, size)):
         warnings.append(f"its cells seem to be about {width / size:.0f} px wide")
@@ -219,6 +225,23 @@ def look(
     todo = "Look at the overlay before you use the count."
     todo += " If the cells have another size, give --cell-width." * (auto and n >= FEW)
     return Look(scale, (f"The image does not look like the training images: {'; '.join(warnings)}. {todo}",))
+
+
+def uneven(image: np.ndarray) -> bool:
+    """Whether the gray levels of the parts of an image (H, W) differ much, or a part is flat and of another level.
+
+    An eyepiece, a vignette, or a margin with noise sets the exposure of the whole, and cells are missed.
+    """
+    parts = [np.median(part) for rows in np.array_split(image[::4, ::4], 4) for part in np.array_split(rows, 4, axis=1)]
+    height, width = (side // TILE * TILE for side in image.shape)
+    if not height * width:
+        return False
+    tiles = image[:height:2, :width:2].reshape(height // TILE, TILE // 2, width // TILE, TILE // 2)
+    level, deviation = tiles.mean(axis=(1, 3)), tiles.std(axis=(1, 3))
+    usual = np.percentile(deviation, 75)
+    ground = np.median(level[deviation > 0.5 * usual]) if usual else 0.0
+    flat = (deviation < 0.2 * usual) & (np.abs(level - ground) > 2 * usual)
+    return bool(min(parts) < DIM * max(parts) or flat.mean() > FLAT)
 
 
 def _tones(sample: np.ndarray) -> list[str]:
@@ -265,10 +288,10 @@ def measured(samples: Sequence[Any], heats: Heats, settings: Any) -> dict[str, f
     return looks
 
 
-def _window(image: View, scale: float, side: int) -> tuple[np.ndarray, int, int]:
-    """The middle of an image, resampled by `scale`, at most `side` px wide, with its first row and column."""
+def _window(image: View, scale: float, side: int, centre: Sequence[float]) -> tuple[np.ndarray, int, int]:
+    """A part of an image around `centre`, resampled by `scale`, at most `side` px wide; its first row and column."""
     view, spans = image.at(scale), []
-    for at, whole in zip(image.centre, view.shape, strict=True):
+    for at, whole in zip(centre, view.shape, strict=True):
         length = min(side, whole)
         start = int(np.clip(at * scale - length / 2, 0, whole - length))
         spans.append(slice(start, start + length))

