@@ -189,7 +189,7 @@ def look(
     sizes, spectral = Sizes(image, heat, settings, known["size"]), known["wavelength"] / found.median
     if image.shape[0] * image.shape[1] * (max(scale, spectral) / width) ** 2 < ROOM:
         return Look(scale, told=False)
-    step, size = sizes.best(round(np.log(spectral) / np.log(STEP)))
+    step, size = sizes.best(int(np.log(spectral) / np.log(STEP)))
     if not auto:
         step = int(np.clip(round(np.log(scale) / np.log(STEP)), -MOST, MOST))
     mean, (stable, n) = sizes.at(step).mean, sizes.stable(step)
