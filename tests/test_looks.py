@@ -1,6 +1,7 @@
 """Counting at any magnification, without padding, and with a warning where an image is unlike the training images."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -230,3 +231,22 @@ def test_the_command_line_says_it_all(field, tmp_path, capsys):
     assert "counted before" not in capsys.readouterr().out  # another setting
     assert main(["count", str(tmp_path / "double.png"), "--pixel-size", "0", "--out", str(tmp_path / "out")]) == 2
     assert "pixel_size_um=0.0 must be positive" in capsys.readouterr().err
+
+
+def test_weights_with_an_incomplete_entry_count_without_looking(field, tmp_path):
+    from cellcount.methods.cellnet.calibration import amended
+    from cellcount.methods.cellnet.checkpoint import SHIPPED
+
+    own = amended(SHIPPED, tmp_path / "own.safetensors", looks={"wavelength": 20.0})
+    assert cellcount.count(field.image, weights=own).prediction.meta["scale"] == 1
+
+
+def test_training_on_mixed_magnifications_is_told():
+    from cellcount.cli.train import mixed_sizes
+
+    one, other = (phantom.simulate(seed, (256, 256), confluence=0.6) for seed in (1, 2))
+    double = replace(
+        other, name="double", image=resized(other.image, 2), points=2 * other.points, valid=None, labels=None
+    )
+    assert mixed_sizes([one, other]) == "" and mixed_sizes([]) == ""
+    assert "in double and" in mixed_sizes([one, double])

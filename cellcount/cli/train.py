@@ -1,12 +1,29 @@
 """`cellcount train`: train on a folder of annotated images."""
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cellcount.cli import add_device, add_parameters, add_short_form, given_path
 from cellcount.errors import require
 from cellcount.files import as_argument
+from cellcount.types import Sample
+
+MIXED = 1.7  # distances between cells that differ so much are hardly of one magnification
+
+
+def mixed_sizes(samples: Sequence[Sample]) -> str:
+    """A sentence if the cells of some samples are much further apart than those of others, else ""."""
+    from cellcount.methods.cellnet.settings import spacing
+
+    apart = {sample.name: near for sample in samples if (near := spacing([sample]))}
+    if not apart or max(apart.values()) <= MIXED * min(apart.values()):
+        return ""
+    far, close = max(apart, key=lambda name: apart[name]), min(apart, key=lambda name: apart[name])
+    distances = f"cells are {apart[far]:.0f} px apart in {far} and {apart[close]:.0f} px in {close}"
+    return f"{distances}; if these have different magnifications, resample the images to one first"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     for sample in chosen:
         if "provenance" in sample.meta:
             print(sentence(Path(sample.meta["source"]).name, sample.meta["provenance"]))
+    if mixed := mixed_sizes(chosen):
+        print(f"warning: {mixed}", file=sys.stderr)
     cells = sum(len(sample.points) for sample in chosen if sample.points is not None)
     print(f"Training {method} on {len(chosen)} of {len(samples)} images, with {cells} annotated cells")
     train(chosen, out=out, method=method, device=arguments.device, **params)

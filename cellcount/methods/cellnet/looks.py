@@ -39,6 +39,7 @@ TILE, FLAT, DIM = 16, 0.02, 0.65  # px; share of flat tiles; lowest over highest
 DARK, TAIL = 0.4, 2.5  # median of a dark ground, and of how many times its lower values the higher ones are apart
 WIDTH = 1.4  # of the distance between neighbours: the width of cells that touch (thesis, image 1: 34 of 24 px)
 
+NAMES = ("wavelength", "long", "short", "sharp", "size", "height", "stable")  # what weights know of their images
 Heat = Callable[[np.ndarray], np.ndarray]
 Heats = Callable[[np.ndarray, tuple[float, float]], np.ndarray]
 
@@ -175,7 +176,8 @@ def look(
     pixel_size_um : float or None
         Of the image.
     """
-    known, width, scale = counting.looks, counting_width(counting), 1.0
+    known, width, scale = dict(counting.looks or {}), counting_width(counting), 1.0
+    known = known if set(NAMES) <= set(known) else {}
     if isinstance(cell_width, Real):
         require(width, "These weights do not know the width of their cells: leave --cell-width out.")
         scale = width / float(cell_width)
@@ -256,7 +258,7 @@ def _tones(sample: np.ndarray) -> list[str]:
 
 def counting_width(counting: Any) -> float | None:
     """The width of a cell in the training images, px: measured, or derived from the distance between neighbours."""
-    width = counting.looks.get("cell_width") or WIDTH * (counting.spacing or 0)
+    width = (counting.looks or {}).get("cell_width") or WIDTH * (counting.spacing or 0)
     return float(width) or None
 
 
@@ -278,8 +280,7 @@ def measured(samples: Sequence[Any], heats: Heats, settings: Any) -> dict[str, f
             rows.append((*found, size, sizes.at(0).mean, stable))
     if not rows:
         return {}
-    names = ("wavelength", "long", "short", "sharp", "size", "height", "stable")
-    looks = dict(zip(names, np.median(rows, axis=0).round(4).tolist(), strict=True))
+    looks = dict(zip(NAMES, np.median(rows, axis=0).round(4).tolist(), strict=True))
     looks["stable"] = min(looks["stable"], OTHERS)
     boxes = [one.boxes for one in samples if one.boxes is not None and len(one.boxes)]
     if boxes:
