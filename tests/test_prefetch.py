@@ -42,3 +42,21 @@ def test_who_stops_early_leaves_no_thread_behind():
 
 def test_nothing_to_read():
     assert list(prefetched(str, [])) == []
+
+
+def test_calls_that_wait_are_finished_where_they_are_not_to_be_dropped():
+    done, begun, gate = [], threading.Event(), threading.Event()
+
+    def write(item):
+        begun.set()
+        gate.wait(10)
+        done.append(item)
+
+    for drop, expected in ((True, [0]), (False, [0, 1])):
+        done.clear(), begun.clear(), gate.clear()
+        results = prefetched(write, range(100), drop=drop)
+        next(results)  # the second waits
+        assert begun.wait(10)
+        threading.Timer(0.2, gate.set).start()
+        results.close()
+        assert done == expected

@@ -1,7 +1,7 @@
-"""Reading the next items while the current one is processed."""
+"""Reading the next items, or writing the last ones, while the current one is processed."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,7 +9,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def prefetched(function: Callable[[T], R], items: Iterable[T], depth: int = 1) -> Iterator[Callable[[], R]]:
+def prefetched(
+    function: Callable[[T], R], items: Iterable[T], depth: int = 1, *, drop: bool = True
+) -> Generator[Callable[[], R]]:
     """Call a function on each item, up to `depth` items ahead, in one thread.
 
     Parameters
@@ -18,6 +20,8 @@ def prefetched(function: Callable[[T], R], items: Iterable[T], depth: int = 1) -
     items : iterable
     depth : int
         Number of results that may wait in memory, in addition to the one in use.
+    drop : bool
+        Whether calls that wait are left out when the consumer stops early; else it waits for them.
 
     Yields
     ------
@@ -33,6 +37,6 @@ def prefetched(function: Callable[[T], R], items: Iterable[T], depth: int = 1) -
                     yield waiting.popleft().result
             while waiting:
                 yield waiting.popleft().result
-        finally:  # a consumer that stops early does not wait for the remaining items
-            for future in waiting:
+        finally:
+            for future in waiting if drop else ():
                 future.cancel()

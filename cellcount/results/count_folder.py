@@ -17,9 +17,7 @@ same content, method, parameters, weights and channel are not counted again.
 """
 
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -27,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from cellcount.counting import Failure, Image, counted, find_images
-from cellcount.errors import DISTRIBUTION, DataError, check_positive, require
+from cellcount.errors import DISTRIBUTION, DataError, require
 from cellcount.files import sha256
+from cellcount.io.prefetch import prefetched
 from cellcount.methods import METHODS, base
 from cellcount.results.count_images import CountFolder, Entry, settings
 from cellcount.results.grouping import Grouping, grouping
@@ -133,10 +132,8 @@ def count_folder(
     """
     given = find_images(list(images))
     require(not any(hasattr(image, "__array_interface__") for image in given), "Give paths of images, not arrays.")
-    if pixel_size_um is not None:
-        check_positive("count", pixel_size_um=pixel_size_um)
     channel, described_um = _described(images, channel)
-    pixel_size_um = pixel_size_um or described_um
+    pixel_size_um = described_um if pixel_size_um is None else pixel_size_um
     require(area_cm2 is None or group is not None, "--area is that of a flask: give its images with --group.")
     named: dict[str, str] = {}  # path: name in the folder
     assigned = None if group is None else grouping(group, [str(one) for one in given], area_cm2=area_cm2)
@@ -174,24 +171,18 @@ def _finished(folder: CountFolder, counts: Iterable[tuple[Path, Any]]) -> Genera
     """
     broken: list[BaseException] = []
 
-    def write(path: Path, one: Any) -> Entry | Failure:
+    def write(counted: tuple[Path, Any]) -> tuple[Path, Entry | Failure]:
         if broken:
             raise broken[0]
         try:
-            return folder.finished(path, one)
+            return counted[0], folder.finished(*counted)
         except BaseException as error:
             broken.append(error)
             raise
 
-    with ThreadPoolExecutor(1, thread_name_prefix="writing") as writer:
-        waiting: deque[tuple[Path, Future[Entry | Failure]]] = deque()
-        for path, one in counts:
-            waiting.append((path, writer.submit(write, path, one)))
-            if len(waiting) > 1:
-                first, entry = waiting.popleft()
-                yield first, entry.result()
-        for path, entry in waiting:
-            yield path, entry.result()
+    with closing(prefetched(write, counts, drop=False)) as written:
+        for result in written:
+            yield result()
 
 
 def _grouped(
