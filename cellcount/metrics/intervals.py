@@ -185,6 +185,25 @@ def calibrate_parts(true: ArrayLike, counts: ArrayLike, field: ArrayLike, level:
     return IntervalRule(low, high, level, fields, len(np.asarray(true)), wide**2 * found.single)
 
 
+def sampling_error(deviation: float, k: ArrayLike, population: float, level: float) -> np.ndarray:
+    """Half of Student's t interval for the mean of `k` of `population` fields (Cochran 1977, section 2.7).
+
+    Parameters
+    ----------
+    deviation : float
+        Standard deviation between the fields.
+    k : int or (K,) int, 2 or more
+    population : float
+        inf for a sample that is a negligible part.
+    level : float in (0, 1)
+    """
+    from scipy.special import stdtrit  # the quantile, without all of scipy.stats
+
+    k = np.asarray(k)
+    half: np.ndarray = stdtrit(k - 1, (1 + level) / 2) * deviation * np.sqrt((1 - k / population) / k)
+    return half
+
+
 def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.95) -> dict[str, float]:
     """A flask's number of cells from the counts of some of its fields of view.
 
@@ -213,15 +232,13 @@ def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.9
     ParameterError
         With fewer than two fields, or more than the flask has.
     """
-    from scipy import stats
-
     counts = np.asarray(counts, float)
     k = len(counts)
     require(k > 1, f"{k} field: the spread between fields needs at least two.")
     require(fields_in_flask >= k, f"{k} fields were counted, but the flask has only {fields_in_flask:g}.")
     require(0 < level < 1, f"level={level!r}: give a number between 0 and 1.")
     mean, deviation = counts.mean(), counts.std(ddof=1)
-    half = stats.t.ppf((1 + level) / 2, k - 1) * deviation / np.sqrt(k) * np.sqrt(1 - k / fields_in_flask)
+    half = sampling_error(deviation, k, fields_in_flask, level)
     spread = deviation / mean if mean else np.nan
     return {
         "total": mean * fields_in_flask,
@@ -235,11 +252,8 @@ def flask_count(counts: ArrayLike, *, fields_in_flask: float, level: float = 0.9
 
 def _fields_needed(spread: float, population: float, level: float, precision: float) -> float:
     """Smallest number of fields with a half interval of at most `precision` of the mean; nan if `spread` is."""
-    from scipy import stats
-
     if not np.isfinite(spread):
         return np.nan
     k = np.arange(2, int(min(population, 10_000)) + 1)
-    half = stats.t.ppf((1 + level) / 2, k - 1) * spread / np.sqrt(k) * np.sqrt(1 - k / population)
-    enough = k[half <= precision]
+    enough = k[sampling_error(spread, k, population, level) <= precision]
     return int(enough[0]) if len(enough) else int(np.ceil(population))

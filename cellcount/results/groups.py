@@ -28,12 +28,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit  # the quantile of Student's t, without all of scipy.stats
 
 from cellcount.errors import CellcountError, require
 from cellcount.files import write_csv
 from cellcount.io.problems import listed
 from cellcount.methods import METHODS
+from cellcount.metrics.intervals import sampling_error
 from cellcount.results.count_records import SUMMARY, Records
 from cellcount.results.grouping import Grouping
 
@@ -215,8 +215,7 @@ def group_counts(
         # Ratio estimate: what is left of each count after its share of the area scatters around the mean.
         estimate, half = (low_end + high_end) / 2, (high_end - low_end) / 2 / math.sqrt(calibrated_on + 1)
         deviation = float((counts - mean * shares).std(ddof=1))
-        error = deviation * math.sqrt((1 - number / population) / number) * (estimate / mean if mean else 1.0)
-        sampling = float(stdtrit(number - 1, (1 + level) / 2)) * error
+        sampling = float(sampling_error(deviation, number, population, level)) * (estimate / mean if mean else 1.0)
         spread = deviation / mean if mean else None
         counting = None if unknown else half
         if unknown:
