@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from cellcount.cli import add_device, add_json, add_parameters, add_short_form, add_verb, given_path
-from cellcount.cli.count import width_of
+from cellcount.cli import add_json, add_verb, given_path
+from cellcount.cli.count import add_options
 from cellcount.files import as_argument
 
 SHOWN = 20  # warnings
@@ -30,16 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--window-size", type=int, metavar="PX", help="side of a window (default: some 40 predicted cells in each)"
     )
     make.add_argument("--seed", type=int, help="of the draw (default: 0)")
-    make.add_argument("--method", default="cellnet", help="see `cellcount methods` (default: cellnet)")
-    add_parameters(make, "a parameter of the method", "averaging 8")
-    add_short_form(make, "weights", "weights file or name of bundled weights (default: the method's own)")
-    add_short_form(make, "threshold", "lowest score of a cell (default: the method's own)")
-    make.add_argument(
-        "--cell-width", type=width_of, default="auto", metavar="PX", help="as of `cellcount count` (default: auto)"
-    )
-    make.add_argument("--pixel-size", type=float, metavar="UM", help="as of `cellcount count`")
-    make.add_argument("--channel", help="auto, red, green, blue or mean (default: that of dataset.toml, or auto)")
-    add_device(make)
+    add_options(make)
     add_json(make, "folder, windows, population, window_size, predicted, strata, drawn, failed")
     found = add_verb(verbs, "estimate", _estimate, "compute the total of all images from the corrected windows")
     found.add_argument("folder", type=Path, help="the folder of `cellcount audit make`, after the correction")

@@ -25,6 +25,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=given_path, default=Path("counts"),
         help="folder for the results, a data set of the counted images, which is added to (default: counts)",
     )  # fmt: skip
+    add_options(parser)
+    parser.add_argument(
+        "--again", action="store_true", help="count images again that were counted before with the same settings"
+    )
+    parser.add_argument(
+        "--group", metavar="TABLE",
+        help="mean count, with a 90 %% interval, of groups of images, such as the fields of a flask: a CSV with the "
+        "columns image and group (and pixel_size_um, area_cm2), or the word folder, for the images in each folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--area", type=float, metavar="CM2", help="area of the flask of each group, for cells per flask"
+    )
+    add_json(parser, "folder, images (as in summary.json, of this call), failed (image, error), groups, group_problems")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say how images are counted."""
     parser.add_argument("--method", default="cellnet", help="see `cellcount methods` (default: cellnet)")
     add_parameters(parser, "a parameter of the method", "averaging 8")
     add_short_form(parser, "weights", "weights file or name of bundled weights (default: the method's own)")
@@ -40,19 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pixel-size", type=float, metavar="UM",
         help="micrometres along the side of a pixel, for cells per mm2 (default: that of dataset.toml)",
     )  # fmt: skip
-    parser.add_argument(
-        "--again", action="store_true", help="count images again that were counted before with the same settings"
-    )
-    parser.add_argument(
-        "--group", metavar="TABLE",
-        help="mean count, with a 90 %% interval, of groups of images, such as the fields of a flask: a CSV with the "
-        "columns image and group (and pixel_size_um, area_cm2), or the word folder, for the images in each folder",
-    )  # fmt: skip
-    parser.add_argument(
-        "--area", type=float, metavar="CM2", help="area of the flask of each group, for cells per flask"
-    )
     add_device(parser)
-    add_json(parser, "folder, images (as in summary.json, of this call), failed (image, error), groups, group_problems")
 
 
 def width_of(text: str) -> float | str | None:
