@@ -421,8 +421,8 @@ def _predictor(
         pixels = image if prompts is not None else view.pixels()
         maps = isinstance(pixels, np.ndarray) and pixels.size <= LARGE
         whole = tiled(
-            predict, tile=TILE, overlap=OVERLAP, context=chosen.context, maps=maps, predict_batch=predict_batch,
-            batch=batch, progress=progress,
+            predict, tile=TILE, overlap=OVERLAP, context=None if context else chosen.context, maps=maps,
+            predict_batch=predict_batch, batch=batch, progress=progress,
         )  # fmt: skip
         found = whole(pixels, prompts=prompts, device=device, **given, **context)
         found = found if pixels is image else view.back(found)

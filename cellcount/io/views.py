@@ -7,7 +7,9 @@ mirrored into it, as methods do at an image's border.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -92,9 +94,8 @@ class View:
         Of the image, or of the overview of a `LargeImage`.
     shown : (h, w) float32
         The image, or the overview of a `LargeImage`, the median in place of padding.
-    middle, busiest : (y, x) px of the image
-        The middle of what is not padding; and of the part with the highest contrast, since in a sparse field the middle
-        may be empty.
+    middle : (y, x) px of the image
+        Of what is not padding.
     """
 
     def __init__(self, image: np.ndarray | LargeImage) -> None:
@@ -114,7 +115,14 @@ class View:
             self._near = ndimage.binary_dilation(self.padding, np.ones((3, 3)), -(-RIM // self.factor))
             shown = np.where(self._near, np.float32(self._value), shown)
         self.shown = shown
-        self.busiest = [self.factor * at for at in _busiest(shown)]
+
+    @cached_property
+    def busiest(self) -> Sequence[float]:
+        """Centre (y, x), px of the image, of the part with the highest contrast; in a sparse field the middle is empty.
+
+        Not sought before it is asked for: most methods do not.
+        """
+        return [self.factor * at for at in _busiest(self.shown)]
 
     def at(self, scale: float) -> View:
         """The same image, resampled: its pixels are interpolated (bicubic, without aliasing)."""
