@@ -65,7 +65,7 @@ def density_by_objective(rows: pd.DataFrame) -> Figure:
             warned = own.warned.astype(bool)
             look = {"color": looks[objective]["color"], "linestyle": "none"}
             axes.plot(x[~warned], own.density[~warned], marker=looks[objective]["marker"], markersize=4,
-                      label=f"{objective}x", **look)  # fmt: skip
+                      label=None if warned.all() else f"{objective}x", **look)  # fmt: skip
             axes.plot(x[warned], own.density[warned], marker="x", markersize=5, **look,
                       label=f"{objective}x, with a warning" if warned.any() else None)  # fmt: skip
         axes.set(title=FOUND[found], xlabel="flask", xticks=range(len(flasks)), xticklabels=flasks, ylim=(0, None))
