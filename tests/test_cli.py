@@ -148,7 +148,7 @@ def test_a_chapter_needs_a_clone(tmp_path, monkeypatch, capsys):
 
 def test_an_unknown_chapter_is_refused_with_the_known_ones(capsys):
     assert run("run", "nochapter", "--data", "phantom") == 2
-    assert "04-cellnet" in capsys.readouterr().err
+    assert "06-cellnet" in capsys.readouterr().err
 
 
 def test_help_lists_the_verbs_and_exit_codes(capsys):

@@ -63,17 +63,17 @@ def test_cellpose_runs_with_and_without_size_model(project, weights):
     for name in ("cyto2", "cyto3"):
         stand_ins.cellpose(weights, name)
     stand_ins.cellpose_size(weights, 34)
-    text, rows = run(project, weights, "09-cellpose", ("tested", "1"))
+    text, rows = run(project, weights, "13-cellpose", ("tested", "1"))
     assert {"cellpose, cyto2", "cellpose, cyto3", "cellpose, trained"} == set(rows.method)
     assert rows[rows.method == "cellpose, cyto3"].weights_sha256.nunique() == 1
-    text, rows = run(project, weights, "10-diameter", ("factors", "[0.5, 1.0]"), ("largest", "192"))
+    text, rows = run(project, weights, "14-diameter", ("factors", "[0.5, 1.0]"), ("largest", "192"))
     assert "cyto3" in text and len(rows)
 
 
 def test_stardist_runs_both(project, weights, tmp_path):
     for name, channels in (("2D_versatile_fluo", 1), ("2D_versatile_he", 3)):
         stand_ins.stardist(weights, tmp_path / name, name=name, channels=channels, threshold=0.5)
-    text, rows = run(project, weights, "11-stardist")
+    text, rows = run(project, weights, "15-stardist")
     assert set(rows.method) == {"stardist, 2D_versatile_fluo", "stardist, 2D_versatile_he", "stardist, trained"}
     assert "not run" not in text
 
@@ -85,9 +85,9 @@ def test_sam_runs_in_both_chapters(project, weights):
     torch.manual_seed(0)
     places = [weights / registry.known_weights(f"sam-{name}").filename for name in ("vit_b_lm", "vit_b")]
     torch.save(sam_model_registry["vit_b"]().state_dict(), places[0])
-    text, rows = run(project, weights, "13-prompts", ("methods", "[square, small, vit_b_lm]"))
+    text, rows = run(project, weights, "16-prompts", ("methods", "[square, small, vit_b_lm]"))
     assert set(rows.method) == {"square", "sam small", "sam vit_b_lm"}
     assert "not run" not in text
     places[0].rename(places[1])  # one of its kind is enough: each embedding takes most of a minute
-    text, rows = run(project, weights, "14-backbones", ("fields", "1"))
+    text, rows = run(project, weights, "17-backbones", ("fields", "1"))
     assert set(rows.method) == {"square", "watershed", "sam small", "sam vit_b"}

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_run(parser: argparse.ArgumentParser, out: bool = True) -> None:
     """The arguments of `cellcount run`; `keep` has no `--out`."""
-    parser.add_argument("chapter", help="cellnet, 04-cellnet, or a path to the source")
+    parser.add_argument("chapter", help="cellnet, 06-cellnet, or a path to the source")
     add_parameters(parser, "a parameter of the chapter", "seed 1")
     parser.add_argument("--data", default="auto", help="auto, a folder, or a name of `cellcount data list`")
     profile = "laptop" if out else "full"

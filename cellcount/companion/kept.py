@@ -1,19 +1,25 @@
 """Longer runs of chapters, kept in `results/`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown, display
 
 from cellcount import results
-from cellcount.companion import tables
+from cellcount.companion import page, tables
 from cellcount.registry import DATASETS
+from cellcount.types import Prediction, Sample
 
 
 def file_name(chapter: str, dataset: str, part: str = "") -> str:
     """Name of the file in `results/` with the rows, or another part, of a chapter ("cellpose") run on a data set."""
     return f"{chapter}-{dataset}{f'-{part}' if part else ''}.csv"
+
+
+def file(name: str) -> Path:
+    """Where a file of `results/`, as "bench.csv", is on this machine: a Path."""
+    return page.root() / "results" / name
 
 
 def rows(chapter: str, part: str = "") -> dict[str, pd.DataFrame]:
@@ -30,8 +36,7 @@ def rows(chapter: str, part: str = "") -> dict[str, pd.DataFrame]:
     -------
     dict of data set to DataFrame, without data sets that have no such file
     """
-    folder = Path("..") / "results"  # a chapter runs in book/
-    files = {name: folder / file_name(chapter, name, part) for name in DATASETS}
+    files = {name: file(file_name(chapter, name, part)) for name in DATASETS}
     return {name: results.table(path) for name, path in files.items() if path.is_file()}
 
 
@@ -41,7 +46,21 @@ def joined(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return frame[["data", *frame.columns.drop("data")]]
 
 
-def show(chapter: str, caption: str) -> None:
+def points(found: Iterable[tuple[Sample, Prediction]]) -> pd.DataFrame:
+    """The points of predictions, with method, image, y_px, x_px (two decimals) and score, for a chapter's points.csv.
+
+    `cellcount chapter keep` copies that file for simulated fields; {doc}`07-comparison` reads it.
+    """
+    frames = [
+        prediction.to_frame()[["y_px", "x_px", "score"]]
+        .round(2)
+        .assign(method=prediction.meta["method"], image=sample.name)
+        for sample, prediction in found
+    ]
+    return pd.concat(frames, ignore_index=True)[["method", "image", "y_px", "x_px", "score"]]
+
+
+def show(chapter: str, caption: str, but: str = "") -> None:
     """Show scores of points and masks, and the training, of longer runs of a chapter, or the command for a run.
 
     Parameters
@@ -51,6 +70,8 @@ def show(chapter: str, caption: str) -> None:
         `table-cellpose-kept-training`.
     caption : str
         What was run.
+    but : str
+        A data set to leave out, as the page has a long run on it.
     """
     parts = {  # name of the file: (name of the table, beginning of its caption, table of its rows)
         "": ("kept", "Points", lambda frame: tables.scores(results.summary(frame))),
@@ -58,7 +79,7 @@ def show(chapter: str, caption: str) -> None:
         "training": ("kept-training", "Training", tables.training),
     }
     for part, (name, what, shortened) in parts.items():
-        lines = {data: shortened(frame) for data, frame in rows(chapter, part).items()}
+        lines = {data: shortened(frame) for data, frame in rows(chapter, part).items() if data != but}
         if lines:
             display(tables.table(joined(lines), f"{what}: {caption}.", f"table-{chapter}-{name}"))
         elif not part:

@@ -48,14 +48,18 @@ def figure(fig: Figure) -> None:
     display(Image(data=file.getvalue(), format="jpeg"))
 
 
+def root() -> Path:
+    """The repository (Path), the working directory or a parent of it; where there is none (Colab), the former."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "_toc.yml").exists()), here)
+
+
 def run_dir() -> Path:
     """Folder (Path, made if missing) for this run's result files.
 
     The runner names it in CELLCOUNT_RUN_DIR; without a runner it is build/runs/adhoc of the repository, or of the
     working directory where there is no repository (Colab).
     """
-    here = Path.cwd()
-    root = next((folder for folder in (here, *here.parents) if (folder / "_toc.yml").exists()), here)
-    folder = Path(os.environ.get("CELLCOUNT_RUN_DIR") or root / "build" / "runs" / "adhoc")
+    folder = Path(os.environ.get("CELLCOUNT_RUN_DIR") or root() / "build" / "runs" / "adhoc")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

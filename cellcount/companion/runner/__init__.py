@@ -33,7 +33,7 @@ def run_chapter(
     Parameters
     ----------
     chapter : str or Path
-        `cellnet`, `04-cellnet`, or a path to the source.
+        `cellnet`, `06-cellnet`, or a path to the source.
     parameters : dict, optional
         Overrides, name -> value; values may be text.
     data : str
@@ -131,7 +131,7 @@ def keep(
 ) -> list[Path]:
     """Run a chapter in build/results, and copy the tables (CSV) that it writes to results/ under fixed names.
 
-    `rows.csv` of chapter 09-cellpose on the thesis' images becomes `cellpose-thesis.csv`, and any other file, as
+    `rows.csv` of chapter 13-cellpose on the thesis' images becomes `cellpose-thesis.csv`, and any other file, as
     `masks.csv`, `cellpose-thesis-masks.csv` (`cellcount.companion.kept.file_name`).
 
     Parameters

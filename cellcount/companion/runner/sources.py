@@ -50,7 +50,7 @@ def chapters() -> list[Path]:
 
 
 def find(chapter: Path | str) -> Path:
-    """The source (Path) of a chapter given as `cellnet`, `04-cellnet` or a path.
+    """The source (Path) of a chapter given as `cellnet`, `06-cellnet` or a path.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def defaults(notebook: NotebookNode, name: str = "chapter") -> dict[str, Any]:
 def profile_parameters(source: Path, profile: str, known: Container[str]) -> dict[str, Any]:
     """What a profile (name of a file in book/profiles) sets for a chapter: dict, name -> value.
 
-    `defaults:` reach every chapter that has such a parameter, `chapters: {04-cellnet: ...}` that chapter alone.
+    `defaults:` reach every chapter that has such a parameter, `chapters: {06-cellnet: ...}` that chapter alone.
     """
     profiles = root() / "book" / "profiles"
     path = profiles / f"{profile}.yml"

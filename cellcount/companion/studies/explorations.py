@@ -18,7 +18,7 @@ from cellcount.metrics import tuned
 from cellcount.types import Sample
 
 Choices = Mapping[str, Mapping[str, Sequence[Any]]]  # method to parameter to values
-CHAPTER = "17-explorations"
+CHAPTER = "11-explorations"
 TOLERANCE = 12.0  # px, half the cells' spacing on the thesis' images
 TRAIN, TEST = "1", "2"  # thesis images
 
