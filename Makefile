@@ -13,7 +13,7 @@ ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
-.PHONY: help env results weights picture book html pdf notebooks text test slow gpu network bench constraints clean
+.PHONY: help env results weights picture book html pdf publish notebooks text test slow gpu network bench constraints clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -41,16 +41,19 @@ html: env  ## render the site from the committed notebooks, in seconds
 pdf: env  ## the same, and the book as PDF in it (of your own run: make book PDF=1)
 	@$(PYTHON) workflow/render.py book build/committed --pdf
 
-notebooks: env  ## compute the committed notebooks: simulated fields, profile smoke (CHAPTERS="cellnet ..." for some)
-	@$(PYTHON) -m cellcount chapter commit $(CHAPTERS)
+publish: env  ## compute the pages of the committed book, for an hour or two; PROFILE=gpu on a GPU (CHAPTERS="cellnet ...")
+	@$(PYTHON) -m cellcount chapter publish $(CHAPTERS) --profile $(if $(filter gpu,$(PROFILE)),gpu,full)
+
+notebooks: env  ## compute the notebooks of minutes in tests/notebooks, which `make test` compares with a new run
+	@$(PYTHON) -m cellcount chapter smoke $(CHAPTERS)
 
 text: env  ## bring the text of the committed notebooks up to date with the sources, in seconds (CHAPTERS="cellnet ...")
 	@$(PYTHON) -m cellcount chapter text $(CHAPTERS)
 
-test: env  ## types, unit tests, the committed notebooks against a fresh run, a strict build of the book, the wheel by itself
+test: env  ## types, unit tests, short runs of the chapters against a new run, a strict build of the book, the wheel by itself
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -m "not slow and not network and not gpu" -n 2 --dist loadfile
-	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg -n 2 --dist loadfile book
+	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg -n 2 --dist loadfile tests/notebooks
 	$(PYTHON) workflow/render.py book build/committed
 	$(PYTHON) workflow/try_wheel.py
 

@@ -88,3 +88,21 @@ def deterministic(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.use_deterministic_algorithms(before)
+
+
+def machine() -> str:
+    """This machine, in words that name nobody: processors, memory, system, and CUDA's first GPU where there is one."""
+    with needing("book", "The name of the machine"):
+        import psutil
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            named = (line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+            name = next(named, name)
+    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
+    words = [f"{psutil.cpu_count()} x {name}", memory, platform.system()]
+    if may_have_accelerator() and importlib.util.find_spec("torch") and choose_device().type == "cuda":
+        import torch
+
+        words.append(torch.cuda.get_device_name(0))
+    return ", ".join(words)

@@ -1,4 +1,7 @@
-"""The committed book: notebooks up to date, free of errors, figures described; and what surrounds the pages."""
+"""The committed book: notebooks up to date, free of errors, figures described, numbers computed; and what surrounds it.
+
+Pages are runs of the profile `full` or `gpu`; tests/notebooks has the code of each and what a short run prints.
+"""
 
 import json
 import re
@@ -14,7 +17,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from cellcount.companion import tables
-from cellcount.companion.runner.sources import chapters, defaults, overrides, read, root
+from cellcount.companion.runner import smoke_copy
+from cellcount.companion.runner.sources import chapters, code_cells, defaults, overrides, read, root
 from cellcount.companion.runner.staleness import code_hash, with_text_of
 
 ROOT = root()
@@ -30,6 +34,11 @@ def source(request):
 @pytest.fixture
 def notebook(source):
     return nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+
+
+@pytest.fixture
+def short(source):
+    return nbformat.read(smoke_copy(source), as_version=4)
 
 
 def code(notebook):
@@ -54,28 +63,40 @@ def test_the_toc_names_every_page_once():
     assert sorted(source.stem for source in PAGES) == sorted(written)
 
 
-def test_notebook_is_up_to_date(source, notebook):
+def is_up_to_date(notebook, source, profiles, command):
     about = notebook.metadata.cellcount
     known = defaults(read(source), source.stem)
-    expected = known | overrides(source, known, parameters={}, data="phantom", profile="smoke")
-    assert about["code_sha256"] == code_hash(read(source)), f"make notebooks CHAPTERS={source.stem}"
-    assert about["parameters"] == json.loads(json.dumps(expected)), f"make notebooks CHAPTERS={source.stem}"
-    assert about["profile"] == "smoke"
+    remedy = f"make {command} CHAPTERS={source.stem}"
+    assert about["profile"] in profiles, remedy
+    expected = known | overrides(source, known, parameters={}, data="phantom", profile=about["profile"])
+    assert about["code_sha256"] == code_hash(read(source)), remedy
+    assert about["parameters"] == json.loads(json.dumps(expected)), remedy
+
+
+def test_page_is_a_long_run_of_its_source(source, notebook):
+    is_up_to_date(notebook, source, ("full", "gpu"), "publish")
+    assert "machine" in notebook.metadata.cellcount
+
+
+def test_short_run_is_up_to_date_and_holds_no_pictures(source, short):
+    is_up_to_date(short, source, ("smoke",), "notebooks")
+    for cell in short.cells:
+        assert cell.cell_type == "code" and not outputs(cell, "image/")
 
 
 def test_notebook_has_the_text_of_its_source(source, notebook):
     assert with_text_of(read(source), notebook) == notebook, "make text"
 
 
-def test_notebook_ran_to_its_end_without_errors(notebook):
-    for cell in code(notebook):
+def test_notebooks_ran_to_their_end_without_errors(notebook, short):
+    for cell in code(notebook) + code(short):
         assert cell.execution_count, "nbval passes over a cell that was not run"
         assert not [output for output in cell.outputs if output.output_type == "error"]
         assert "raises-exception" not in cell.metadata.get("tags", [])
 
 
-def test_notebook_holds_nothing_of_this_machine(notebook):
-    for cell in notebook.cells:
+def test_notebooks_hold_nothing_of_this_machine(notebook, short):
+    for cell in notebook.cells + short.cells:
         assert not MACHINE.search(json.dumps([cell.source, [_text(output) for output in cell.get("outputs", [])]]))
 
 
@@ -112,6 +133,72 @@ def test_names_of_figures_and_tables_are_unique():
             for output in outputs(cell, "text/markdown"):
                 names += re.findall(r"^:name: (.+)$", output.data["text/markdown"], re.M)
     assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+
+
+ANSWER = re.compile(r"\A# .+\n\n(?:\(.+\)=\n\n)?:::\{admonition\} .+\n:class: answer\n\n([^:]+(?:\n|.)+?)\n:::\n")
+
+
+def test_chapter_opens_with_its_answer_and_closes_with_what_was_learned(source):
+    first, *_ = cells = [cell.source for cell in read(source).cells if cell.cell_type == "markdown"]
+    if source.stem in NO_CHAPTERS:
+        return
+    answer = ANSWER.match(first + "\n")
+    assert answer, f"{source.name}: no answer block below the title"
+    assert "{glue:" in answer[1] and "**" in answer[1], f"{source.name}: no question, or no number, in the answer"
+    if source.stem not in WITHOUT_SUMMARY:
+        learned = "\n".join(cells).partition("\n## What we learned\n")[2]
+        points = re.findall(r"^- (?:.+\n?(?:  .+\n?)*)", learned, re.M)
+        assert len(points) >= 3, f"{source.name}: what we learned"
+        assert "{glue:" in learned and re.search(r"\{(?:numref|ref|doc|eq)\}", learned), (
+            f"{source.name}: numbers, links"
+        )
+
+
+NO_CHAPTERS = {"22-glossary", "99-references"}
+WITHOUT_SUMMARY = {"00-preface", "19-claims", "20-discussion"}  # they are summaries
+# Digits in prose that no run computes: names of things, levels of intervals, years of software, dates, mathematics.
+NAMES = re.compile(
+    r"F1|\b\d+x\b|\b(?:80|90|95|99)\u00a0?\s?%|\b[ABCD]\d\b|Cellpose [1-4]\b|YOLO\w*|\bv\d+\b|ViT-\w+|ND_\w+|H\d{3}\b|"
+    r"\b(?:[Ff]igures?|[Ss]ections?|[Cc]hapters?|[Ii]mages?|[Ff]ields?|[Ff]lasks?|[Tt]able|[Ss]tep|[Pp]ages?) "
+    r"\d[\d.]*(?:(?:,| and| to| or) \d[\d.]*)*|"
+    r"\b(?:19|20)\d\d\b|\b(?:8|12|16|32|64) ?bits?\b|\b3\.1[1-4]\b|\bT-\d+\b|\b[a-z_]+\d\b|"
+    r"\b\w+-\d+\b|\b[01]\b(?!\u00a0?\s?%)|\b\d+-(?:bit|fold)\b|cm2|mm2|\b[12]D\b"
+)
+MARKUP = re.compile(
+    r"^```.*?^```|^:::\{(?:figure|table|math|code).*?^:::|\$\$.*?\$\$(?: \(.+?\))?|\$[^$]+\$|`[^`]*`|\]\([^)]*\)|"
+    r"\{[\w:]+\}`[^`]*`|https?://\S+|^\|.*$|^#.*$|\(\w[\w-]*\)=|^\d+\. ", re.M | re.S,
+)  # fmt: skip
+
+
+def test_numbers_in_prose_are_computed(source):
+    if source.stem in NO_CHAPTERS:
+        return
+    found = []
+    for cell in read(source).cells:
+        if cell.cell_type == "markdown":
+            prose = NAMES.sub(" ", MARKUP.sub(" ", cell.source))
+            found += [
+                prose[max(0, m.start() - 30) : m.end() + 20].replace("\n", " ")
+                for m in re.finditer(r"\d[\d.,]*", prose)
+            ]
+    assert not found, f"{source.name}: write these with glue: {found}"
+
+
+def test_figures_have_one_palette():
+    """Colours are named in plots/style.py alone."""
+    colour = re.compile(r"[\"']#[0-9a-fA-F]{6}|[\"'](?:C\d|tab:\w+|red|green|blue|orange|purple|magenta|cyan)[\"']")
+    files = [path for path in (ROOT / "cellcount" / "companion").rglob("*.py") if path.name != "style.py"]
+    for path in [*files, *PAGES]:
+        code = "\n".join(c.source for c in code_cells(read(path))) if path.suffix == ".md" else path.read_text()
+        assert not colour.findall(code), f"{path.name}: {colour.findall(code)}"
+
+
+def test_the_book_and_the_repository_stay_small():
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True).stdout
+    sizes = {name: (ROOT / name).stat().st_size for name in listed.split("\0") if name and (ROOT / name).is_file()}
+    book = sum(size for name, size in sizes.items() if name.startswith("book/"))
+    assert book < 12e6, f"the committed book has {book / 1e6:.1f} MB"
+    assert sum(sizes.values()) < 40e6, f"the repository without its history has {sum(sizes.values()) / 1e6:.1f} MB"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "book" / "profiles").glob("*.yml")), ids=lambda path: path.stem)

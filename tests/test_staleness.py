@@ -55,7 +55,7 @@ def test_a_run_takes_the_present_text_without_computing(book):  # noqa: F811
     assert renew_text("toy") == committed and nbformat.read(committed, as_version=4) == merged
     source.write_text(source.read_text().replace("object()", "print(1)"))
     assert with_text_of(read(source), before) is None
-    with pytest.raises(CellcountError, match="make notebooks CHAPTERS=01-toy"):
+    with pytest.raises(CellcountError, match="make publish CHAPTERS=01-toy"):
         renew_text("toy")
     assert code_hash(read(source)) != code_hash(before)
 

@@ -27,6 +27,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cellcount.companion.runner.sources import root
+from cellcount.devices import machine
 from cellcount.results import commit, write
 
 # part: repeats. The networks that take half a minute run twice.
@@ -172,16 +173,6 @@ def _promised(line):
         if not np.isnan(line[column]):  # a ratio needs CellNet's time of the same run
             kept.append(line[column] <= value if sign == "<=" else line[column] >= value)
     return ", ".join(said), ("yes" if all(kept) else "no") if kept else ""
-
-
-def machine():
-    """This machine, in words that name nobody: processor, cores, memory, system."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{psutil.cpu_count()} x {name}, {memory:.0f} GiB, {platform.system()}"
 
 
 def versions():

@@ -34,12 +34,27 @@ def assemble(notebooks, source):
     for page in chapters():
         notebook = notebooks / f"{page.stem}.ipynb"
         if not notebook.exists():
-            raise NotAvailableError(f"{notebook} is missing: `make notebooks` or `make book` computes it.")
+            raise NotAvailableError(f"{notebook} is missing: `make publish` or `make book` computes it.")
         executed = nbformat.read(notebook, as_version=4)
         renewed = with_text_of(read(page), executed)
         if renewed is None:
             print(f"warning: {notebook} was computed from other code than that of {page.name}", file=sys.stderr)
-        nbformat.write(renewed or executed, source / "book" / notebook.name)
+        nbformat.write(with_origin(renewed or executed), source / "book" / notebook.name)
+
+
+def with_origin(notebook):
+    """The notebook with a line below its title: data, profile and machine of its run. A page without code has none."""
+    about = notebook.metadata.cellcount
+    parameters = about.get("parameters", {})
+    if parameters:
+        data = {"phantom": "simulated fields"}.get(name := str(parameters.get("dataset", "")), Path(name).name)
+        words = (
+            f"Computed on {data}, in the profile `{about['profile']}`, on {about.get('machine', 'an unknown machine')}."
+        )
+        first = notebook.cells[0]
+        title, _, rest = first.source.partition("\n\n")
+        first.source = f"{title}\n\n```{{container}} origin\n{words}\n```\n\n{rest}"
+    return notebook
 
 
 def inputs_hash(notebooks, pdf):

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from cellcount.cli import add_parameters, add_verb, given_path
-from cellcount.companion.runner import keep, renew_text, run_chapter
+from cellcount.companion.runner import keep, publish, renew_text, run_chapter, write_smoke_copy
 from cellcount.companion.runner.sources import chapters, dataset, find
 from cellcount.errors import CellcountError, require
 
@@ -16,10 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kept = "run a chapter and copy the result tables of the run to results/"
     add_run(add_verb(verbs, "keep", _keep, kept), out=False)
     for name, action, summary in (
-        ("commit", _commit, "compute the committed notebooks of chapters (simulated fields, profile smoke)"),
+        ("publish", _publish, "compute the pages of the committed book (simulated fields; with a GPU: --profile gpu)"),
+        ("smoke", _smoke, "compute the notebooks in tests/notebooks, which nbval compares with a new run"),
         ("text", _text, "update the text of committed notebooks from their sources, without computing"),
     ):
-        add_verb(verbs, name, action, summary).add_argument("chapters", nargs="*", help="(default: all)")
+        verb = add_verb(verbs, name, action, summary)
+        verb.add_argument("chapters", nargs="*", help="(default: all)")
+        if action is _publish:
+            verb.add_argument("--profile", default="full", choices=("full", "gpu"), help="(default: full)")
     add_verb(verbs, "list", lambda _: print(*[page.stem for page in chapters()], sep="\n"), "list the chapters")
 
 
@@ -52,16 +56,24 @@ def _announce(data):
     return name
 
 
-def _commit(arguments):
-    for source in [find(name) for name in arguments.chapters] or chapters():
-        print(run_chapter(source, out=source.with_suffix(".ipynb")))
+def _publish(arguments):
+    _each(arguments.chapters, lambda source: print(publish(source, arguments.profile)))
+
+
+def _smoke(arguments):
+    _each(arguments.chapters, lambda source: print(write_smoke_copy(source)))
 
 
 def _text(arguments):
+    _each(arguments.chapters, renew_text)
+
+
+def _each(names, action):
+    """Do it for every chapter, also after one has failed."""
     failed = []
-    for source in [find(name) for name in arguments.chapters] or chapters():
+    for source in [find(name) for name in names] or chapters():
         try:
-            renew_text(source)
+            action(source)
         except CellcountError as error:
             failed.append(str(error))
     require(not failed, "\n  ".join(["some notebooks were not updated:", *failed]), CellcountError)

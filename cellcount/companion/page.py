@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
@@ -33,17 +34,25 @@ def setup() -> None:
 
 
 def figure(fig: Figure) -> None:
-    """Show a matplotlib Figure as PNG, or as JPEG if it has an image of at least `PHOTOGRAPH` pixels in it.
+    """Show a matplotlib Figure as PNG of 256 colours, or as JPEG if it has an image of at least `PHOTOGRAPH` pixels.
 
     It is closed first: an open figure would be shown a second time at the end of the cell.
     """
     plt.close(fig)
     pictures = [picture for axes in fig.axes for picture in axes.images]
     if all(np.prod(picture.get_size()) < PHOTOGRAPH for picture in pictures):
-        display(fig)
+        drawn, file = io.BytesIO(), io.BytesIO()
+        fig.savefig(drawn, format="png", bbox_inches="tight", facecolor="white")
+        few = (
+            PIL.Image.open(drawn)
+            .convert("RGB")
+            .quantize(256, method=PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
+        )
+        few.save(file, "png", optimize=True)
+        display(Image(data=file.getvalue(), format="png"))
         return
     file = io.BytesIO()
-    options = {"quality": 90, "optimize": True}
+    options = {"quality": 85, "optimize": True}
     fig.savefig(file, format="jpeg", bbox_inches="tight", facecolor="white", pil_kwargs=options)  # it has no alpha
     display(Image(data=file.getvalue(), format="jpeg"))
 

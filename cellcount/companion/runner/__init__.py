@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from cellcount.companion.runner.sources import dataset, defaults, find, overrides, read, root
+from cellcount.devices import machine
 from cellcount.errors import CellcountError, DataError, ParameterError, require
 from cellcount.files import replacing
 
@@ -75,7 +76,7 @@ def run_chapter(
     results = adhoc if out.parent == source.parent else out.with_suffix("")
     failed = out.with_suffix(".failed.ipynb")
     executed, modules, error = _execute(notebook, values, source.parent, results, f"Set for the profile {profile}")
-    about = {"code_sha256": code_hash(notebook), "profile": profile, "parameters": known | values}
+    about = {"code_sha256": code_hash(notebook), "profile": profile, "parameters": known | values, "machine": machine()}
     finished = clean(executed, about)
     if error:
         _write(finished, failed)
@@ -103,6 +104,41 @@ def _bare(data: Any) -> bool:
     return Path(str(data)).is_dir() and all(s.points is None or len(s.points) < 2 for s in load(data))
 
 
+def publish(chapter: Path | str, profile: str = "full") -> Path:
+    """Compute a page of the committed book on simulated fields, and keep its tables in results/: Path of the notebook.
+
+    Raises
+    ------
+    As `keep`.
+    """
+    source = find(chapter)
+    folder = root() / "build" / "results" / "phantom" / source.stem
+    _keep(source, folder, "phantom", profile, {})
+    page = source.with_suffix(".ipynb")
+    with replacing(page) as temporary:
+        shutil.copyfile(folder.with_suffix(".ipynb"), temporary)
+    return page
+
+
+def smoke_copy(source: Path) -> Path:
+    """Where the notebook (Path) lies that nbval compares with a new run, for the source of a chapter."""
+    return root() / "tests" / "notebooks" / source.with_suffix(".ipynb").name
+
+
+def write_smoke_copy(chapter: Path | str) -> Path:
+    """Run a chapter in the profile smoke, and write its code and what it prints, without text and pictures (Path)."""
+    import nbformat
+
+    from cellcount.companion.runner.cleaning import bare
+
+    source = find(chapter)
+    made = run_chapter(source, out=root() / "build" / "smoke" / source.with_suffix(".ipynb").name)
+    path = smoke_copy(source)
+    path.parent.mkdir(exist_ok=True)
+    _write(bare(nbformat.read(made, as_version=4)), path)
+    return path
+
+
 def renew_text(chapter: Path | str) -> Path:
     """Give the committed notebook of a chapter the present text of its source, without computing: its Path.
 
@@ -121,7 +157,7 @@ def renew_text(chapter: Path | str) -> Path:
         found = with_text_of(read(source), nbformat.read(path, as_version=4))
     if found is None:
         why = "computed from other code" if path.is_file() else "does not exist yet"
-        raise CellcountError(f"{path}: {why}; run `make notebooks CHAPTERS={source.stem}`.")
+        raise CellcountError(f"{path}: {why}; run `make publish CHAPTERS={source.stem}`.")
     _write(found, path)
     return path
 
@@ -150,22 +186,30 @@ def keep(
     CellcountError
         If a cell fails, or the chapter writes no rows; results/ then stays as it was.
     """
-    from cellcount.companion.kept import file_name
-
     name = dataset(data)[0]
     if Path(name).is_absolute():
         raise ParameterError(f"{name}: results/ keeps runs on public data sets only; name one of them with --data.")
     source = find(chapter)
-    folder = root() / "build" / "results" / name / source.stem
+    kept = _keep(source, root() / "build" / "results" / name / source.stem, name, profile, parameters)
+    if not kept:
+        raise CellcountError(f"{source.name} writes no rows.csv, so there is nothing to keep.")
+    return kept
+
+
+def _keep(source, folder, name, profile, parameters):
+    from cellcount.companion.kept import file_name
+
     for old in folder.glob("*.csv"):
         old.unlink()
     run_chapter(source.stem, parameters=parameters, data=name, profile=profile, out=folder.with_suffix(".ipynb"))
     found = sorted(folder.glob("*.csv"))
     if folder / "rows.csv" not in found:
-        raise CellcountError(f"{source.name} writes no rows.csv, so there is nothing to keep.")
+        return []
     kept = []
     for path in found:
         part = "" if path.stem == "rows" else path.stem
+        if part == "points" and name != "phantom":
+            continue  # of real images, numbers are kept, not places
         kept.append(root() / "results" / file_name(source.stem.partition("-")[2], name, part))
         with replacing(kept[-1]) as temporary:
             shutil.copyfile(path, temporary)

@@ -48,6 +48,19 @@ def _outputs(outputs):
     return kept
 
 
+def bare(notebook: NotebookNode) -> NotebookNode:
+    """A copy (nbformat node) of code cells and of what they print: no text, pictures, and nothing of the machine."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata.pop("mystnb", None)
+        for output in cell.outputs:
+            for kind in [kind for kind in output.get("data", {}) if kind.startswith("image/")]:
+                del output.data[kind]
+    about = {key: value for key, value in notebook.metadata.cellcount.items() if key != "machine"}
+    return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata | {"cellcount": about})
+
+
 def stderr_lines(notebook: NotebookNode) -> list[str]:
     """What the cells wrote to stderr: list of str, each line once."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
