@@ -134,6 +134,28 @@ def test_keep_leaves_results_alone_where_a_run_fails_or_has_no_rows(book):
     assert [path.read_text() for path in (book / "results").iterdir()] == ["before"]
 
 
+def test_a_page_is_published_with_its_tables_and_its_short_copy_has_code_and_print_only(book, monkeypatch):
+    (book / "book" / "profiles" / "full.yml").write_text("chapters: {01-toy: {number: 9}}\n")
+    source = book / "book" / "01-toy.md"
+    source.write_text(CHAPTER.replace("object()", "import matplotlib.pyplot as plt\n\npage.figure(plt.figure())"))
+    (book / "tests").mkdir()
+    assert main(["chapter", "publish", "toy"]) == 0 and not (book / "results").exists()
+    monkeypatch.setattr("cellcount.companion.runner.PUBLISHED", {"toy"})
+    assert main(["chapter", "publish", "toy"]) == main(["chapter", "smoke", "toy"]) == 0
+    assert (book / "results" / "toy-phantom.csv").read_text() == "9"
+    page = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    short = nbformat.read(book / "tests" / "notebooks" / "01-toy.ipynb", as_version=4)
+    assert page.metadata.cellcount["profile"] == "full" and page.metadata.cellcount["machine"]
+    assert "image/png" in json.dumps(page) and "image/png" not in json.dumps(short)
+    assert {cell.cell_type for cell in short.cells} == {"code"} and "number: 2" in json.dumps(short)
+    nbformat.validate(short)
+    source.write_text(source.read_text().replace("if number < 0", "if number < 10"))
+    (book / "book" / "00-preface.ipynb").write_text("{}")
+    assert main(["chapter", "publish", "preface", "toy"]) == 1, "the others are published"
+    assert nbformat.read(book / "book" / "00-preface.ipynb", as_version=4).cells
+    assert nbformat.read(source.with_suffix(".ipynb"), as_version=4) == page
+
+
 def test_a_page_without_code_needs_no_kernel(book):
     out = run_chapter("preface")
     assert out == book / "build" / "runs" / "adhoc" / "00-preface.ipynb"

@@ -15,6 +15,10 @@ from cellcount.devices import machine
 from cellcount.errors import CellcountError, DataError, ParameterError, require
 from cellcount.files import replacing
 
+# Chapters whose tables stay with the published page; those of studies are kept by `cellcount bench`.
+PUBLISHED = frozenset(
+    "backbones cellnet cellpose deepsea detectors diameter explorations pretrained prompts stardist".split()
+)
 KERNEL_START_SECONDS = 120  # enough for a busy machine
 BARE = "no image in the folder has two annotated cells, which this chapter needs"
 MODULES = 'import sys\n\nprint(*sorted(name for name in sys.modules if name.partition(".")[0] == "cellcount"))'
@@ -113,7 +117,7 @@ def publish(chapter: Path | str, profile: str = "full") -> Path:
     """
     source = find(chapter)
     folder = root() / "build" / "results" / "phantom" / source.stem
-    _keep(source, folder, "phantom", profile, {})
+    _keep(source, folder, "phantom", profile, {}, only=PUBLISHED)
     page = source.with_suffix(".ipynb")
     with replacing(page) as temporary:
         shutil.copyfile(folder.with_suffix(".ipynb"), temporary)
@@ -196,14 +200,14 @@ def keep(
     return kept
 
 
-def _keep(source, folder, name, profile, parameters):
+def _keep(source, folder, name, profile, parameters, only=()):
     from cellcount.companion.kept import file_name
 
     for old in folder.glob("*.csv"):
         old.unlink()
     run_chapter(source.stem, parameters=parameters, data=name, profile=profile, out=folder.with_suffix(".ipynb"))
     found = sorted(folder.glob("*.csv"))
-    if folder / "rows.csv" not in found:
+    if folder / "rows.csv" not in found or (only and source.stem.partition("-")[2] not in only):
         return []
     kept = []
     for path in found:
