@@ -98,10 +98,13 @@ def test_scores_count_what_they_say():
     assert scores["covered"] == 200 and scores["contested"] == 100
     assert scores["area_median"] == 150
     assert scores["n_true"] == 3 and scores["iou_sum"] == pytest.approx(1.5) and scores["n_half"] == 2
+    assert scores["n_small"] == 1 and scores["n_large"] == 0  # twice its cell is not more than twice
     assert scores["n_boxes"] == 1 and scores["box_iou_sum"] == pytest.approx(1)
     summary = prompt_summary([scores, scores])
     assert summary["masks_per_prompt"] == pytest.approx(2 / 3) and summary["others"] == 0.5
     assert summary["iou"] == pytest.approx(0.5) and summary["contested"] == 0.5
+    assert summary["small"] == pytest.approx(1 / 3) and summary["large"] == 0
+    assert np.isnan(prompt_summary([{k: v for k, v in scores.items() if k != "n_small"}])["small"])
     assert np.isnan(prompt_summary([prompt_scores(made, centres)])["iou"])
 
 

@@ -143,7 +143,8 @@ def prompt_scores(rows: pd.DataFrame) -> pd.DataFrame:
         With the columns method and type; rows of several images are pooled. Empty columns are left out.
     """
     lines, names = [], {"contested": "contested", "others": "on another"}
-    names |= {"iou": "IoU with the cell", "half": "at least .5", "box_iou": "IoU with drawn boxes"}
+    names |= {"iou": "IoU with the cell", "half": "at least .5", "small": "too small", "large": "too large"}
+    names |= {"box_iou": "IoU with drawn boxes"}
     for (method, kind), group in rows.groupby(["method", "type"], sort=False):
         found = prompt_summary(group.to_dict("records"))
         low, middle, high = (found[f"area_{name}"] for name in ("low", "median", "high"))

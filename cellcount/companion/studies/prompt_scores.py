@@ -58,7 +58,8 @@ def prompt_scores(
         n_prompts, n_masks; area_low, area_median, area_high (10th, 50th and 90th percentile, px);
         covered and contested: px in at least one, in at least two masks;
         n_own: masks that contain their centre; n_others: masks that contain another centre;
-        with labels, n_true, iou_sum (over the masks, each with its cell) and n_half (masks with IoU of at least .5);
+        with labels, n_true, iou_sum (over the masks, each with its cell), n_half (masks with IoU of at least .5),
+        n_small and n_large (masks of less than half, and of more than twice, the area of their cell);
         with boxes, n_boxes and box_iou_sum (see `segmentation.box_iou`).
     """
     areas = masks.areas
@@ -76,6 +77,9 @@ def prompt_scores(
         iou = masks.iou(labels, of)
         known = np.ones(len(iou), bool) if of is None else np.asarray(of) > 0
         scores |= {"n_true": int(known.sum()), "iou_sum": float(iou[known].sum()), "n_half": int((iou >= 0.5).sum())}
+        own = np.arange(1, len(masks) + 1) if of is None else np.asarray(of, int)
+        true = np.bincount(labels.ravel(), minlength=own.max(initial=0) + 1)[own[known]]
+        scores |= {"n_small": int((areas[known] < true / 2).sum()), "n_large": int((areas[known] > 2 * true).sum())}
     if boxes is not None:
         scores |= {"n_boxes": len(boxes), "box_iou_sum": float(box_iou(boxes, masks.labels()).sum())}
     return scores
@@ -88,17 +92,20 @@ def prompt_summary(rows: Sequence[Mapping[Any, float]]) -> dict[str, float]:
     -------
     dict
         masks_per_prompt; area_low, area_median, area_high (px, means over the images); contested (share of the covered
-        px); own and others (shares of the masks); iou and half (mean, share of the cells) or nan; box_iou or nan.
+        px); own and others (shares of the masks); iou, half, small and large (mean, shares of the cells) or nan;
+        box_iou or nan.
     """
 
     def total(name: str) -> float:
         return float(np.nansum([row.get(name, 0) for row in rows]))  # not every image has boxes
 
     def share(part: str, whole: str) -> float:
-        return total(part) / total(whole) if total(whole) else np.nan
+        known = total(whole) and any(part in row for row in rows)  # earlier rows lack some numbers
+        return total(part) / total(whole) if known else np.nan
 
     areas = {name: float(np.mean([row[name] for row in rows])) for name in ("area_low", "area_median", "area_high")}
     shares = {"contested": ("contested", "covered"), "own": ("n_own", "n_masks"), "others": ("n_others", "n_masks")}
     shares |= {"iou": ("iou_sum", "n_true"), "half": ("n_half", "n_true"), "box_iou": ("box_iou_sum", "n_boxes")}
+    shares |= {"small": ("n_small", "n_true"), "large": ("n_large", "n_true")}
     found = {"masks_per_prompt": share("n_masks", "n_prompts")} | areas
     return found | {name: share(*pair) for name, pair in shares.items()}
