@@ -92,3 +92,17 @@ def test_every_source_that_a_page_cites_is_in_the_bibliography_once():
     for name, text in PAGES.items():
         cited = {key.strip() for found in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in found.split(",")}
         assert cited <= set(keys), f"{name}: {sorted(cited - set(keys))}"
+
+
+def terms():
+    block = PAGES["22-glossary"].split("```{glossary}\n")[1].split("\n```")[0]
+    return [line for line in block.splitlines() if line and not line.startswith(" ")]
+
+
+def test_terms_are_unique_and_those_that_pages_refer_to_exist():
+    known = [term.lower() for term in terms()]
+    assert len(known) == len(set(known)) > 40, sorted(term for term in known if known.count(term) > 1)
+    for name, text in PAGES.items():
+        for role in re.findall(r"\{term\}`([^`]+)`", text):
+            target = re.search(r"<(.+)>", role)
+            assert " ".join((target.group(1) if target else role).split()).lower() in known, f"{name}: {role}"
