@@ -14,7 +14,7 @@ from cellcount import metrics, results
 from cellcount.companion import plots
 from cellcount.companion.plots import drawings, style, wrong_rules
 from cellcount.companion.studies import magnification
-from cellcount.companion.studies.device import agreement
+from cellcount.companion.studies.device import Calibration, agreement
 from cellcount.io.overlays import overlay
 from cellcount.metrics import match, near
 from cellcount.types import Prediction, Sample
@@ -58,9 +58,19 @@ COVERED = pd.DataFrame(
 )
 RULE = metrics.calibrate([100.0] * 40, [100.0] * 40)
 AT_DEVICE = pd.DataFrame(
-    {"flask": ["0", "A", "A"], "objective": [20, 20, 40], "mean": [1700.0, 3300, 2700], "sampling": [np.nan, 300, 400],
+    {"flask": ["0", "A", "A"], "objective": [20, 20, 40], "cells": [1700.0, 3300, 2700], "warned": [False, True, False],
      "device": [3e5, 7e5, 7e5]}
 )  # fmt: skip
+AGREED = Calibration(2, 0.005, 0.3, 1.0, 0.5, 0.1, 0.9)
+LAYERS = pd.DataFrame(
+    [("image", "in and out", 1, 64, 0, -1), ("down", "encoder", 8, 16, 900, -1), ("up", "decoder", 8, 32, 9000, 1)],
+    columns=["name_", "kind", "channels", "side", "parameters", "skip"],
+)
+OVER_THRESHOLD = pd.DataFrame({"threshold": [0.2, 0.5], "precision": [0.7, 0.9], "recall": [0.9, 0.6]})
+IN_PARTS = pd.DataFrame(
+    [(image, part, 5 + int(part), 8.0) for image in "12" for part in "0123"],
+    columns=["image", "part", "n_true", "n_pred"],
+)
 SIZES = pd.DataFrame({"factor": [0.5, 1.0], "n_true": 9, "count": 8, "tp": 7, "warned": False})
 OBJECTIVES = pd.DataFrame(
     {"found": ["auto", "auto", "as it is"], "flask": ["A", "D", "A"], "objective": [20, 10, 20],
@@ -140,14 +150,26 @@ FIGURES = {
     "error_by_density": lambda: plots.error_by_density({"area": TENTHS, "truth": TENTHS[2:]}),
     "area_against_device": lambda: plots.area_against_device(FLASKS),
     "border_boxes": lambda: plots.border_boxes(SAMPLE, side=50, tile=128),
-    "flasks_against_device": lambda: plots.flasks_against_device(AT_DEVICE, 0.005),
+    "fields_against_device": lambda: plots.fields_against_device(AT_DEVICE, AGREED),
+    "architecture": lambda: plots.architecture(LAYERS),
+    "pipeline": lambda: plots.pipeline(
+        SAMPLE,
+        SAMPLE.image,
+        (SAMPLE.points, np.linspace(0, 1, len(SAMPLE.points))),
+        seen=SAMPLE.image[:90, :90],
+        threshold=0.5,
+        window=(0, 0, 90, 90),
+    ),
+    "heatmaps": lambda: plots.heatmaps(SAMPLE, SAMPLE.image, sigma=3.0, window=(0, 0, 90, 90)),
+    "precision_recall": lambda: plots.precision_recall({"a": OVER_THRESHOLD}, {"a": 0.4}),
+    "parts": lambda: plots.parts(IN_PARTS),
     "count_by_size": lambda: plots.count_by_size({name: magnification.table(SIZES) for name in ("auto", "as it is")}),
     "density_by_objective": lambda: plots.density_by_objective(OBJECTIVES),
     "limits_of_agreement": lambda: plots.limits_of_agreement(PAIRS, agreement(PAIRS.ratio, PAIRS["mean"])),
 }
 MICROGRAPHS = (
     "field", "gallery", "outcome", "worst", "label_types", "target", "mask_panels", "mask_outcome", "mask_gallery",
-    "tiled_boxes", "border_boxes", "answers", "foregrounds", "audit_windows",
+    "tiled_boxes", "border_boxes", "answers", "foregrounds", "audit_windows", "pipeline", "heatmaps",
 )  # fmt: skip
 
 
@@ -168,7 +190,7 @@ def test_figure_draws_is_labelled_and_leaves_settings_alone(name, tmp_path):
     for axes in figure.axes:
         if axes.get_label() == "<colorbar>":
             assert axes.get_ylabel() or axes.get_xlabel()
-        elif name in MICROGRAPHS or not axes.axison:
+        elif (name in MICROGRAPHS and not axes.get_xlabel()) or not axes.axison:
             assert not axes.xaxis.get_ticklocs().size or not axes.axison
         elif name not in ("matching_example", "phase_contrast_microscope"):
             # Names on the y axis need no further label, nor does an axis that panels side by side share.
@@ -310,9 +332,9 @@ def test_study_plots_show_every_line_of_their_tables():
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["base", "other"]
     assert axes.lines[0].get_xdata().tolist() == [0.8, 0.7]
     panels = [axes for axes in FIGURES["fault_curves"]().axes if axes.get_visible()]
-    assert [axes.get_title(loc="left") for axes in panels] == ["missing", "off by"]
-    assert all(len(axes.lines) == 3 for axes in panels)
-    assert panels[1].lines[0].get_xdata().tolist() == [0, 4]
+    assert [axes.get_title(loc="left") for axes in panels] == ["clicks missing anywhere", "clicks beside the centre"]
+    assert all(len(axes.containers) == 3 for axes in panels)
+    assert panels[1].containers[1].lines[0].get_xdata().tolist() == [0, 4]
     assert len(FIGURES["coverage"]().axes[0].containers) == 2
     assert [len(line.get_xdata()) for line in FIGURES["interval_ladder"]().axes[0].lines] == [2, 1]
     curves = [axes.lines[0].get_ydata().tolist() for axes in FIGURES["crowding_curve"]().axes]

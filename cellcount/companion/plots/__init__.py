@@ -7,12 +7,13 @@ import lazy_loader
 
 _MODULES = {
     "audits": ["audit_coverage", "audit_windows"],
+    "cellnets": ["architecture", "heatmaps", "parts", "pipeline", "precision_recall"],
     "corrections": ["correction_cost", "effort_curves", "overlooked_errors"],
     "curves": [
         "confidence_ranks", "crowding_curve", "error_by_density", "fault_curves", "heatmap", "iou_curve", "loss_curve",
         "prompt_sweep", "sweep_lines", "tolerance_curve", "training_graph",
     ],
-    "devices": ["flasks_against_device", "limits_of_agreement"],
+    "devices": ["fields_against_device", "limits_of_agreement"],
     "dots": [
         "area_against_device", "counts", "coverage", "design_dots", "draws", "interval_ladder", "nearest_neighbours",
         "score_dots", "seconds_bars",

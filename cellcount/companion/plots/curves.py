@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from cellcount.companion.plots import style
 from cellcount.metrics import f1
@@ -19,17 +19,17 @@ PARTS = {  # of a detector's loss
     "loss_class": "class", "loss_box_reg": "box", "loss_box": "box", "loss_mask": "mask",
 }  # fmt: skip
 SIZES = {"cross": ("point and X", "radius of the X (px)"), "box": ("box", "half side of the box (px)")}  # title, axis
-FAULTS = {
-    "missing": "share of cells without a click",
-    "missing in crowds": "the same in the densest crowd, rising from 0",
-    "off by": "standard deviation of a click (px)",
-    "dead as live": "share of dead cells clicked as live",
+FAULTS = {  # title, x axis
+    "missing": ("clicks missing anywhere", "share of cells without a click"),
+    "missing in crowds": ("clicks missing in crowds", "the same in the densest crowd, rising from 0"),
+    "off by": ("clicks beside the centre", "standard deviation of a click (px)"),
+    "dead as live": ("dead cells clicked", "share of dead cells clicked as live"),
 }
 REMEDIES = {  # (remedy, rule of the threshold)
-    ("none", "fixed"): "nothing done",
-    ("none", "relative"): "threshold follows the heights",
-    ("mended", "relative"): "and clicks mended",
-    ("ignored", "relative"): "and gaps ignored",
+    ("none", "fixed"): "no remedy",
+    ("none", "relative"): "threshold from the peaks' heights",
+    ("mended", "relative"): "the same, and clicks corrected",
+    ("ignored", "relative"): "the same, and gaps ignored",
 }
 
 
@@ -51,7 +51,7 @@ def tolerance_curve(rows: pd.DataFrame, *, tolerance: float) -> Figure:
     sums = whole.groupby(["method", "reading", "tolerance_px"], sort=False)[["tp", "fp", "fn"]].sum()
     scores = sums.assign(f1=[f1(*counts) for counts in sums.to_numpy()]).reset_index()
     figure, axes = style.plot()
-    colours = style.CYCLE[: scores.method.nunique()]
+    colours = style.of_methods(scores.method.unique())
     sns.lineplot(scores, x="tolerance_px", y="f1", hue="method", style="reading", palette=colours, ax=axes)
     axes.set(xlabel="tolerance (px)", ylabel="F1, pooled", xlim=(0, None), ylim=(0, 1.02))
     axes.legend(loc="lower right", ncols=2)
@@ -282,6 +282,8 @@ def prompt_sweep(rows: pd.DataFrame, *, defaults: Mapping[str, float] = {}) -> F
 def fault_curves(table: pd.DataFrame, *, value: str = "f1") -> Figure:
     """F1, or the relative error of the count, over the level of each fault of the annotation; one panel a fault.
 
+    F1 is drawn on a logarithmic scale of 1 - F1, with its 95 % intervals, which a linear one would hide.
+
     Parameters
     ----------
     table : DataFrame of `studies.label_faults.table`
@@ -292,27 +294,33 @@ def fault_curves(table: pd.DataFrame, *, value: str = "f1") -> Figure:
     Figure
     """
     faults = [fault for fault in FAULTS if (table.fault == fault).any()]
-    rows = (len(faults) + 1) // 2
+    rows, scored = (len(faults) + 1) // 2, value == "f1"
     figure, panels = style.subplots(1.0 + 2.2 * rows, rows, 2, sharey=True, squeeze=False)
     panels = panels.ravel()
     for fault, panel in zip(faults, panels):
         # Without a fault all panels begin at the same training.
         shown = table[(table.fault == fault) | ((table.fault == "missing") & (table.level == 0))].sort_values("level")
         panel.set_prop_cycle(style.MARKED)
-        for (remedy, rule), label in REMEDIES.items():
+        for step, ((remedy, rule), label) in enumerate(REMEDIES.items()):
             lines = shown[(shown.remedy == remedy) & (shown.rule == rule)]
             if len(lines):
-                (line,) = panel.plot(lines.level, lines[value], label=label)
-            if len(lines) and value == "f1":
-                band = {"color": line.get_color(), "alpha": 0.12, "linewidth": 0}
-                panel.fill_between(lines.level, lines.f1_low, lines.f1_high, **band)
-        panel.set(title=fault, xlabel=FAULTS[fault])
+                x = lines.level + 0.012 * (step - 1) * shown.level.max()  # side by side, so that no bar hides another
+                y = 1 - lines.f1 if scored else lines[value]
+                reach = np.abs([1 - lines.f1_high - y, 1 - lines.f1_low - y]) if scored else None
+                panel.errorbar(x, y, reach, label=label, capsize=2.5, elinewidth=1.2)
+        title, xlabel = FAULTS[fault]
+        panel.set(title=title, xlabel=xlabel)
         if fault != "off by":
             panel.xaxis.set_major_formatter(PercentFormatter(1))
-    if value == "count_error":
+    if scored:
+        ticks = np.array([0.95, 0.9, 0.8, 0.6, 0.0])
+        panels[0].set(yscale="log", ylim=(1.15, 0.045))
+        panels[0].set_yticks(1 - ticks, [f"{tick:g}" for tick in ticks])
+        panels[0].yaxis.set_minor_locator(NullLocator())
+    else:
         panels[0].yaxis.set_major_formatter(PercentFormatter(1))
     for panel in panels[::2]:
-        panel.set_ylabel("F1, pooled" if value == "f1" else "counted / true − 1")
+        panel.set_ylabel("F1, pooled" if scored else "counted / true − 1")
     for panel in panels[len(faults) :]:
         panel.set_visible(False)
     return style.legend(figure, "outside upper left")

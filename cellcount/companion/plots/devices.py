@@ -1,4 +1,4 @@
-"""A counting device against counts of images: flasks with their intervals, and the agreement of pairs of counts."""
+"""A counting device against counts of images: single fields of flasks, and the agreement of pairs of counts."""
 
 import numpy as np
 import pandas as pd
@@ -8,35 +8,41 @@ from cellcount.companion.plots import style
 
 
 @style.styled
-def flasks_against_device(table: pd.DataFrame, factor: float) -> Figure:
-    """Mean count of each flask's fields relative to the device's, with intervals by the spread between the fields.
+def fields_against_device(fields: pd.DataFrame, calibration: tuple) -> Figure:
+    """Counts of single fields, flask by flask, beside what the device's count of the flask lets expect.
 
     Parameters
     ----------
-    table : DataFrame
-        One line for each flask and objective, with columns flask, objective, mean and sampling (cells on the area of a
-        field at 20x) and device (cells per size of the flask).
-    factor : float
-        Of the mean to the device's count, by which the ratio is divided.
+    fields : DataFrame
+        One line for each field, with columns flask, objective, cells (on the area of a field at 20x), warned and
+        device (cells per size of the flask).
+    calibration : `studies.device.Calibration` of these fields
 
     Returns
     -------
     Figure
         Flasks from left to right by the device's count.
     """
-    names = table.groupby("flask").device.first().sort_values()
-    labels = {"xlabel": "flask (device: 10⁵ cells per size of the flask)", "yscale": "log"}
-    figure, axes = style.plot(height=3.4, cycle=style.MARKED, ylabel="images over device, one factor", **labels)
-    axes.axhline(1, color=style.GRAY, linewidth=0.9)
-    for shift, (objective, own) in zip((0.0, 0.2, -0.2), table.groupby("objective", sort=False)):
-        places = np.array([names.index.get_loc(flask) for flask in own.flask]) + shift
-        unit = factor * own.device
-        reach = own.sampling.fillna(0).clip(upper=0.95 * own["mean"]) / unit
-        look = {"linestyle": "none", "capsize": 2.5, "elinewidth": 1.1, "label": f"mean of fields at {objective}x"}
-        axes.errorbar(places, own["mean"] / unit, reach, **look)
+    names = fields.groupby("flask").device.first().sort_values()
+    labels = {"xlabel": "flask (device: 10⁵ cells per size of the flask)", "ylabel": "cells on the area of a 20x field"}
+    figure, axes = style.plot(height=3.6, **labels)
+    for place, expected in enumerate(calibration.factor * names):
+        spread = expected * np.exp([-calibration.deviation, calibration.deviation])
+        label = "expected from the device, one factor" if not place else None
+        axes.fill_between([place - 0.4, place + 0.4], *spread, color=style.LIGHT, linewidth=0,
+                          label="± one standard deviation of the flasks" if not place else None)  # fmt: skip
+        axes.hlines(expected, place - 0.4, place + 0.4, color=style.BLACK, linewidth=1.6, label=label)
+    groups = zip((0.0, 0.22, -0.22), style.MARKED, fields.groupby("objective", sort=False), strict=False)
+    for shift, look, (objective, own) in groups:
+        places = own.flask.map(names.index.get_loc) + shift + 0.025 * (own.groupby("flask").cumcount() % 3 - 1)
+        look = look | {"linestyle": "none", "alpha": 0.85, "markeredgewidth": 1.0}
+        for warned, fill in ((False, "full"), (True, "none")):
+            if (chosen := own.warned == warned).any():
+                label = f"field at {objective}x" + ", with a warning" * warned
+                axes.plot(places[chosen], own.cells[chosen], fillstyle=fill, label=label, **look)
     axes.set_xticks(range(len(names)), [f"{flask}\n({device / 1e5:.1f})" for flask, device in names.items()])
     axes.tick_params(axis="x", length=0)
-    style.log_labels(axes.yaxis)
+    axes.set_ylim(0, None)
     return style.legend(figure, "outside upper left")
 
 

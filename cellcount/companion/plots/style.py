@@ -4,7 +4,7 @@ Figures have a white background, also in dark mode: black labels stay legible, a
 which its gray values were judged. Gray labels on a transparent background would be pale on both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -46,6 +46,10 @@ RC |= {"font.size": 9, "font.family": "DejaVu Sans", "legend.frameon": False, "l
 TICKS = {"labelsize": 8.5, "color": GRAY, "labelcolor": BLACK}
 RC |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in TICKS.items()}
 
+METHOD = {  # one colour for each family of methods, in every figure
+    "cellnet": BLUE, "nuclephaser": VERMILLION, "yolox": GREEN, "maskrcnn": ORANGE, "stardist": PURPLE, "cellpose": SKY,
+    "deepsea": "#7A4B2A", "sam": "#A89000", "blobs": GRAY, "classical": "#A0A0A0", "area": BLACK,
+}  # fmt: skip
 # Marks on a micrograph: kinds differ in colour and in shape.
 MARKS = {
     "annotated": {"marker": "o", "color": SKY},
@@ -79,6 +83,15 @@ def lines(axes: Axes, curves: Mapping[str, tuple[ArrayLike, ArrayLike]], **look:
     """Draw a line for each label, from its x and y (K,) float, with the looks of `Axes.plot`."""
     for label, (x, y) in curves.items():
         axes.plot(x, y, label=label, **look)
+
+
+def of_methods(names: Iterable[str]) -> dict[str, str]:
+    """The colour of each method: that of its family in `METHOD`, by the first word of its name, else one of `CYCLE`."""
+    names = list(dict.fromkeys(names))
+    families = {name: name.replace(",", " ").split()[0].lower() for name in names}
+    known = {name: METHOD[family] for name, family in families.items() if family in METHOD}
+    others = [name for name in names if name not in known]
+    return known | dict(zip(others, (colour for colour in CYCLE * 2 if colour not in known.values())))
 
 
 def subplots(height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:
