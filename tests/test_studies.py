@@ -17,7 +17,7 @@ from cellcount.data import phantom
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods.cellnet.network import build, load_imagenet
 from cellcount.methods.cellnet.settings import Settings
-from cellcount.types import Prediction
+from cellcount.types import Prediction, Sample
 
 TINY = {"widths": [8, 8, 8], "crop": 32, "batch": 2, "steps": 3, "learning_rate": 1e-2}
 
@@ -157,6 +157,18 @@ def test_interval_study_counts_fields_that_nobody_trained_on(tmp_path):
     seen = {tuple(f.points[0]) for group in ("calibration", "test") for f in
             interval_coverage.fields("mixed", 2, interval_coverage.seed_of(group=group, seed=0), (96, 96))}  # fmt: skip
     assert len(seen) == 4
+
+
+def test_second_pass_finds_the_added_cells_where_they_are():
+    from cellcount.companion.studies import annotations
+
+    crowd = np.stack(np.meshgrid(np.arange(20, 60, 10), np.arange(20, 60, 10)), -1).reshape(-1, 2).astype(np.float32)
+    lone = np.float32([[200 * i, 900] for i in range(16)])
+    first = Sample("s", np.zeros((64, 64), np.float32), np.concatenate([crowd[3:], lone[1:]]), dead=crowd[:1])
+    found = annotations.second_pass(first, np.concatenate([crowd, lone]))
+    # A dead cell that became live was not added; the lone cell that was is far from all of the first pass.
+    assert (found["second_live"], found["added"], found["added_near"]) == (32, 3, 2)
+    assert np.isnan(found["added_share_1"]) and found["added_share_2"] == 1 / 16  # lone cells are the second quarter
 
 
 def test_statistics_of_the_thesis_annotations_are_the_committed_ones(tmp_path):

@@ -6,16 +6,19 @@
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
+from scipy.stats import rankdata
 
 from cellcount import registry
 from cellcount.data import thesis
 from cellcount.data.valid import background
 from cellcount.errors import DataError, NotAvailableError, require
 from cellcount.io.points import positions
+from cellcount.metrics.matching import near
 from cellcount.types import Sample
 
 # Live cells of image 4 in upstream's points2.json, from the description of the data: the local file lacks image 4.
 IMAGE_4_LIVE = 974
+CROWD_PX = 60  # cells so near are counted as neighbours, as by the simulated annotator
 COLUMNS = ["file", "image", "quantity", "value"]
 
 
@@ -93,6 +96,31 @@ def added(first: np.ndarray, second: np.ndarray, reach: float = 1.0) -> np.ndarr
     return second[cKDTree(first).query(second)[0] > reach]
 
 
+def second_pass(first: Sample, again: np.ndarray) -> dict[str, float]:
+    """What a second pass says about the cells that the first has overlooked.
+
+    Parameters
+    ----------
+    first : Sample with points
+    again : (M, 2) float, (y, x) px
+        Live cells of the second pass.
+
+    Returns
+    -------
+    dict of str to float
+        second_live; added : cells that the first pass has marked neither as live nor as dead; added_near : of these,
+        cells in the reading *near annotations*; added_share_1 to added_share_4 : the share of the second pass' cells
+        that was added, from the loneliest to the most crowded quarter of them (nan for an empty one).
+    """
+    new = added(np.concatenate([first.points, first.dead]), again)
+    neighbours = rankdata(cKDTree(again).query_ball_point(again, CROWD_PX, return_length=True)) / len(again)
+    is_new = cKDTree(new).query(again)[0] == 0 if len(new) else np.zeros(len(again), bool)
+    quarter = np.clip(np.ceil(4 * neighbours), 1, 4)
+    groups = {f"added_share_{i}": is_new[quarter == i] for i in (1, 2, 3, 4)}
+    shares = {name: group.mean() if len(group) else np.nan for name, group in groups.items()}
+    return {"second_live": len(again), "added": len(new), "added_near": near(new, first.points).sum()} | shares
+
+
 def exports() -> pd.DataFrame:
     """Numbers of live and dead cells in the thesis' exports: DataFrame with file, image, quantity, value."""
     lines = []
@@ -121,10 +149,11 @@ def thesis_statistics() -> pd.DataFrame:
     way = "run `cellcount data fetch thesis`."
     require(here, f"Boxes or background of image 1 are not here: {way}", NotAvailableError)
     marked = np.rint(first.meta["background"]).astype(int)
+    hit_again = points_and_boxes(again, first.boxes)["boxes_with_point"]
     found = [
         *((name, of_sample(sample)) for name, sample in samples.items()),
         ("1", points_and_boxes(first.points, first.boxes)),
-        ("1", {"second_live": len(again), "added": len(added(np.concatenate([first.points, first.dead]), again))}),
+        ("1", second_pass(first, again) | {"boxes_with_second": hit_again}),
         ("1", {"background_points": len(marked), "background_found": background(first.image)[tuple(marked.T)].sum()}),
     ]
     lines = [("", image, name, round(float(value), 4)) for image, values in found for name, value in values.items()]
