@@ -63,10 +63,11 @@ def label_types(seed: int = 7) -> Figure:
         each = np.mean([len(points) for points in clicks])
         axes.set_label(kind)
         style.view(axes, sample, title=f"{kind}: {each:.0f} click{'s' if each > 1 else ''} per cell")
-        if kind == "box":
-            style.boxes(axes, clicks, color=style.SKY, linewidth=1.3)
-        for points in clicks if kind == "mask" else ():
-            axes.fill(*points.T[::-1], facecolor=style.SKY + "55", edgecolor=style.SKY, linewidth=1.3)
+        for points, colour in zip(clicks, 9 * (style.SKY, style.VERMILLION, style.GREEN, style.PURPLE)):
+            if kind == "box":
+                style.boxes(axes, points, color=colour, linewidth=1.5)
+            elif kind == "mask":
+                axes.fill(*points.T[::-1], facecolor=colour + "44", edgecolor=colour, linewidth=1.3)
         look = {"color": style.YELLOW, "markeredgecolor": style.BLACK, "markeredgewidth": 0.6, "gid": "clicks"}
         axes.plot(*np.concatenate(clicks).T[::-1], "o", markersize=3.6 if kind == "mask" else 5.5, **look)
     return figure
@@ -125,13 +126,16 @@ def _ends(matching):
 
 
 @style.styled
-def phase_contrast_microscope(phase: float = 0.35, transmission: float = 0.75) -> Figure:
+def phase_contrast_microscope(phase: float = 0.54, transmission: float = 0.7) -> Figure:
     """Direct and diffracted light in a phase-contrast microscope, and the effect of the phase ring on their sum.
+
+    Above, rays. Below, amplitudes in the complex plane, turned so that the direct light always points to the right, and
+    the gray values that result from them: without the ring, with its quarter wave, and with its dimming, too.
 
     Parameters
     ----------
     phase : float, rad
-        Delay of the light by the specimen, in the right panels.
+        Delay of the light by the specimen.
     transmission : float
         Of the phase ring, for the amplitude of the direct light.
 
@@ -139,13 +143,19 @@ def phase_contrast_microscope(phase: float = 0.35, transmission: float = 0.75) -
     -------
     Figure
     """
-    figure = style.new_figure(style.WIDTH, 3.4)
-    parts = figure.add_gridspec(2, 2, width_ratios=[3.6, 1], hspace=0.12)
-    _rays(figure.add_subplot(parts[:, 0]))
+    figure = style.new_figure(style.WIDTH, 5.3)
+    parts = figure.add_gridspec(2, 3, height_ratios=[2.7, 2.2])
+    _rays(figure.add_subplot(parts[0, :]))
     diffracted = np.exp(1j * phase) - 1
-    _phasors(figure.add_subplot(parts[0, 1]), 1.0 + 0j, diffracted, "without the ring")
-    _phasors(figure.add_subplot(parts[1, 1]), -1j * transmission, diffracted, "with the ring")
-    return figure
+    steps = {
+        "a  without the phase ring": (1.0, diffracted),
+        "b  shifted by a quarter wave": (1.0, 1j * diffracted),
+        "c  shifted, direct light dimmed": (transmission, 1j * diffracted),
+    }
+    for i, (title, (direct, turned)) in enumerate(steps.items()):
+        _phasors(figure.add_subplot(parts[1, i]), direct, turned, title)
+    figure.axes[0].plot([], [], color=style.BLACK, linewidth=2, label="sum of both: the light behind the cell")
+    return style.legend(figure)
 
 
 def _through(height, slope):
@@ -183,9 +193,7 @@ def _rays(axes):
     }  # fmt: skip
     for x, name in names.items():
         axes.text(x, 1.72, name, ha="center", va="bottom", fontsize=8.5)
-    handles = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-    axes.legend(handles.values(), handles, loc="upper center", bbox_to_anchor=(0.5, 0.1), ncols=2)
-    axes.set(xlim=(-0.7, IMAGE + 0.5), ylim=(-2.2, 2.3))
+    axes.set(xlim=(-0.7, IMAGE + 0.5), ylim=(-1.6, 2.3))
     axes.set_axis_off()
 
 
@@ -198,17 +206,18 @@ def _plate(axes, x, half, colour, radius, ring_colour, width):
 
 
 def _phasors(axes, direct, diffracted, title):
-    """Direct and diffracted amplitude in the complex plane, and the intensity of their sum over the background's."""
+    """Direct and diffracted amplitude and their sum as arrows, and below them the gray of the ground with the cell."""
     total = direct + diffracted
-    look = {"arrowstyle": "-|>", "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0}
-    for start, end, colour in ((0j, direct, style.ORANGE), (direct, total, style.BLUE), (0j, total, style.BLACK)):
-        axes.annotate("", (end.real, end.imag), (start.real, start.imag), arrowprops=look | {"color": colour})
-    turn = np.linspace(0, 2 * np.pi, 200)
-    axes.plot(abs(direct) * np.cos(turn), abs(direct) * np.sin(turn), color=style.GRAY, linewidth=0.6)
-    for line in (axes.axhline, axes.axvline):
-        line(0, color=style.LIGHT, linewidth=0.6, zorder=0)
+    look = {"arrowstyle": "-|>,head_width=0.22,head_length=0.45", "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+    for start, end, colour in ((0, direct, style.ORANGE), (direct, total, style.BLUE), (0, total, style.BLACK)):
+        ends = np.array([start, end], complex)
+        axes.annotate(
+            "", (ends[1].real, ends[1].imag), (ends[0].real, ends[0].imag), arrowprops=look | {"color": colour}
+        )
     change = abs(total) ** 2 / abs(direct) ** 2
-    axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal", xticks=[], yticks=[])
+    axes.add_patch(Rectangle((0, -0.72), 1.0, 0.4, facecolor="0.65", edgecolor="none"))
+    axes.add_patch(Ellipse((0.5, -0.52), 0.4, 0.28, facecolor=f"{0.65 * change:.3f}", edgecolor="none"))
+    axes.set(xlim=(-0.05, 1.35), ylim=(-0.74, 0.56), aspect="equal", anchor="W", xticks=[], yticks=[])
     axes.set_title(title, fontsize=8.5)
-    axes.set_xlabel(f"cell / background: {change:.2f}", fontsize=8.5)
+    axes.set_xlabel(f"intensity of cell over ground: {change:.2f}", fontsize=8.5, loc="left")
     axes.spines[:].set_visible(False)
