@@ -106,3 +106,9 @@ def test_terms_are_unique_and_those_that_pages_refer_to_exist():
         for role in re.findall(r"\{term\}`([^`]+)`", text):
             target = re.search(r"<(.+)>", role)
             assert " ".join((target.group(1) if target else role).split()).lower() in known, f"{name}: {role}"
+
+
+def test_terms_are_in_alphabetical_order():
+    blocks = PAGES["22-glossary"].split("```{glossary}\n")[1].split("\n```")[0].split("\n\n")
+    first = [block.splitlines()[0].lower() for block in blocks]
+    assert first == sorted(first)
