@@ -133,7 +133,7 @@ FIGURES = {
     "loss_curve": lambda: plots.loss_curve({"training": [3, 2, 1], "validation": ([1, 3], [3, 2])}),
     "score_dots": lambda: plots.score_dots(results.summary(ROWS[ROWS.tolerance_px == 8])),
     "counts": lambda: plots.counts([10, 20], {"one": [11, 18], "other": [9, 30]}),
-    "nearest_neighbours": lambda: plots.nearest_neighbours([SAMPLE, SAMPLE]),
+    "nearest_neighbours": lambda: plots.nearest_neighbours([SAMPLE, OTHER], {"known": (20, 24, 28)}),
     "label_types": lambda: plots.label_types(),
     "matching_example": lambda: plots.matching_example(),
     "target": lambda: plots.target(SAMPLE, sigma=3.0, window=(0, 0, 90, 120)),
@@ -303,6 +303,19 @@ def test_label_types_clicks():
     figure = plots.label_types()
     clicks = {axes.get_label(): len(marks(axes, "clicks")) for axes in figure.axes}
     assert clicks["box"] == 2 * clicks["centre"] and clicks["mask"] > 5 * clicks["centre"] > 20
+
+
+def test_nearest_neighbours_has_a_line_for_each_image_and_um_where_they_are_known():
+    axes = plots.nearest_neighbours([SAMPLE], {"known": (20, 24, 28)}).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [SAMPLE.name, "known"]
+    assert axes.texts[-1].get_text() == "24.0" and not axes.child_axes
+    assert plots.nearest_neighbours([replace(SAMPLE, pixel_size_um=0.5)]).axes[0].child_axes
+
+
+def test_microscope_shows_no_cell_without_the_ring_and_a_dark_one_with_it():
+    texts = [axes.get_xlabel() for axes in plots.phase_contrast_microscope().axes[1:]]
+    ratios = [float(text.split()[-1]) for text in texts]
+    assert ratios[0] == 1 and 1 > ratios[1] > ratios[2] > 0
 
 
 def test_each_wrong_rule_goes_wrong_in_the_example():

@@ -210,35 +210,36 @@ def counts(true: ArrayLike, predicted: Mapping[str, ArrayLike]) -> Figure:
 
 
 @style.styled
-def nearest_neighbours(samples: Sequence[Sample]) -> Figure:
-    """Distance of each annotated cell to the next: one line for each sample, its median marked below.
+def nearest_neighbours(samples: Sequence[Sample], known: Mapping[str, Sequence[float]] = {}) -> Figure:
+    """Distance of each annotated cell to the next: the median and the middle half, one line for each image.
 
     Parameters
     ----------
     samples : list of Sample with at least two points each
+    known : dict of image to (lower quartile, median, upper quartile) px
+        Images whose points are not at hand.
 
     Returns
     -------
     Figure
-        In px, with µm above where all samples have the same pixel size.
+        In px, with µm above where there are only samples, of the same pixel size.
     """
-    labels = {"xlabel": "distance to the nearest other cell (px)", "ylabel": "share of cells per px"}
-    figure, axes = style.plot(cycle=style.LINES, **labels)
-    distances = [cKDTree(s.points).query(s.points, k=2)[0][:, 1] for s in samples]
-    together = np.concatenate(distances)
-    width = max(1.0, round(np.median(together) / 12))  # px, of a bin: a dozen below the median
-    edges = np.arange(0, np.quantile(together, 0.995) + width, width)
-    for sample, values, look in zip(samples, distances, style.LINES()):
-        median, share = np.median(values), np.histogram(values, edges)[0] / len(values) / width
-        axes.stairs(share, edges, linewidth=1.5, label=f"{sample.name}: median {median:.1f} px", **look)
-        axes.plot(median, 0, "^", markersize=7, color=look["color"], clip_on=False, zorder=3)
-    axes.set(xlim=(0, edges[-1]), ylim=(0, None))
-    sizes = {s.pixel_size_um for s in samples}
+    distances = {sample.name: cKDTree(sample.points).query(sample.points, k=2)[0][:, 1] for sample in samples}
+    quartiles = {name: np.quantile(values, [0.25, 0.5, 0.75]) for name, values in distances.items()} | dict(known)
+    figure, axes = style.plot(height=0.75 + 0.27 * len(quartiles), xlabel="distance to the nearest other cell (px)")
+    for row, (name, (low, middle, high)) in enumerate(quartiles.items()):
+        colour = style.VERMILLION if name in known else style.BLUE
+        axes.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.35, solid_capstyle="butt")
+        axes.plot(middle, row, "o", color=colour)
+        axes.annotate(f"{middle:.1f}", (high, row), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
+    axes.set_xlim(0, 1.15 * max(high for *_, high in quartiles.values()))
+    _name_rows(axes, list(quartiles))
+    axes.set_ylabel("image")
+    sizes = {None if known else sample.pixel_size_um for sample in samples}
     if len(sizes) == 1 and None not in sizes:
         (size,) = sizes
         upper = axes.secondary_xaxis("top", functions=(lambda px: px * size, lambda um: um / size))
         upper.set_xlabel("(µm)", loc="right")
-    axes.legend()
     return figure
 
 

@@ -262,7 +262,8 @@ def scale_bar(axes: Axes, pixel_size_um: float | None = None) -> None:
     power = 10.0 ** int(f"{wanted:e}".split("e")[1])
     length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
     x, y = left + 0.04 * (right - left), bottom + 0.05 * (top - bottom)
-    look = {"color": "white", "linewidth": 2.5, "solid_capstyle": "butt", "path_effects": halo(2.5), "zorder": 4}
-    axes.plot([x, x + length / unit], [y, y], **look)
-    text = {"color": "white", "fontsize": 8, "va": "bottom", "path_effects": halo(1.0)}
-    axes.annotate(f"{length:g} {unit_name}", (x, y), (0, 3), textcoords="offset points", **text)
+    look = {"color": "white", "linewidth": 2.5, "solid_capstyle": "butt", "path_effects": halo(2.5), "zorder": 6}
+    axes.plot([x, x + length / unit], [y, y], **look)  # above all marks, as is its text, which hides those below it
+    text = {"color": "white", "fontsize": 8, "va": "bottom", "zorder": 6}
+    text["bbox"] = {"facecolor": "#000000A0", "edgecolor": "none", "boxstyle": "square,pad=0.15"}
+    axes.annotate(f"{length:g} {unit_name}", (x, y), (1.5, 4), textcoords="offset points", **text)
