@@ -1,5 +1,6 @@
 """Figures of the chapter on phase contrast, and the measured likeness that the repository holds."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -62,6 +63,15 @@ def test_band_ratio_of_noise_to_twice_the_noise_is_a_quarter_in_every_band(grain
     ratios = likeness.band_ratios(frame, [("noise-1", "noise-2")])
     assert len(ratios) == len(likeness.BANDS) - 1
     assert np.allclose(ratios["noise-1"], 0.25, rtol=1e-3)
+
+
+def test_agreement_of_noise_with_twice_the_noise_is_a_factor_of_four(grains):
+    frame = pd.concat([likeness.measure([s], s.name) for s in grains])
+    same, alone = likeness.agreement(frame, [("noise-1", "noise-2")]).itertuples()
+    assert same.factor == pytest.approx(4, rel=1e-3) and 0 < same.overlap < 1
+    assert np.isnan(alone.factor)
+    alike = [replace(grains[0], name="again"), grains[0]]
+    assert likeness.agreement(likeness.measure(alike, "twice"), [("twice", "twice")]).overlap.min() == pytest.approx(1)
 
 
 def test_committed_likeness_has_the_fields_that_the_code_names():

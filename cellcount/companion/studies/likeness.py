@@ -75,6 +75,42 @@ def band_ratios(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.Dat
     return pd.DataFrame({"period (px)": [f"{low}–{high}" for low, high in bands], **ratios})
 
 
+def agreement(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """How far single fields of two groups agree, and how far those of the second group agree with each other.
+
+    Parameters
+    ----------
+    frame : DataFrame of `measure`
+    pairs : list of (group, reference group)
+
+    Returns
+    -------
+    DataFrame
+        Two lines for each pair, with `fields`, `overlap` (share of the pixels that two histograms have in common) and
+        `factor` (by which two spectra differ: exp of the root mean square of their logarithmic ratio); both are means
+        over all pairs of two fields, NaN where there is none.
+    """
+
+    def curves(group: str, quantity: str) -> np.ndarray:
+        part = frame[(frame.group == group) & (frame.quantity == quantity)]
+        return np.stack([one.value.to_numpy() for _, one in part.groupby("image", sort=False)])
+
+    lines = []
+    for group, other in pairs:
+        bins_there, power_there = curves(other, "histogram"), curves(other, "spectrum")
+        for name, first in ((f"{group} with {other}", group), (f"{other} with each other", other)):
+            found = []
+            here = zip(curves(first, "histogram"), curves(first, "spectrum"), strict=True)
+            for i, (bins, power) in enumerate(here):
+                start = i + 1 if first == other else 0  # each pair once, and no field with itself
+                overlaps = np.minimum(bins, bins_there[start:]).sum(axis=1)
+                factors = np.exp(np.sqrt(np.mean(np.log(power / power_there[start:]) ** 2, axis=1)))
+                found += list(zip(overlaps, factors, strict=True))
+            overlap, factor = np.mean(found, axis=0) if found else (np.nan, np.nan)
+            lines.append({"fields": name, "overlap": overlap, "factor": factor})
+    return pd.DataFrame(lines).drop_duplicates("fields", ignore_index=True)
+
+
 def measure_thesis() -> pd.DataFrame:
     """`measure` of the thesis' fields `FIELDS`, which are fetched if necessary."""
     return pd.concat([measure(thesis.iterate(names), group) for group, names in FIELDS.items()])
