@@ -21,7 +21,8 @@ _MODULES = {
     "drawings": ["label_types", "matching_example", "phase_contrast_microscope"],
     "magnifications": ["count_by_size", "density_by_objective"],
     "micrographs": ["field", "gallery", "outcome", "target", "worst"],
-    "outlines": ["border_boxes", "mask_gallery", "mask_grid", "mask_outcome", "mask_panels", "tiled_boxes"],
-    "prompted": ["answers", "foreground_masks", "foregrounds", "prompt_types"],
+    "outlines": ["border_boxes", "mask_gallery", "mask_outcome", "mask_panels", "tiled_boxes"],
+    "prompted": ["answers", "foregrounds"],
+    "prompts": ["foreground_masks", "prompt_answers", "prompt_types"],
 }  # fmt: skip
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_MODULES)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy.ndimage import find_objects
 from scipy.spatial.distance import cdist
@@ -12,7 +12,6 @@ from skimage.measure import find_contours
 
 from cellcount.companion.plots import style
 from cellcount.methods.detection.boxes import clip, filled, squares
-from cellcount.methods.masks import Masks
 from cellcount.methods.pixels import nearest
 from cellcount.metrics import Outcomes
 from cellcount.tiling import Window
@@ -60,45 +59,6 @@ def mask_panels(sample: Sample, masks: Mapping[str, np.ndarray], *, window: styl
         outline(labels, [style.SKY] * labels.max(initial=0), axes)
         if sample.points is not None:
             style.mark(axes, sample.points, "predicted", size=4, width=1.0)
-    return figure
-
-
-@style.styled
-def mask_grid(
-    rows: Mapping[str, Sequence[tuple[Sample, Masks | None]]], *, window: style.Part = None, note: str = "not run"
-) -> Figure:
-    """Outlines of masks: rows of methods or prompts, columns of fields, with the annotated points.
-
-    Parameters
-    ----------
-    rows : dict of label to list of (Sample, Masks or None)
-        Overlaps are resolved by the rule of `Masks.labels`; None shows the image and `note`.
-    window : (y, x, height, width) px, optional
-        The part to show of each field.
-    note : str
-
-    Returns
-    -------
-    Figure
-    """
-    first = next(iter(rows.values()))
-    height, width = window[2:] if window else first[0][0].image.shape
-    columns = max(len(cells) for cells in rows.values())
-    figure, places = style.panels(len(rows) * columns, columns, height / width, title=0.03, room=0.2)
-    for row, (label, cells) in enumerate(rows.items()):
-        for column, (sample, masks) in enumerate(cells):
-            axes = places[row * columns + column]
-            style.show(axes, sample.image, window=window, title=None if row else sample.name)
-            axes.set_ylabel("" if column else label)
-            if masks is None:
-                at = {"transform": axes.transAxes, "ha": "center", "va": "center", "wrap": True}
-                axes.text(0.5, 0.5, note, color="white", path_effects=style.halo(2), **at)
-                continue
-            outline(masks.labels(), NEIGHBOURS * len(masks), axes)
-            if sample.points is not None:
-                dots = {"color": "white", "markersize": 1.8, "path_effects": style.halo(0.4), "gid": "points"}
-                axes.plot(sample.points[:, 1], sample.points[:, 0], ".", **dots)
-    style.scale_bar(places[0], first[0][0].pixel_size_um)
     return figure
 
 
@@ -177,17 +137,21 @@ def mask_gallery(
 
 @style.styled
 def tiled_boxes(
-    sample: Sample, prediction: Prediction, *, side: float, cuts: Iterable[Window] = (), window: style.Part = None
+    sample: Sample,
+    predictions: Mapping[str, tuple[Prediction, Iterable[Window]]],
+    *,
+    side: float,
+    window: style.Part = None,
 ) -> Figure:
-    """A square of the learned size around each prediction, coloured by confidence, and the borders of the tiles.
+    """Centres of detections, coloured by confidence, and the borders of the tiles; one panel for each prediction.
 
     Parameters
     ----------
     sample : Sample
-    prediction : Prediction
+    predictions : dict of title to (Prediction, list of (y0, y1, x0, x1) px)
+        The latter are the parts of the image from which each tile's detections are kept.
     side : float, px
-    cuts : list of (y0, y1, x0, x1) px
-        The parts of the image from which each tile's detections are kept.
+        Of the learned boxes, of which one is drawn in the corner: all of them would hide the image.
     window : (y, x, height, width) px, optional
         The part to show.
 
@@ -195,13 +159,17 @@ def tiled_boxes(
     -------
     Figure
     """
-    figure, axes = style.micrograph(sample, window=window)
-    corners = squares(prediction.points, side)[:, [[1, 0], [1, 2], [3, 2], [3, 0]]]  # x, y
-    look = {"facecolor": "none", "cmap": "viridis", "clim": (0, 1), "linewidth": 0.9}
-    boxes = axes.add_collection(PolyCollection(corners, array=prediction.scores, **look))
-    cuts = [(y0 - 0.5, x0 - 0.5, y1 - 0.5, x1 - 0.5) for y0, y1, x0, x1 in cuts]
-    style.boxes(axes, cuts, color="white", linewidth=1.2)
-    figure.colorbar(boxes, location="bottom", shrink=0.5, aspect=40, label="confidence")
+    y, x, height, width = window or (0, 0, *sample.image.shape)
+    figure, places = style.panels(len(predictions), 2, height / width, room=0.6)
+    for axes, (title, (prediction, cuts)) in zip(places, predictions.items()):
+        style.view(axes, sample, window=window, title=title)
+        look = {"cmap": "viridis", "vmin": 0, "vmax": 1, "s": 11, "edgecolors": "black", "linewidths": 0.4}
+        dots = axes.scatter(prediction.points[:, 1], prediction.points[:, 0], c=prediction.scores, **look)
+        corners = [(y0 - 0.5, x0 - 0.5, y1 - 0.5, x1 - 0.5) for y0, y1, x0, x1 in cuts]
+        style.boxes(axes, corners, color="white", linewidth=0.9)
+        corner = np.float32([y + 0.03 * height, x + 0.03 * width])
+        style.boxes(axes, np.concatenate([corner, corner + side]), color=style.YELLOW, linewidth=1.6)
+    figure.colorbar(dots, ax=places, location="bottom", shrink=0.5, aspect=40, label="confidence")
     return figure
 
 
