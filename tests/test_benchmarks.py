@@ -11,7 +11,7 @@ from scenes import scene
 
 from cellcount import results
 from cellcount.cli import main
-from cellcount.companion.runner.sources import root
+from cellcount.companion import kept
 from cellcount.companion.studies import counting_benchmarks as benchmarks
 from cellcount.companion.studies.jobs import spread
 from cellcount.data import vgg
@@ -161,7 +161,7 @@ def test_draws_of_mbm_test_all_others():
 @pytest.mark.parametrize(("train", "ending"), [(32, ""), (50, ""), (32, "-standard"), (50, "-standard"), (50, "-cpu")])
 def test_kept_rows_are_of_this_protocol(train, ending):
     """Draws, test images and settings of the rows in results/ are those of the command as it is now."""
-    frame = spread(results.read(root() / "results" / f"vgg-{train}{ending}.csv"))
+    frame = spread(results.read(kept.file(f"vgg-{train}{ending}.csv")))
     samples = named(vgg.NAMES[:100]) + (named(vgg.NAMES[100:], "test") if ending == "-standard" else [])
     draws, own = ([0, 1], {"steps": 1000}) if ending == "-cpu" else ([0, 1, 2, 3, 4], {})
     assert sorted(frame.draw.unique()) == draws and (frame.train == train).all()
@@ -176,16 +176,16 @@ def test_kept_rows_are_of_this_protocol(train, ending):
 
 def test_a_cpu_reproduces_the_kept_error_within_its_spread():
     """The mean over the draws that were run again, with a third of the steps, and those of the kept rows."""
-    kept, again = (
-        benchmarks.table(spread(results.read(root() / "results" / f"vgg-50{ending}.csv"))).iloc[0]
+    before, again = (
+        benchmarks.table(spread(results.read(kept.file(f"vgg-50{ending}.csv")))).iloc[0]
         for ending in ("", "-cpu")
     )
-    assert abs(again.mae - kept.mae) < kept.sd
+    assert abs(again.mae - before.mae) < before.sd
 
 
 def test_rows_of_other_test_images_are_not_taken_for_these(tmp_path, monkeypatch):
     """A file of draws inside 001-100 does not answer for 101-200: the job has the same name."""
-    frame = results.read(root() / "results" / "vgg-50.csv")
+    frame = results.read(kept.file("vgg-50.csv"))
     results.write(frame, tmp_path / "vgg.csv")
     samples = named(vgg.NAMES[:100])
     again = benchmarks.bench(samples, train=50, draws_n=5, out=tmp_path / "vgg.csv", device="cpu")

@@ -121,9 +121,10 @@ def _counts(tp: int, fp: int, fn: int) -> dict[str, int]:
 
 
 def write(frame: pd.DataFrame, path: Path | str) -> Path:
-    """Write rows as CSV, completely or not at all; returns the path."""
+    """Write rows as CSV, compressed if the name ends in .gz, completely or not at all; returns the path."""
+    compression = {"method": "gzip", "mtime": 0} if str(path).endswith(".gz") else None  # no time: equal bytes
     with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False)
+        frame.to_csv(temporary, index=False, compression=compression)
     return Path(path)
 
 

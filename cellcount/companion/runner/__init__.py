@@ -1,5 +1,6 @@
 """Run a chapter: jupytext reads the source, papermill executes it, and only a complete notebook is written."""
 
+import gzip
 import logging
 import os
 import shutil
@@ -201,7 +202,7 @@ def keep(
 
 
 def _keep(source, folder, name, profile, parameters, only=()):
-    from cellcount.companion.kept import file_name
+    from cellcount.companion.kept import file, file_name
 
     for old in folder.glob("*.csv"):
         old.unlink()
@@ -214,9 +215,10 @@ def _keep(source, folder, name, profile, parameters, only=()):
         part = "" if path.stem == "rows" else path.stem
         if part == "points" and name != "phantom":
             continue  # of real images, numbers are kept, not places
-        kept.append(root() / "results" / file_name(source.stem.partition("-")[2], name, part))
+        kept.append(file(file_name(source.stem.partition("-")[2], name, part)))
+        content = path.read_bytes()
         with replacing(kept[-1]) as temporary:
-            shutil.copyfile(path, temporary)
+            temporary.write_bytes(gzip.compress(content, mtime=0) if kept[-1].suffix == ".gz" else content)
     return kept
 
 

@@ -75,8 +75,8 @@ def results_read(notebook: NotebookNode) -> dict[str, str]:
     """The kept result files that a chapter's code names, with their SHA-256: dict of file name to hash."""
     text = "\n".join(cell.source for cell in code_cells(notebook))
     quoted = set(re.findall(r"[\"']([\w.-]+)[\"']", text))
-    files = (root() / "results").glob("*.csv")
-    return {path.name: sha256(path) for path in files if {path.name, path.stem.partition("-")[0]} & quoted}
+    files = [(path.name.removesuffix(".gz"), path) for path in (root() / "results").glob("*.csv*")]
+    return {name: sha256(path) for name, path in files if {name, name.partition(".")[0].partition("-")[0]} & quoted}
 
 
 def record_of(notebook: Path) -> dict[str, Any] | None:
