@@ -73,7 +73,7 @@ def test_show_kept_shows_points_and_masks_or_says_how_to_make_them(kept_folder, 
     assert line["masks"] == "1" and line["AP at .5"] == "0.50" and "IoU of boxes" not in line
 
 
-LISTED = re.findall(r"`([\w-]+\.csv)`", (root() / "results" / "README.md").read_text())  # with what makes each
+LISTED = re.findall(r"`([\w-]+\.csv)(?:\.gz)?`", (root() / "results" / "README.md").read_text())  # with what makes each
 
 
 def parts_read(page):
@@ -94,10 +94,11 @@ def parts_read(page):
 def test_every_kept_file_is_one_that_a_chapter_reads():
     """A file in results/ under a wrong name would be shown nowhere."""
     shown = {page.stem.partition("-")[2]: parts_read(page) for page in pages()}
-    for path in (root() / "results").glob("*.csv"):
-        name, _, rest = path.stem.partition("-")
+    for path in (root() / "results").glob("*.csv*"):
+        file = path.name.removesuffix(".gz")
+        name, _, rest = file.removesuffix(".csv").partition("-")
         _, _, part = rest.partition("-")
-        assert name not in shown or shown[name] & {part, path.name} or path.name in LISTED, path.name
+        assert name not in shown or shown[name] & {part, file} or file in LISTED, path.name
 
 
 def test_prompt_scores_give_a_size_distribution_and_leave_out_what_nobody_knows(sample):
