@@ -20,7 +20,7 @@ def file_name(chapter: str, dataset: str, part: str = "") -> str:
 def file(name: str) -> Path:
     """Where a file of `results/`, as "bench.csv", is on this machine: a Path. Long tables are there as .csv.gz."""
     path = page.root() / "results" / name
-    compressed = path.with_name(f"{name}.gz")
+    compressed = Path(f"{path}.gz")
     return compressed if compressed.is_file() else path
 
 
