@@ -80,7 +80,8 @@ def test_an_error_on_the_tiles_of_the_constant_flatters():
 def test_settings_are_chosen_on_training_fields_and_scored_on_the_others():
     train, test = [scene(0)], [scene(1), scene(2)]
     choices = {"blobs": {"sigma": [2.0, 9.0], "threshold": [0.2, 5.0]}, "tophat": {"radius": [8], "threshold": [0.1]}}
-    rows, best = explorations.explore(train, test, choices, tolerances=[5.0, 3.0], dataset="scene")
+    rows, best, found = explorations.explore(train, test, choices, tolerances=[5.0, 3.0], dataset="scene")
+    assert [sample.name for sample, _ in found] == 2 * [sample.name for sample in test]
     assert set(best) == {"blobs", "tophat"} and best["blobs"]["threshold"] == 0.2
     assert set(rows[rows.split == "train"].image) == {train[0].name}
     assert set(rows[rows.split == "test"].image) == {sample.name for sample in test}

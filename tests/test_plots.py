@@ -195,7 +195,7 @@ def test_figure_draws_is_labelled_and_leaves_settings_alone(name, tmp_path):
         elif name not in ("matching_example", "phase_contrast_microscope"):
             # Names on the y axis need no further label, nor does an axis that panels side by side share.
             named = ("score_dots", "sweep_lines", "design_dots", "fault_curves", "crowding_curve", "seconds_bars",
-                     "effort_curves")  # fmt: skip
+                     "effort_curves", "draws")  # fmt: skip
             assert axes.get_xlabel() and (axes.get_ylabel() or name in named)
         else:
             assert axes.get_xlabel() and axes.get_title(loc="left")
@@ -380,9 +380,9 @@ def test_answers_marks_cells_only_on_maps_that_make_them():
         SAMPLE, {"step": SAMPLE.image, "noise": SAMPLE.image}, {"noise": PREDICTION}, window=(0, 0, 90, 120)
     ).axes
     assert [sorted(line.get_gid() or "bar" for line in axes.lines) for axes in panels] == [
-        ["annotated", "bar"], [], ["predicted"]
+        ["annotated", "bar"], [], ["ring"]
     ]  # fmt: skip
-    shown = marks(panels[2], "predicted")
+    shown = marks(panels[2], "ring")
     assert len(shown) and (shown <= [89, 119]).all()
     inside = (PREDICTION.points <= [89, 119]).all(axis=1)
     assert len(shown) == inside.sum() < len(PREDICTION.points)

@@ -86,19 +86,24 @@ def seconds_bars(table: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    table : DataFrame with `seconds` and the parts' names as its index
+    table : DataFrame with `seconds`, perhaps `peak_mb`, and the parts' names as its index
 
     Returns
     -------
     Figure
+        With `peak_mb` a second panel has the peak memory, in GB.
     """
     table = table.sort_values("seconds")
-    figure, axes = style.plot(height=0.7 + 0.3 * len(table), xlabel="seconds for one field", xscale="log")
-    colours = [style.BLUE if name.startswith("CellNet") else style.GRAY for name in table.index]
-    bars = axes.barh(range(len(table)), table.seconds, color=colours)
-    axes.bar_label(bars, [f"{value:.3g} s" for value in table.seconds], padding=3)
-    axes.margins(x=0.15)
-    _name_rows(axes, table.index)
+    shown = {"seconds": ("seconds for one field", 1.0, "{:.3g} s"), "peak_mb": ("peak memory (GB)", 1e3, "{:.1f} GB")}
+    shown = {column: look for column, look in shown.items() if column in table}
+    figure, panels = style.subplots(0.7 + 0.3 * len(table), 1, len(shown), sharey=True, squeeze=False)
+    colours = [style.METHOD.get(name.split()[0].rstrip(",").lower(), style.GRAY) for name in table.index]
+    for axes, (column, (label, unit, form)) in zip(panels[0], shown.items()):
+        bars = axes.barh(range(len(table)), table[column] / unit, color=colours)
+        axes.bar_label(bars, [form.format(value / unit) for value in table[column]], padding=3, fontsize=8.5)
+        axes.set(xlabel=label, xscale="log" if column == "seconds" else "linear")
+        axes.margins(x=0.25)
+        _name_rows(axes, table.index)
     return figure
 
 
@@ -157,31 +162,36 @@ def interval_ladder(true: ArrayLike, counts: ArrayLike, rule: IntervalRule) -> F
 
 @style.styled
 def draws(frames: Mapping[str, pd.DataFrame], published: Sequence[tuple[str, int, float]]) -> Figure:
-    """Mean absolute error of each draw of a counting benchmark, with published values.
+    """Mean absolute error of each draw of a counting benchmark, below published values: one row for each line.
 
     Parameters
     ----------
     frames : dict of test images to DataFrame of `studies.counting_benchmarks.bench`
-        The marks of the first are filled.
     published : list of (label, training images, cells)
 
     Returns
     -------
     Figure
+        Published values from the largest to the smallest, then CellNet's draws and their mean.
     """
-    labels = {"xlabel": "training images", "ylabel": "mean absolute error (cells)"}
-    figure, axes = style.plot(0.75 * style.WIDTH, 3.2, **labels)
-    for n, (tested, frame) in enumerate(frames.items()):
-        whole, look = frame[frame.reading == "whole"], {"color": style.BLUE, "fillstyle": "none" if n else "full"}
+    named = [(f"{label}, N = {train}", [], value) for label, train, value in sorted(published, key=lambda one: -one[2])]
+    for tested, frame in frames.items():
+        whole = frame[frame.reading == "whole"]
         error = (whole["count"] - whole.n_true).abs().groupby([whole.train, whole.draw]).mean()
-        means = error.groupby(level="train").mean()
-        single = error.index.get_level_values("train") - 0.7 - 1.4 * n
-        axes.plot(single, error, "o", alpha=0.5, markersize=4, label=f"CellNet, one draw, {tested}", **look)
-        axes.plot(means.index - 1.4 * n, means, "D", markersize=7, label=f"CellNet, mean of draws, {tested}", **look)
-    for (label, train, value), marker in zip(published, "s^vP*Xh"):
-        axes.plot(train + 0.7, value, marker, color=style.VERMILLION, fillstyle="none", label=label)
-    axes.set_ylim(0, None)
-    return style.legend(figure, "outside right center")
+        for train, single in error.groupby(level="train"):
+            named.append((f"CellNet {tested}, N = {train}", list(single), single.mean()))
+    figure, axes = style.plot(height=0.8 + 0.26 * len(named), xlabel="mean absolute error (cells per image)")
+    for row, (_, single, value) in enumerate(named):
+        look = {"color": style.BLUE} if single else {"color": style.GRAY}
+        axes.plot(single, [row] * len(single), "o", alpha=0.5, markersize=4, label="CellNet, one draw", **look)
+        label = "CellNet, mean of draws" if single else "published"
+        axes.plot(value, row, "D" if single else "s", markersize=6, label=label, **look)
+    axes.set_xlim(0, None)
+    _name_rows(axes, [name for name, *_ in named])
+    handles, labels = axes.get_legend_handles_labels()
+    shown = {label: handle for label, handle in zip(labels, handles) if len(handle.get_xdata())}
+    axes.legend(shown.values(), shown, loc="lower left")
+    return figure
 
 
 @style.styled
@@ -245,27 +255,33 @@ def nearest_neighbours(samples: Sequence[Sample], known: Mapping[str, Sequence[f
 
 @style.styled
 def area_against_device(fields: pd.DataFrame) -> Figure:
-    """The share of each field that cells cover, over the counting device's count of its flask.
+    """The share of each field that cells cover, and its count, over the counting device's count of its flask.
 
     Parameters
     ----------
     fields : DataFrame
-        One line for each field, with columns flask, objective, covered and device (cells per size of the flask).
+        One line for each field, with columns flask, objective, covered, device (cells per size of the flask), and
+        perhaps counted (cells on the area of a field at 20x).
 
     Returns
     -------
     Figure
         Small marks are fields, by their objective; large ones are flasks, the mean of their fields.
     """
-    xlabel = "counting device: cells in the flask over its size (10⁵)"
-    figure, axes = style.plot(height=3.4, cycle=style.MARKED, xlabel=xlabel, ylabel="share of the field covered")
-    for objective, group in fields.groupby("objective"):
-        axes.plot(group.device / 1e5, group.covered, linestyle="none", alpha=0.7, label=f"field, {objective}x")
-    groups, ring = fields.groupby("flask"), {"color": style.BLACK, "markersize": 11, "fillstyle": "none"}
-    flasks = groups.agg(device=("device", "first"), covered=("covered", "mean"), highest=("covered", "max"))
-    axes.plot(flasks.device / 1e5, flasks.covered, "o", label="flask, mean of its fields", **ring)
-    for flask, line in flasks.iterrows():  # above all marks of the flask: full flasks are close to each other
-        place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
-        axes.annotate(f"{flask}", (line.device / 1e5, line.highest), fontsize=8.5, **place)
-    axes.set(xlim=(0, None), ylim=(0, 1.12))
-    return style.legend(figure, "outside right upper")
+    shown = {"covered": "share of the field covered", "counted": "cells counted by CellNet"}
+    shown = {column: label for column, label in shown.items() if column in fields}
+    figure, panels = style.subplots(3.4, 1, len(shown), squeeze=False)
+    ring = {"color": style.BLACK, "markersize": 11, "fillstyle": "none"}
+    for axes, (column, label) in zip(panels[0], shown.items()):
+        axes.set_prop_cycle(style.MARKED)
+        for objective, group in fields.groupby("objective"):
+            axes.plot(group.device / 1e5, group[column], linestyle="none", alpha=0.7, label=f"field, {objective}x")
+        columns = {"device": ("device", "first"), "mean": (column, "mean"), "highest": (column, "max")}
+        flasks = fields.groupby("flask").agg(**columns)
+        axes.plot(flasks.device / 1e5, flasks["mean"], "o", label="flask, mean of its fields", **ring)
+        for flask, line in flasks.iterrows():  # above all marks of the flask: full flasks are close to each other
+            place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"{flask}", (line.device / 1e5, line.highest), fontsize=8.5, **place)
+        axes.set(xlim=(0, None), ylim=(0, 1.12 * fields[column].max()))
+        axes.set(xlabel="device: cells in the flask over its size (10⁵)", ylabel=label)
+    return style.legend(figure)

@@ -53,7 +53,7 @@ def field(
         if len(sample.dead):
             style.mark(axes, sample.dead, "dead", size=size, label="dead cell or debris")
     if prediction is not None:
-        style.mark(axes, prediction.points, "predicted", size=size, label="predicted")
+        style.mark(axes, prediction.points, "ring", size=1.6 * size, label="found")
     return style.legend(figure)
 
 

@@ -9,6 +9,7 @@ from cellcount.companion.plots import style
 from cellcount.types import Prediction, Sample
 
 Maps = Mapping[str, np.ndarray]  # title to (H, W)
+RING = 14.0  # px, of a ring around a cell: its inside stays visible
 
 
 @style.styled
@@ -29,21 +30,24 @@ def answers(sample: Sample, maps: Maps, predictions: Mapping[str, Prediction], *
     Figure
         The first panel is the image with its annotated cells.
     """
-    figure, places = style.panels(len(maps) + 1, 4, window[2] / window[3], room=0.3)
+    columns = 2 if len(maps) > 2 else 3  # large enough that the cells inside of the rings are seen
+    figure, places = style.panels(len(maps) + 1, columns, window[2] / window[3], room=0.3)
+    size = RING * 72 * style.WIDTH / columns / window[3]
     style.view(places[0], sample, title="image", window=window)
-    _mark_inside(places[0], sample.points, "annotated", window)
+    _mark_inside(places[0], sample.points, "annotated", window, size)
     for axes, (title, answer) in zip(places[1:], maps.items()):
         _show_map(axes, answer, title, window)
         if title in predictions:
-            _mark_inside(axes, predictions[title].points, "predicted", window)
+            _mark_inside(axes, predictions[title].points, "ring", window, size)
     return style.legend(figure)
 
 
-def _mark_inside(axes, points, kind, window):
+def _mark_inside(axes, points, kind, window, size):
     """Mark the points (N, 2) inside the window: marks beyond the border of a panel would be drawn on its neighbour."""
     y, x, height, width = window
     inside = ((points >= [y, x]) & (points <= [y + height - 1, x + width - 1])).all(axis=1)
-    style.mark(axes, points[inside], kind, size=4, width=0.9, label=f"{kind} cell")
+    label = "annotated cell" if kind == "annotated" else "found cell"
+    style.mark(axes, points[inside], kind, size=size, width=1.1, label=label)
 
 
 def _show_map(axes, values, title, window):

@@ -55,6 +55,7 @@ MARKS = {
     "annotated": {"marker": "o", "color": SKY},
     "dead": {"marker": "x", "color": VERMILLION},
     "predicted": {"marker": "+", "color": YELLOW},
+    "ring": {"marker": "o", "color": YELLOW},  # predicted, where a cross would hide the cell
     "found": {"marker": "o", "color": SKY},
     "missed": {"marker": "s", "color": YELLOW},
     "false, near": {"marker": "x", "color": VERMILLION},

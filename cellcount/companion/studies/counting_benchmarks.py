@@ -71,10 +71,10 @@ PROTOCOLS = {
         (
             ("Lempitsky & Zisserman 2010", 32, 3.5),
             ("FCRN-A, Xie et al. 2018", 32, 2.9),
-            ("FCRN-A, Xie et al. 2018 (64)", 64, 2.9),
+            ("FCRN-A, Xie et al. 2018", 64, 2.9),
             ("U-Net, Falk et al. 2019", 64, 2.8),
             ("Count-ception, Cohen et al. 2017", 32, 2.4),
-            ("Count-ception (50)", 50, 2.3),
+            ("Count-ception, Cohen et al. 2017", 50, 2.3),
         ),
     ),
     # Nuclei, blue by hematoxylin, on pink: hematoxylin absorbs red and green light, eosin green light (Ruifrok &

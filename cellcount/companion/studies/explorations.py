@@ -1,7 +1,7 @@
 """Methods without training: parameters are chosen on training fields, and scored on others.
 
-`cellcount bench explorations` chooses on thesis image 1 and scores on image 2. Rows of image 1 are kept, too: they show
-how much the choice flatters.
+`cellcount bench explorations` chooses on thesis image 1 and scores on image 2, and the other way round. Rows of the image
+that was chosen on are kept, too: they show how much the choice flatters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from cellcount import data, results
 from cellcount.companion.studies.jobs import run_jobs
 from cellcount.methods import METHODS
 from cellcount.metrics import tuned
-from cellcount.types import Sample
+from cellcount.types import Prediction, Sample
 
 Choices = Mapping[str, Mapping[str, Sequence[Any]]]  # method to parameter to values
 CHAPTER = "11-explorations"
@@ -56,7 +56,7 @@ QUICK = {name: values | FEWER[name] for name, values in CHOICES.items()}
 
 def explore(
     train: Sequence[Sample], test: Sequence[Sample], choices: Choices, *, tolerances: Sequence[float], **about: Any
-) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+) -> tuple[pd.DataFrame, dict[str, dict[str, Any]], list[tuple[Sample, Prediction]]]:
     """Choose the parameters of each method on training samples, and score it on these and on test samples.
 
     Parameters
@@ -73,8 +73,9 @@ def explore(
     rows : DataFrame
         Of `cellcount.results.rows`, `split` being "train" or "test".
     best : dict of method to dict of parameters
+    found : list of (Sample, Prediction), of the test samples
     """
-    frames, best = [], {}
+    frames, best, found = [], {}, []
     recorded = {"tolerances": tolerances, "chapter": CHAPTER} | about
     for name, values in choices.items():
         predict = METHODS[name].predict
@@ -84,15 +85,18 @@ def explore(
             for sample in samples:
                 prediction = results.timed(predict, sample.image, **best[name])
                 frames.append(results.rows(replace(sample, split=split), prediction, parameters=described, **recorded))
-    return pd.concat(frames, ignore_index=True), best
+                found += [(sample, prediction)] if split == "test" else []
+    return pd.concat(frames, ignore_index=True), best, found
 
 
 def explore_thesis(path: Path | str) -> pd.DataFrame:
-    """`explore` the thesis' images 1 and 2, fetched if necessary; methods already in `path` are not repeated."""
-    train, test = (data.load("thesis", names=[name]) for name in (TRAIN, TEST))
+    """`explore` the thesis' images 1 and 2 both ways, fetched if necessary; jobs already in `path` are not repeated."""
+    fields = {name: data.load("thesis", names=[name]) for name in (TRAIN, TEST)}
 
-    def work(method, choices):
-        tolerances = [TOLERANCE, 8.0, 16.0]
-        return explore(train, test, {method: choices}, tolerances=tolerances, dataset="thesis", profile="full")[0]
+    def work(method, choices, train=TRAIN):
+        test, tolerances = TRAIN if train == TEST else TEST, [TOLERANCE, 8.0, 16.0]
+        about = {"tolerances": tolerances, "dataset": "thesis", "profile": "full"}
+        return explore(fields[train], fields[test], {method: choices}, **about)[0]
 
-    return run_jobs([{"method": name, "choices": values} for name, values in CHOICES.items()], work, out=path)
+    jobs = [{"method": name, "choices": values} for name, values in CHOICES.items()]
+    return run_jobs([*jobs, *(job | {"train": TEST} for job in jobs)], work, out=path)
