@@ -140,7 +140,7 @@ FIGURES = {
     "phase_contrast_microscope": lambda: plots.phase_contrast_microscope(),
     "training_graph": lambda: plots.training_graph({"loss": [3, 2, 1.5], "loss_mask": [2, 1, 1], "boxes": [9, 8, 9]}),
     "confidence_ranks": lambda: plots.confidence_ranks({"few": [0.5, 0.4], "many": [0.9, 0.2]}, shares=[0.25, 0.5]),
-    "tiled_boxes": lambda: plots.tiled_boxes(SAMPLE, PREDICTION, side=30, cuts=[(0, 100, 0, 100)]),
+    "tiled_boxes": lambda: plots.tiled_boxes(SAMPLE, {"a": (PREDICTION, [(0, 100, 0, 100)])}, side=30),
     "answers": lambda: plots.answers(
         SAMPLE, {"step": SAMPLE.image, "noise": SAMPLE.image}, {"noise": PREDICTION}, window=(0, 0, 90, 120)
     ),
@@ -174,7 +174,7 @@ MICROGRAPHS = (
 
 
 def test_every_figure_is_tried_here():
-    elsewhere = {"foreground_masks", "mask_grid", "prompt_sweep", "prompt_types"}  # test_plots_prompted
+    elsewhere = {"foreground_masks", "prompt_answers", "prompt_sweep", "prompt_types"}  # test_plots_prompted
     assert set(FIGURES) | elsewhere == set(plots.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = plots.nonsense
