@@ -181,10 +181,10 @@ def _rays(axes):
     _plate(axes, ANNULUS, 1.35, style.BLACK, ANNULUS_RADIUS, "white", 0.16)
     _plate(axes, RING, 1.1, style.LIGHT, RING_RADIUS, style.BLACK, 0.2)
     for x, half in ((CONDENSER, 1.45), (OBJECTIVE, 1.55)):
-        lens = {"facecolor": "#EAF4FB", "edgecolor": style.GRAY, "linewidth": 0.8, "zorder": 3}
+        lens = {"facecolor": style.PALE, "edgecolor": style.GRAY, "linewidth": 0.8, "zorder": 3}
         axes.add_patch(Ellipse((x, 0), 0.26, 2 * half, **lens))
     axes.vlines(SPECIMEN, -0.8, 0.8, color=style.GRAY, linewidth=1.0)
-    cell = {"facecolor": "#999999", "edgecolor": style.BLACK, "linewidth": 0.8, "zorder": 4}
+    cell = {"facecolor": style.BEYOND, "edgecolor": style.BLACK, "linewidth": 0.8, "zorder": 4}
     axes.add_patch(Ellipse((SPECIMEN, 0), 0.16, 0.34, **cell))
     axes.vlines(IMAGE, -1.35, 1.35, color=style.BLACK, linewidth=2.0)
     names = {
