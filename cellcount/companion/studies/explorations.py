@@ -1,7 +1,7 @@
 """Methods without training: parameters are chosen on training fields, and scored on others.
 
-`cellcount bench explorations` chooses on thesis image 1 and scores on image 2, and the other way round. Rows of the image
-that was chosen on are kept, too: they show how much the choice flatters.
+`cellcount bench explorations` chooses on thesis image 1 and scores on image 2, and the other way round. Rows of the
+image that was chosen on are kept, too: they show how much the choice flatters.
 """
 
 from collections.abc import Mapping, Sequence
