@@ -114,16 +114,6 @@ def test_prompt_scores_give_a_size_distribution_and_leave_out_what_nobody_knows(
     assert tables.prompt_scores(pd.DataFrame([row, boxed]))["IoU with drawn boxes"].tolist() == [0.75]
 
 
-def test_backbone_scores_have_a_line_for_each_backbone(sample):
-    masks = from_boxes((60, 60), [[10, 10, 20, 20], [30, 30, 50, 50]])
-    scores = prompt_scores(masks, sample.points, labels=sample.labels)
-    rows = [{"method": m, "type": kind} | scores for m in ("square", "sam small") for kind in ("point", "box")]
-    frame = tables.backbone_scores(pd.DataFrame(rows))
-    assert frame.backbone.tolist() == ["square", "sam small"]
-    assert list(frame.columns) == ["backbone", "point", "point: on another", "box", "box: on another"]
-    assert frame.box.tolist() == pytest.approx([0.625, 0.625]) and frame["point: on another"].tolist() == [0, 0]
-
-
 @pytest.fixture
 def swept(sample):
     """A sweep that finds both cells at 20 px, one at 60 px, and nothing else."""

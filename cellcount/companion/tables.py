@@ -152,17 +152,3 @@ def prompt_scores(rows: pd.DataFrame) -> pd.DataFrame:
         line = {"method": method, "prompt": kind, "masks per prompt": found["masks_per_prompt"], "area (px)": area}
         lines.append(line | {label: found[name] for name, label in names.items()})
     return pd.DataFrame(lines).dropna(axis="columns", how="all")
-
-
-def backbone_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `prompt_scores` with one line for each method and two columns for each type of prompt.
-
-    They are the mean intersection over union with the cells (without true cells, with the drawn boxes), and the share
-    of masks that contain the point of another cell.
-    """
-    lines = {}
-    for _, line in prompt_scores(rows).iterrows():
-        known = "IoU with the cell" if "IoU with the cell" in line else "IoU with drawn boxes"
-        found = lines.setdefault(line.method, {"backbone": line.method})
-        found |= {line.prompt: line.get(known), f"{line.prompt}: on another": line["on another"]}
-    return pd.DataFrame(list(lines.values()))

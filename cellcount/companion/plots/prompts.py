@@ -91,7 +91,9 @@ def _draw(axes, made):
     for sign, (label, marker, colour) in POINTS.items():
         at = made.points[made.signs == sign]
         look = {"markersize": 6.5 if len(at) < 40 else 4, "markeredgecolor": "white", "markeredgewidth": 0.8}
-        axes.plot(at[:, 1], at[:, 0], marker, color=colour, label=label, gid=f"sign {sign}", **look)
+        axes.plot(
+            at[:, 1], at[:, 0], marker, color=colour, label=label if len(at) else None, gid=f"sign {sign}", **look
+        )
     if made.boxes is not None:
         edge = [patheffects.withStroke(linewidth=3.6, foreground="white")]
         style.boxes(axes, made.boxes, color=style.BLUE, linewidth=2, label="box", gid="box", path_effects=edge)
