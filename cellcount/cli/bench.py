@@ -49,6 +49,7 @@ MEASUREMENTS = {
     "magnification-phantom": ("magnification", "measure_phantom", "magnification-phantom.csv",
                               "counts of simulated fields at .4 to 2.5 times their size", "%.6g"),
     "device": ("device", "measure_thesis", "device-fields.csv", "counts of all 34 fields, and by a device", "%.6g"),
+    "claims": ("claims", "measure", "claims-measured.csv", "numbers of the claims ledger that no chapter keeps", None),
     "device-pairs": ("device", "measure_pairs", "device-pairs.csv",
                      "ratios of 103 counts by a published network and by a device", None),
 }  # fmt: skip

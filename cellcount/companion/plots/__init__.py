@@ -8,6 +8,7 @@ import lazy_loader
 _MODULES = {
     "audits": ["audit_coverage", "audit_windows"],
     "cellnets": ["architecture", "heatmaps", "parts", "pipeline", "precision_recall"],
+    "claims": ["verdicts"],
     "comparison": ["agreement_matrix", "density_lines", "method_gallery", "method_ranking", "paired_differences"],
     "corrections": ["correction_cost", "effort_curves", "overlooked_errors"],
     "curves": [

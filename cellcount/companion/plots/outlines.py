@@ -127,12 +127,24 @@ def mask_gallery(
     missed = sample.points[outcomes.missed]
     away = cdist(missed, points).min(axis=1, initial=np.inf)
     rows["missed"] = missed[np.argsort(-away, kind="stable")]
-    shown = {name: [(centre, None) for centre in centres] for name, centres in rows.items() if len(centres)}
-    figure, places = style.crops(sample, shown, number, side)
+    shown = {
+        name: [(at, None) for at in _apart(centres, sample.image.shape, number, side)] for name, centres in rows.items()
+    }
+    figure, places = style.crops(sample, {name: crops for name, crops in shown.items() if crops}, number, side)
     for axes in places:
         style.mark(axes, sample.points, "predicted", size=4, width=0.9)
     _judged(places, sample, prediction, outcomes)
     return style.legend(figure)
+
+
+def _apart(centres, shape, number, side):
+    """The first centres (N, 2) of crops that lie inside the image and show each place once."""
+    low, high = side // 2, np.maximum(np.array(shape) - (side + 1) // 2, side // 2)
+    chosen: list[np.ndarray] = []
+    for centre in np.clip(np.reshape(centres, (-1, 2)), low, high):
+        if len(chosen) < number and all(np.abs(centre - other).max() > side / 2 for other in chosen):
+            chosen.append(centre)
+    return chosen
 
 
 @style.styled
@@ -188,7 +200,7 @@ def border_boxes(sample: Sample, *, side: float, tile: int) -> Figure:
     Returns
     -------
     Figure
-        Left, the boxes, those that the border cuts in other colours; right, the masks of clipped boxes, in orange
+        Left, the centres of whole boxes, and those boxes that the border cuts; right, the masks of clipped boxes, in orange
         those that a plain slice leaves empty.
     """
     y, x = ((length - tile) // 2 for length in sample.image.shape)
@@ -199,11 +211,14 @@ def border_boxes(sample: Sample, *, side: float, tile: int) -> Figure:
     figure, (left, right) = style.panels(2, 2, room=0.25)
     style.show(left, part.image, title="boxes of one tile")
     for label, chosen, colour in (
-        ("whole", whole, style.GREEN),
         ("cut", ~whole & ~negative, style.YELLOW),
         ("cut, starts before the tile", negative, style.VERMILLION),
     ):
         style.boxes(left, boxes[chosen], color=colour, linewidth=1, label=f"{label} ({chosen.sum()})")
+    inner = part.points[whole]
+    left.plot(
+        inner[:, 1], inner[:, 0], ".", color=style.GREEN, markersize=6, label=f"centre of a whole one ({len(inner)})"
+    )
     left.set(xlim=(-side / 2, tile + side / 2), ylim=(tile + side / 2, -side / 2))
     style.view(right, part, title="masks: in orange, those that plain slices lose")
     for chosen, colour in ((~negative, style.GREEN), (negative, style.ORANGE)):

@@ -235,7 +235,9 @@ def predict(
     network, settings, meta = prepare(Settings, build, weights, device, threshold, nms, detections)
     small = settings.prepared(image, exposure)
     detections = most(settings, small.shape) if detections is None else detections
-    allow(network, proposals=max(1000, 2 * detections), detections=detections, threshold=meta["threshold"], nms=nms)
+    # As many proposals per area as in training: among those that it never saw there, the second stage errs.
+    proposals = max(1, round(settings.proposals * small.size / settings.tile**2))
+    allow(network, proposals=proposals, detections=detections, threshold=meta["threshold"], nms=nms)
     found = detect(network, small, torch.device(meta["device"]))
     points, labels = to_points(found["boxes"], settings, image.shape), None
     if masks or settings.targets == "labels":
