@@ -52,8 +52,8 @@ def figure(fig: Figure) -> None:
         display(Image(data=file.getvalue(), format="png"))
         return
     file = io.BytesIO()
-    options = {"quality": 85, "optimize": True}
-    fig.savefig(file, format="jpeg", bbox_inches="tight", facecolor="white", pil_kwargs=options)  # it has no alpha
+    options = {"quality": 80, "optimize": True}
+    fig.savefig(file, format="jpeg", dpi=0.75 * DPI, bbox_inches="tight", facecolor="white", pil_kwargs=options)  # it has no alpha
     display(Image(data=file.getvalue(), format="jpeg"))
 
 

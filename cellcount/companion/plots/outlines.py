@@ -200,8 +200,8 @@ def border_boxes(sample: Sample, *, side: float, tile: int) -> Figure:
     Returns
     -------
     Figure
-        Left, the centres of whole boxes, and the boxes that the border cuts; right, the masks of clipped boxes, in
-        orange those that a plain slice leaves empty.
+        Left, the centres of whole boxes, and those boxes that the border cuts; right, the masks of clipped boxes, in orange
+        those that a plain slice leaves empty.
     """
     y, x = ((length - tile) // 2 for length in sample.image.shape)
     part = sample.crop(y, x, tile, tile)
