@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from cellcount.cli import main
+from cellcount.companion import plots
 from cellcount.companion.runner.sources import chapters, root
 from cellcount.companion.studies import claims
 from cellcount.errors import DataError
@@ -37,6 +38,11 @@ def test_every_claim_has_a_number_and_a_command_or_a_reason():
 
 def test_quotations_are_words_of_the_draft_that_the_ledger_does_not_invent():
     assert len({claim.quote for claim in LEDGER if claim.quote}) > 25
+
+
+def test_every_claim_is_in_the_figure():
+    figure = plots.verdicts(claims.frame(), claims.VERDICTS)
+    assert sum(bar.get_width() for bar in figure.axes[0].patches) == len(LEDGER)
 
 
 def test_pages_and_commands_exist():
