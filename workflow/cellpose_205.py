@@ -20,6 +20,7 @@ OLD, OUT = sys.argv[1:3]
 sys.path.insert(0, OLD)
 
 import cellpose  # noqa: E402
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from cellpose.models import CellposeModel  # noqa: E402
 from cellpose.resnet_torch import CPnet  # noqa: E402
@@ -70,7 +71,7 @@ def conditions() -> dict[str, float]:
     state = {name.removeprefix("net."): tensor for name, tensor in tensors.items() if name.startswith("net.")}
     sample = phantom.load("test", fields=2)[1].crop(128, 128, 320, 320)
     low, high = (float(torch.quantile(torch.from_numpy(sample.image), q)) for q in (0.01, 0.99))
-    image = ((sample.image - low) / (high - low))[None].repeat(2, axis=0)
+    image = np.stack([(sample.image - low) / (high - low), np.zeros_like(sample.image)])  # gray, and no nuclear stain
 
     def masks(flow_threshold: float, train: bool = False, declared: float = settings["diam_mean"]) -> int:
         made = model(settings["widths"], settings["diam_mean"])
