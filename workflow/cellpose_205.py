@@ -53,7 +53,9 @@ def first_epoch() -> dict[str, float]:
     logger.setLevel(logging.INFO)
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(shown), redirect_stderr(shown):
         image = part.image[None].repeat(2, axis=0)
-        trained.train([image], [part.labels], channels=None, normalize=False, save_path=folder, n_epochs=1, min_train_masks=0)
+        trained.train(
+            [image], [part.labels], channels=None, normalize=False, save_path=folder, n_epochs=1, min_train_masks=0
+        )
     learned = [
         float((tensor.detach() - before[name]).abs().max())
         for name, tensor in trained.net.named_parameters()
@@ -64,8 +66,11 @@ def first_epoch() -> dict[str, float]:
 
 
 def conditions() -> dict[str, float]:
-    """Masks of one network that has learned little, with and without the limit on flows, and after `net.train()`."""
-    files = [weights_files.read(path, FORMAT, "Cellpose") for path in (cache_root() / "trained").glob("cellpose-*.safetensors")]
+    """Masks of one network with and without the limit on flows, after `net.train()`, and with a mistaken scale."""
+    files = [
+        weights_files.read(path, FORMAT, "Cellpose")
+        for path in (cache_root() / "trained").glob("cellpose-*.safetensors")
+    ]
     about, tensors = max(files, key=lambda file: file[0]["settings"]["epochs"])
     settings = about["settings"]
     state = {name.removeprefix("net."): tensor for name, tensor in tensors.items() if name.startswith("net.")}
@@ -93,5 +98,7 @@ def conditions() -> dict[str, float]:
 with open(OUT, "w", newline="") as file:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["quantity", "value", "library", "version"])
-    writer.writerows((name, float(value), "cellpose", VERSION) for name, value in (first_epoch() | conditions()).items())
+    writer.writerows(
+        (name, float(value), "cellpose", VERSION) for name, value in (first_epoch() | conditions()).items()
+    )
 print(Path(OUT).read_text())
