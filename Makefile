@@ -13,7 +13,7 @@ ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
-.PHONY: help env results weights picture book html pdf publish notebooks text test slow gpu network bench constraints clean
+.PHONY: help env results crate weights picture book html pdf publish notebooks text test slow gpu network bench constraints clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -70,6 +70,9 @@ results: env  ## compute the committed results on the thesis images again: CellN
 	@for chapter in $(or $(CHAPTERS),cellnet); do \
 		$(PYTHON) -m cellcount chapter keep $$chapter --data $(or $(filter-out auto,$(DATA)),thesis) || exit; \
 	done
+
+crate: env  ## write codecheck.yml and ro-crate-metadata.json from the claims ledger
+	@$(PYTHON) workflow/crate.py
 
 picture: env  ## draw the README's picture, from a simulated field
 	$(PYTHON) workflow/picture.py book/_static/readme.png

@@ -1,6 +1,8 @@
 """The claims ledger: complete, decided by its rules, and in step with the book and the command line."""
 
+import json
 import re
+import runpy
 import shlex
 
 import pytest
@@ -91,3 +93,15 @@ def test_an_incomplete_or_contradictory_claim_is_refused(change):
     assert claims._claim(entry | {"rule": "recount"}).verdict in claims.VERDICTS
     with pytest.raises(DataError, match="claims.toml, x"):
         claims._claim(entry | {"rule": "recount"} | change)
+
+
+def test_codecheck_and_crate_are_what_the_ledger_gives():
+    for name, text in runpy.run_path(str(root() / "workflow" / "crate.py"))["WRITTEN"].items():
+        assert (root() / name).read_text() == text(), f"{name}: make crate"
+    entities = json.loads((root() / "ro-crate-metadata.json").read_text())["@graph"]
+    known = {entity["@id"] for entity in entities}
+    reviews = [entity for entity in entities if entity["@type"] == "ClaimReview"]
+    assert len(reviews) == len(LEDGER)
+    assert all(review[key]["@id"] in known for review in reviews for key in ("reviewRating", "itemReviewed", "about"))
+    for file in known - {"./"}:
+        assert ":" in file or file.startswith("#") or (root() / file).is_file(), file
