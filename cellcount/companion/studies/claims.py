@@ -458,7 +458,7 @@ def diameter_by_sight() -> Finding:
 @rule
 def mask_memory() -> Finding:
     gigabytes = _annotation("live") * 1536 * 2048 * 4 / 1e9
-    text = f"torchvision turns the masks of a tile into 32-bit numbers: {gigabytes:.0f} GB for the clicks of image 1"
+    text = f"torchvision turns all masks of an image into 32-bit numbers: {gigabytes:.0f} GB for the clicks of image 1"
     return _judged(gigabytes > V100_GB, "refuted", text)
 
 
@@ -725,7 +725,7 @@ def cross_helps() -> Finding:
         f"our small SAM: IoU with drawn boxes {point:.2f} for a point, {cross:.2f} with an X of {CROSS:.0f} "
         f"px; the best X has {sizes.idxmax():.0f} px ({sizes.max():.2f})"
     )
-    return _judged(cross > point, "refuted", text)
+    return text, None
 
 
 @rule
@@ -735,7 +735,7 @@ def box_prompt() -> Finding:
         f"our small SAM: IoU with drawn boxes {sizes[BOX / 2]:.2f} at {BOX / 2:.0f} px, the best of those "
         f"tried {sizes.max():.2f}; {point:.2f} for a point"
     )
-    return _judged(sizes.max() - sizes[BOX / 2] < 0.01, "corrected", text)
+    return text, None
 
 
 @rule
