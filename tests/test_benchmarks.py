@@ -177,8 +177,7 @@ def test_kept_rows_are_of_this_protocol(train, ending):
 def test_a_cpu_reproduces_the_kept_error_within_its_spread():
     """The mean over the draws that were run again, with a third of the steps, and those of the kept rows."""
     before, again = (
-        benchmarks.table(spread(results.read(kept.file(f"vgg-50{ending}.csv")))).iloc[0]
-        for ending in ("", "-cpu")
+        benchmarks.table(spread(results.read(kept.file(f"vgg-50{ending}.csv")))).iloc[0] for ending in ("", "-cpu")
     )
     assert abs(again.mae - before.mae) < before.sd
 

@@ -75,7 +75,8 @@ def test_show_kept_shows_points_and_masks_or_says_how_to_make_them(kept_folder, 
     assert line["masks"] == "1" and line["AP at .5"] == "0.50" and "IoU of boxes" not in line
 
 
-LISTED = re.findall(r"`([\w.-]+\.csv)(?:\.gz)?`", (root() / "results" / "README.md").read_text())  # with what makes each
+# The README of results/ says what makes each of them.
+LISTED = re.findall(r"`([\w.-]+\.csv)(?:\.gz)?`", (root() / "results" / "README.md").read_text())
 
 
 def parts_read(page):

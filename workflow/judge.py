@@ -2,7 +2,7 @@
 
     python workflow/judge.py FOLDER_WITH_FOLDS OUT
 
-FOLDER_WITH_FOLDS holds the networks that chapter 4 trained on the thesis' images (`make results` leaves them in
+FOLDER_WITH_FOLDS holds the networks that `06-cellnet` trained on the thesis' images (`make results` leaves them in
 build/results/thesis/06-cellnet). OUT gets a picture for each image and reading, and points.csv, to which the person
 adds the column `verdict`. The pictures show the thesis' images: keep OUT outside of the repository, or in build/.
 """

@@ -54,7 +54,7 @@ def main():
                 used = {name: prediction.meta[name] for name in ("network", "scale", "threshold")}
                 if params:
                     used["chosen on"] = [one.name for one in train]
-                about = {"dataset": arguments.data, "chapter": "15-deepsea", "profile": "full", "seed": 0}
+                about = {"dataset": arguments.data, "chapter": "15-pretrained", "profile": "full", "seed": 0}
                 frames.append(results.rows(sample, prediction, tolerances=[TOLERANCE], parameters=used, **about))
     print(results.write(pd.concat(frames), arguments.out))
 

@@ -40,21 +40,16 @@ def figure(fig: Figure) -> None:
     """
     plt.close(fig)
     pictures = [picture for axes in fig.axes for picture in axes.images]
-    if all(np.prod(picture.get_size()) < PHOTOGRAPH for picture in pictures):
-        drawn, file = io.BytesIO(), io.BytesIO()
-        fig.savefig(drawn, format="png", bbox_inches="tight", facecolor="white")
-        few = (
-            PIL.Image.open(drawn)
-            .convert("RGB")
-            .quantize(256, method=PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
-        )
+    photograph = any(np.prod(picture.get_size()) >= PHOTOGRAPH for picture in pictures)
+    drawn, file = io.BytesIO(), io.BytesIO()
+    fig.savefig(drawn, format="png", dpi=(0.75 if photograph else 1) * DPI, bbox_inches="tight", facecolor="white")
+    image = PIL.Image.open(drawn).convert("RGB")
+    if photograph:
+        image.save(file, "jpeg", quality=80, optimize=True)
+    else:
+        few = image.quantize(256, method=PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
         few.save(file, "png", optimize=True)
-        display(Image(data=file.getvalue(), format="png"))
-        return
-    file = io.BytesIO()
-    options = {"quality": 80, "optimize": True}
-    fig.savefig(file, format="jpeg", dpi=0.75 * DPI, bbox_inches="tight", facecolor="white", pil_kwargs=options)  # it has no alpha
-    display(Image(data=file.getvalue(), format="jpeg"))
+    display(Image(data=file.getvalue(), format="jpeg" if photograph else "png"))
 
 
 def root() -> Path:

@@ -22,7 +22,7 @@ def architecture(layers: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    layers : DataFrame of `studies.architecture.layers`
+    layers : DataFrame of `studies.inside_cellnet.layers`
 
     Returns
     -------

@@ -22,8 +22,6 @@ OUTCOMES = {
     "found": (style.SKY, "found"), "merged": (style.ORANGE, "merged"), "holes": (style.VERMILLION, "in a hole"),
     "unexplained": (style.PURPLE, "no click"),
 }  # fmt: skip
-# Colours of neighbouring masks, light enough for a dark cell.
-NEIGHBOURS = (style.YELLOW, style.SKY, style.ORANGE, style.GREEN)
 LEVEL = 0.8  # of a mask's contour: 0.3 px inside its border, so that masks that touch have separate outlines
 
 
@@ -200,8 +198,8 @@ def border_boxes(sample: Sample, *, side: float, tile: int) -> Figure:
     Returns
     -------
     Figure
-        Left, the centres of whole boxes, and those boxes that the border cuts; right, the masks of clipped boxes, in orange
-        those that a plain slice leaves empty.
+        Left, the centres of whole boxes, and those boxes that the border cuts; right, the masks of clipped boxes, in
+        orange those that a plain slice leaves empty.
     """
     y, x = ((length - tile) // 2 for length in sample.image.shape)
     part = sample.crop(y, x, tile, tile)

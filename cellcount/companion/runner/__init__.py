@@ -118,7 +118,9 @@ def publish(chapter: Path | str, profile: str = "full") -> Path:
     """
     source = find(chapter)
     folder = root() / "build" / "results" / "phantom" / source.stem
-    _keep(source, folder, "phantom", profile, {}, only=PUBLISHED)
+    tables = _run_with_tables(source, folder, "phantom", profile, {})
+    if source.stem.partition("-")[2] in PUBLISHED and folder / "rows.csv" in tables:
+        _keep(source, tables, "phantom")
     page = source.with_suffix(".ipynb")
     with replacing(page) as temporary:
         shutil.copyfile(folder.with_suffix(".ipynb"), temporary)
@@ -195,23 +197,27 @@ def keep(
     if Path(name).is_absolute():
         raise ParameterError(f"{name}: results/ keeps runs on public data sets only; name one of them with --data.")
     source = find(chapter)
-    kept = _keep(source, root() / "build" / "results" / name / source.stem, name, profile, parameters)
-    if not kept:
+    folder = root() / "build" / "results" / name / source.stem
+    tables = _run_with_tables(source, folder, name, profile, parameters)
+    if folder / "rows.csv" not in tables:
         raise CellcountError(f"{source.name} writes no rows.csv, so there is nothing to keep.")
-    return kept
+    return _keep(source, tables, name)
 
 
-def _keep(source, folder, name, profile, parameters, only=()):
-    from cellcount.companion.kept import file, file_name
-
+def _run_with_tables(source, folder, name, profile, parameters):
+    """Run a chapter beside `folder`: the tables that it has written there."""
     for old in folder.glob("*.csv"):
         old.unlink()
     run_chapter(source.stem, parameters=parameters, data=name, profile=profile, out=folder.with_suffix(".ipynb"))
-    found = sorted(folder.glob("*.csv"))
-    if folder / "rows.csv" not in found or (only and source.stem.partition("-")[2] not in only):
-        return []
+    return sorted(folder.glob("*.csv"))
+
+
+def _keep(source, tables, name):
+    """Copy the tables of a run to results/: the copies."""
+    from cellcount.companion.kept import file, file_name
+
     kept = []
-    for path in found:
+    for path in tables:
         part = "" if path.stem == "rows" else path.stem
         if part == "points" and name != "phantom":
             continue  # of real images, numbers are kept, not places

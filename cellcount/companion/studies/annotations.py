@@ -13,12 +13,11 @@ from cellcount.data import thesis
 from cellcount.data.valid import background
 from cellcount.errors import DataError, NotAvailableError, require
 from cellcount.io.points import positions
-from cellcount.metrics.matching import near
+from cellcount.metrics import crowding, near
 from cellcount.types import Sample
 
 # Live cells of image 4 in upstream's points2.json, from the description of the data: the local file lacks image 4.
 IMAGE_4_LIVE = 974
-CROWD_PX = 60  # cells so near are counted as neighbours, as by the simulated annotator
 COLUMNS = ["file", "image", "quantity", "value"]
 
 
@@ -113,7 +112,7 @@ def second_pass(first: Sample, again: np.ndarray) -> dict[str, float]:
         that was added, from the loneliest to the most crowded quarter of them (nan for an empty one).
     """
     new = added(np.concatenate([first.points, first.dead]), again)
-    neighbours = rankdata(cKDTree(again).query_ball_point(again, CROWD_PX, return_length=True)) / len(again)
+    neighbours = rankdata(crowding(again, again)) / len(again)
     is_new = cKDTree(new).query(again)[0] == 0 if len(new) else np.zeros(len(again), bool)
     quarter = np.clip(np.ceil(4 * neighbours), 1, 4)
     groups = {f"added_share_{i}": is_new[quarter == i] for i in (1, 2, 3, 4)}

@@ -19,7 +19,7 @@ import pandas as pd
 from cellcount import metrics, results
 from cellcount.companion import kept, tables
 from cellcount.companion.runner.sources import root
-from cellcount.companion.studies import area, device, diameter, label_faults
+from cellcount.companion.studies import area, comparison, device, diameter, label_faults
 from cellcount.companion.studies.jobs import spread
 from cellcount.errors import DataError, require
 from cellcount.methods.detection.loop import epoch_steps, learning_rates
@@ -33,7 +33,6 @@ ANNOTATED, FOUND = 5671, 2971  # sections 7.3 of the thesis draft, as all consta
 DIAMETER = 39.0  # px
 BOX, CROSS = 50.0, 12.0  # px: side of the boxes, radius of the X
 TILES, CAP = 12, 100  # tiles of an image of 1536 x 2048 px, objects in each
-CONFIDENCES = 0.37, 0.39
 RATE = 0.005  # learning rate of Mask R-CNN
 V100_GB = 16  # memory of the smaller of the cluster's GPUs
 OBJECTIVE = 10  # "a 10x magnification microscopy slice"
@@ -183,23 +182,15 @@ def _classical(reading: str = "near") -> pd.Series:
     return scores.loc[scores.f1.idxmax()]
 
 
-def _difference(name: str, method: str, reading: str, draws: int = 2000) -> tuple[float, float, float]:
-    """F1 of a method minus that of CellNet on the thesis' images, with its 95 % interval over parts of the images."""
-    keys, counts = ["image", "part"], ["tp", "fp", "fn"]
-    both = []
-    for file, which in ((name, method), ("cellnet-thesis", "cellnet")):
-        rows = _rows(file)
-        chosen = rows[(rows.method == which) & (rows.reading == reading) & (rows.part != "all")]
-        both.append(chosen.set_index(keys)[counts].sort_index())
-    theirs, ours = both[0].to_numpy(), both[1].loc[both[0].index].to_numpy()
+@cache
+def _differences() -> pd.DataFrame:
+    return comparison.paired(comparison.gathered("thesis", None, TOLERANCE)[0]).set_index(["entrant", "reading"])
 
-    def f1(sums):
-        return 2 * sums[..., 0] / (2 * sums[..., 0] + sums[..., 1] + sums[..., 2])
 
-    drawn = np.random.default_rng(0).integers(len(ours), size=(draws, len(ours)))
-    spread = f1(theirs[drawn].sum(axis=1)) - f1(ours[drawn].sum(axis=1))
-    low, high = np.quantile(spread, [0.025, 0.975])
-    return float(f1(theirs.sum(axis=0)) - f1(ours.sum(axis=0))), float(low), float(high)
+def _difference(entrant: str, reading: str = "near") -> tuple[float, float, float]:
+    """F1 of a method minus that of CellNet on the thesis' images, with its 95 % interval, as in `07-comparison`."""
+    line = _differences().loc[(entrant, reading)]
+    return float(line.difference), float(line.low), float(line.high)
 
 
 def _signed(values: tuple[float, float, float]) -> str:
@@ -348,30 +339,27 @@ def few_labels() -> Finding:
     return _judged(loss > 0.1, "corrected", text)
 
 
-def _promising(name: str, method: str) -> Finding:
-    line, best = _score(name, method), _classical()
-    text = (
-        f"F1 {_f1(line)}, CellNet's plus {_signed(_difference(name, method, 'near'))}; the best method without "
-        f"learning "
-        f"has {best.f1:.2f}"
-    )
+def _promising(entrant: str, method: str) -> Finding:
+    line, best = _score("detectors-thesis", method), _classical()
+    gain = _signed(_difference(entrant))
+    text = f"F1 {_f1(line)}, CellNet's plus {gain}; the best method without learning has {best.f1:.2f}"
     return _judged(line.f1_low <= best.f1, "refuted", text)
 
 
 @rule
 def maskrcnn_promising() -> Finding:
-    return _promising("detectors-thesis", "maskrcnn")
+    return _promising("Mask R-CNN", "maskrcnn")
 
 
 @rule
 def yolox_promising() -> Finding:
-    return _promising("detectors-thesis", "yolox")
+    return _promising("YOLOX", "yolox")
 
 
 @rule
 def zero_shot() -> Finding:
     method = "ND_v11n, as it is"
-    line, gain = _score("nuclephaser-thesis", method), _difference("nuclephaser-thesis", method, "near")
+    line, gain = _score("nuclephaser-thesis", method), _difference("NuclePhaser, as it is")
     text = f"NuclePhaser, never trained on such images: F1 {_f1(line)}, CellNet's plus {_signed(gain)}"
     return _judged(gain[2] < 0, "corrected", text)
 

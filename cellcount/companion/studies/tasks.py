@@ -28,13 +28,12 @@ def unsuppressed(boxes: np.ndarray, overlap: float) -> np.ndarray:
     -------
     (N,) bool
     """
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    kept = np.ones(len(boxes), bool)
-    for i, box in enumerate(boxes):
-        if kept[i]:
-            low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-            shared = np.prod(np.clip(high - low, 0, None), axis=1)
-            kept[i + 1 :] &= (shared <= overlap * (area + area[i] - shared))[i + 1 :]
+    import torch
+    from torchvision.ops import nms
+
+    order = -torch.arange(len(boxes), dtype=torch.float64)
+    kept = np.zeros(len(boxes), bool)
+    kept[nms(torch.from_numpy(np.asarray(boxes, np.float64)), order, overlap).numpy()] = True
     return kept
 
 
