@@ -47,10 +47,8 @@ def with_origin(notebook):
     about = notebook.metadata.cellcount
     parameters = about.get("parameters", {})
     if parameters:
-        data = {"phantom": "simulated fields"}.get(name := str(parameters.get("dataset", "")), Path(name).name)
-        words = (
-            f"Computed on {data}, in the profile `{about['profile']}`, on {about.get('machine', 'an unknown machine')}."
-        )
+        data, where = Path(str(parameters.get("dataset", ""))).name, about.get("machine", "an unknown machine")
+        words = f"Run of this page: data set `{data}`, profile `{about['profile']}`, on {where}."
         first = notebook.cells[0]
         title, _, rest = first.source.partition("\n\n")
         first.source = f"{title}\n\n```{{container}} origin\n{words}\n```\n\n{rest}"
