@@ -50,6 +50,9 @@ notebooks: env  ## compute the notebooks of minutes in tests/notebooks, which `m
 text: env  ## bring the text of the committed notebooks up to date with the sources, in seconds (CHAPTERS="cellnet ...")
 	@$(PYTHON) -m cellcount chapter text $(CHAPTERS)
 
+# Two workers share the cores: with several threads each, they take four times as long.
+test slow: export OMP_NUM_THREADS ?= 1
+
 test: env  ## types, unit tests, short runs of the chapters against a new run, a strict build of the book, the wheel by itself
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -m "not slow and not network and not gpu" -n 2 --dist loadfile
