@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import stand_ins
+import torch
+from cellpose.train import _loss_fn_seg
 from scenes import DIAMETER
 from scenes import masks_scene as scene
 
@@ -17,7 +19,7 @@ from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import cellpose
 from cellcount.methods.cellpose.inference import Flows, segment
 from cellcount.methods.cellpose.settings import Settings
-from cellcount.methods.cellpose.training import training_tiles
+from cellcount.methods.cellpose.training import UNKNOWN, known_loss, training_tiles
 from cellcount.methods.cellpose.weights import load
 from cellcount.metrics import mask_outcomes, match, segmentation_counts, segmentation_scores
 from cellcount.types import Prediction, Sample
@@ -171,6 +173,29 @@ def test_tiles_are_cut_where_the_annotation_can_be_trusted():
         training_tiles([replace(wide, valid=np.zeros_like(valid))], Settings(**TINY))
     with pytest.raises(DataError, match="scene-4"):
         training_tiles([replace(wide, labels=None)], Settings(**TINY))
+
+
+def test_what_is_not_known_is_left_out_of_the_loss():
+    valid = np.ones((160, 160), bool)
+    valid[:, 120:] = False
+    sample = replace(scene(4), valid=valid)
+    unknown = training_tiles([sample], Settings(**TINY, ignore=True))[1][0]
+    taken = training_tiles([sample], Settings(**TINY))[1][0]
+    where = ~valid & (sample.labels == 0)
+    assert (unknown[1][where] == UNKNOWN).all() and (taken[1][where] == 0).all()
+    np.testing.assert_array_equal(unknown[:, ~where], taken[:, ~where])
+
+    def losses(flows, output):
+        return [float(f(flows[None, 1:], output, torch.device("cpu"))) for f in (known_loss, _loss_fn_seg)]
+
+    output = torch.randn(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    changed = output.clone()
+    changed[..., torch.from_numpy(where)] = 9.0
+    assert losses(taken, output)[0] == pytest.approx(losses(taken, output)[1])  # all is known: the library's
+    assert losses(unknown, output)[0] == losses(unknown, changed)[0]
+    assert losses(unknown, output)[1] != losses(unknown, changed)[1]
+    unknown[1] = UNKNOWN
+    assert losses(unknown, output)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ class Settings(TrainingSettings):
     widths: tuple[int, ...] = LIBRARY_WIDTHS
     diam_mean: float = 15.0  # px, to which cells are scaled; Cellpose's own 30 takes four times as long
     tile: int = 512  # px of the image; Cellpose draws one crop from each image it is given, so fields are cut first
-    trusted: float = 0.7  # least share of a tile with trusted annotation: its loss cannot leave out pixels
+    trusted: float = 0.7  # least share of a tile with trusted annotation
+    ignore: bool = False  # leave untrusted pixels out of the loss; the library takes them for background
     crop: int = 128  # px after scaling: about nine cells wide
     batch: int = 8
     epochs: int = 240  # of one batch each

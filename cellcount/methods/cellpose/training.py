@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch.nn import functional
 from tqdm import tqdm
 
 from cellcount.data.pseudo_masks import training_masks
@@ -24,6 +25,7 @@ from cellcount.types import Sample
 
 LEAST_MASKS = 5  # of a tile; the library's own limit
 NEVER = 10**9  # epochs between two files that the library saves
+UNKNOWN = -1.0  # instead of cell or not; the library draws this channel without interpolation
 
 
 def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progress: bool = True, **params: Any) -> Path:
@@ -86,8 +88,8 @@ def training_tiles(
     Returns
     -------
     (images, labels)
-        Lists of (2, h, w) float32, gray and an empty channel, and of (4, h, w) float32: masks, cell or not, flow in
-        y and x.
+        Lists of (2, h, w) float32, gray and an empty channel, and of (4, h, w) float32: masks, cell or not (-1: not
+        known, with `ignore`), flow in y and x.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def training_tiles(
     """
     from cellpose.dynamics import labels_to_flows
 
-    images, masks = [], []
+    images, masks, unknown = [], [], []
     for sample in samples:
         gray, labels = normalised(sample.image), training_masks(sample, settings.masks, settings.LABEL)
         for (y0, y1, x0, x1), _ in tiles(gray.shape, settings.tile, 0):
@@ -104,12 +106,15 @@ def training_tiles(
             if sample.valid[part].mean() >= settings.trusted and len(np.unique(labels[part])) > LEAST_MASKS:
                 images.append(np.stack([gray[part], np.zeros_like(gray[part])]))
                 masks.append(np.ascontiguousarray(labels[part]))
+                unknown.append(~sample.valid[part] & settings.ignore & (labels[part] == 0))
     few = f"No tile of {settings.tile} px has {LEAST_MASKS} masks and trusted annotation on at least"
     way = f"{settings.trusted:.0%} of its pixels: annotate more, or lower `trusted`."
     require(images, f"{few} {way}", DataError)
     bar = tqdm(masks, desc="flows of the masks", unit="tile", disable=not progress)
     with _quiet():
         flows = [labels_to_flows([mask], device=torch.device("cpu"))[0] for mask in bar]
+    for flow, where in zip(flows, unknown, strict=True):
+        flow[1, where] = UNKNOWN
     return images, flows
 
 
@@ -131,11 +136,34 @@ def _train(net, cut, settings, progress):
     steps = {"n_epochs": settings.epochs, "batch_size": settings.batch, "nimg_per_epoch": settings.batch}
     rate = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay}
     try:
-        with tempfile.TemporaryDirectory() as scratch, bar, _quiet():
+        with tempfile.TemporaryDirectory() as scratch, bar, _quiet(), _known_only(settings.ignore):
             files = {"save_path": scratch, "save_every": NEVER, "model_name": "network"}
             return train_seg(net, **_data(cut), bsize=settings.crop, **steps, **rate, **files)[1]
     finally:
         hook.remove()
+
+
+def known_loss(labels: np.ndarray, output: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The library's loss, `_loss_fn_seg`, over the pixels of which is known whether they are of a cell.
+
+    Parameters
+    ----------
+    labels : (B, 3, h, w) float32
+        Cell or not, or `UNKNOWN`, and the flow in y and x.
+    output : (B, 3, h, w) float32
+        The network's flow in y and x (five times as large), and the logit of a cell.
+    device : torch.device
+
+    Returns
+    -------
+    () float32; 0 if nothing is known
+    """
+    target = torch.from_numpy(labels).to(device)
+    known = target[:, 0] != UNKNOWN
+    if not known.any():
+        return output.sum() * 0
+    flow = functional.mse_loss(output[:, :2].movedim(1, -1)[known], 5 * target[:, 1:].movedim(1, -1)[known]) / 2
+    return flow + functional.binary_cross_entropy_with_logits(output[:, -1][known], (target[:, 0] > 0.5)[known].float())
 
 
 def _train_size(net, cut, settings):
@@ -160,6 +188,11 @@ def numpy_seed_kept() -> Iterator[None]:
         yield
     finally:
         np.random.set_state(before)
+
+
+def _known_only(ignore):
+    """With `ignore`, `known_loss` in place of the library's."""
+    return patch("cellpose.train._loss_fn_seg", known_loss) if ignore else nullcontext()
 
 
 def _quiet():
