@@ -73,11 +73,8 @@ def is_up_to_date(notebook, source, profiles, command):
     assert about["parameters"] == json.loads(json.dumps(expected)), remedy
 
 
-SHORT = {"21-correct"}  # pages whose long run, of a quarter of an hour and more, has still to be made
-
-
 def test_page_is_a_long_run_of_its_source(source, notebook):
-    is_up_to_date(notebook, source, ("smoke",) if source.stem in SHORT else ("full", "gpu"), "publish")
+    is_up_to_date(notebook, source, ("full", "gpu"), "publish")
     assert "machine" in notebook.metadata.cellcount
 
 
