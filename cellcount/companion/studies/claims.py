@@ -104,7 +104,9 @@ def load() -> tuple[Claim, ...]:
         If a claim is incomplete or contradicts itself; the message names it.
     """
     entries = tomllib.loads((root() / "book" / "claims.toml").read_text(encoding="utf-8"))["claim"]
-    claims = tuple(_claim(entry) for entry in entries)
+    claims = tuple(
+        sorted(map(_claim, entries), key=lambda claim: [int(n) for n in claim.section.split()[0].split(".")])
+    )
     repeated = {claim.id for claim in claims if sum(claim.id == other.id for other in claims) > 1}
     require(not repeated, f"book/claims.toml: repeated ids {sorted(repeated)}", DataError)
     return claims
@@ -588,6 +590,12 @@ def share_of_shape() -> Finding:
 def metric_exists() -> Finding:
     line = _score("detectors-thesis", "maskrcnn", "whole")
     return f"points matched one to one within {TOLERANCE:.0f} px: F1 {_f1(line)} over the whole images", "refuted"
+
+
+@rule
+def boxes_score_masks() -> Finding:
+    line = results.mask_summary(results.table(kept.file("cellpose-thesis-masks.csv"))).iloc[0]
+    return f"median overlap (IoU) of Cellpose's masks with the drawn boxes {line.box_iou:.2f}", None
 
 
 @cache
