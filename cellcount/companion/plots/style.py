@@ -49,7 +49,7 @@ RC |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in TICKS.ite
 
 METHOD = {  # one colour for each family of methods, in every figure
     "cellnet": BLUE, "nuclephaser": VERMILLION, "yolox": GREEN, "maskrcnn": ORANGE, "stardist": PURPLE, "cellpose": SKY,
-    "deepsea": "#7A4B2A", "sam": "#A89000", "blobs": GRAY, "classical": "#A0A0A0", "area": BLACK,
+    "deepsea": "#7A4B2A", "sam": "#A89000", "blobs": GRAY, "classical": "#A0A0A0", "area": BLACK, "random": "#B4B4B4",
 }  # fmt: skip
 # Marks on a micrograph: kinds differ in colour and in shape.
 MARKS = {
