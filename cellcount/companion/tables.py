@@ -20,16 +20,19 @@ class Table:
     right: Sequence[bool]
     caption: str
     name: str
+    widths: Sequence[int] = ()
 
     def _repr_markdown_(self) -> str:
         rule = ["---:" if right else ":---" for right in self.right]
         widths = "".join("lr"[right] for right in self.right)  # in LaTeX, columns l and r break over pages ...
         if len(self.body) < LONG_TABLE:
             widths = widths.upper()  # ... and L and R wrap their text
+        widths = "".join(rf"\X{{{width}}}{{{sum(self.widths)}}}" for width in self.widths) or widths  # and X both
         lines = ["| " + " | ".join(row) + " |" for row in (self.header, rule, *self.body)]
         # Fences of colons, as one of backticks allows no role in the caption.
         columns = [f":::{{tabularcolumns}} {widths}", ":::", ""]
-        return "\n".join([*columns, f":::{{table}} {self.caption}", f":name: {self.name}", "", *lines, ":::"])
+        options = [f":name: {self.name}", *[":class: longtable"][: len(self.widths)]]
+        return "\n".join([*columns, f":::{{table}} {self.caption}", *options, "", *lines, ":::"])
 
     def _repr_html_(self) -> str:
         return pd.DataFrame(self.body, columns=self.header).to_html(index=False, border=0)
@@ -39,7 +42,11 @@ class Table:
 
 
 def table(
-    frame: pd.DataFrame, caption: str, name: str, formats: Mapping[str, str | Callable[[Any], str]] | None = None
+    frame: pd.DataFrame,
+    caption: str,
+    name: str,
+    formats: Mapping[str, str | Callable[[Any], str]] | None = None,
+    widths: Sequence[int] = (),
 ) -> Table:
     """A data frame as a numbered table of the book.
 
@@ -54,6 +61,8 @@ def table(
     formats : dict, optional
         Column name -> format, as in ``{"F1": "{:.2f}"}``, or a function of the value. The default is two decimals for
         floats and `integer` for whole numbers; missing values become a dash.
+    widths : list of int
+        Of the columns, as shares of the page's width in print, where a table of much text then breaks over pages.
 
     Raises
     ------
@@ -73,7 +82,7 @@ def table(
         columns.append([_escape("–" if _missing(value) else style(value)) for value in values])
         right.append(pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values))
     body = [list(row) for row in zip(*columns)]
-    return Table([_escape(str(column)) for column in frame.columns], body, right, caption, name)
+    return Table([_escape(str(column)) for column in frame.columns], body, right, caption, name, widths)
 
 
 def _missing(value):
