@@ -1,6 +1,6 @@
 """Cellpose trained with and without the ground of sparse annotation, of which nobody knows whether cells lie there.
 
-    python workflow/sparse_annotation.py thesis results/sparse-thesis.csv
+    python workflow/sparse_annotation.py thesis results/sparse-thesis.csv.gz
 
 The settings are those of chapter `13-cellpose` in the profile `full`, and one seed. An hour on one core.
 """
