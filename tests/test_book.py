@@ -3,6 +3,7 @@
 Pages are runs of the profile `full` or `gpu`; tests/notebooks has the code of each and what a short run prints.
 """
 
+import ast
 import json
 import re
 import subprocess
@@ -110,6 +111,15 @@ def test_chapter_with_code_has_dataset_and_seed(source, notebook):
     if code(notebook):
         known = defaults(read(source), source.stem)
         assert known.get("dataset") == "phantom" and known.get("seed") == 0
+
+
+def test_no_loop_takes_the_name_of_a_parameter(source):
+    """What follows would run with another value than the one that the page shows."""
+    known = defaults(read(source), source.stem)
+    for cell in code(read(source)):
+        for node in ast.walk(ast.parse(cell.source)):
+            targets = ast.walk(node.target) if isinstance(node, ast.For) else ()
+            assert not {target.id for target in targets if isinstance(target, ast.Name)} & set(known), cell.source
 
 
 def test_every_figure_has_caption_name_and_alternative_text(notebook):
