@@ -201,7 +201,7 @@ def method_gallery(
     for axes, (name, predicted) in zip(places[1:], points.items()):
         matching = match(sample.points, predicted, tolerance)
         _, false, missed = matching.split(sample.points, predicted)
-        style.show(axes, sample.image, window=window, title=f"{name}: F1 {matching.f1:.2f}")
+        style.show(axes, sample.image, window=window, title=f"{name.partition(',')[0]}: F1 {matching.f1:.2f}")
         axes.title.set_fontsize(8)
         kinds = {"found": predicted[matching.pairs[:, 1]], "missed": missed, "false, near": false}
         for kind, some in kinds.items():
