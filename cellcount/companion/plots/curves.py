@@ -55,7 +55,7 @@ def tolerance_curve(rows: pd.DataFrame, *, tolerance: float) -> Figure:
     sns.lineplot(scores, x="tolerance_px", y="f1", hue="method", style="reading", palette=colours, ax=axes)
     axes.set(xlabel="tolerance (px)", ylabel="F1, pooled", xlim=(0, None), ylim=(0, 1.02))
     axes.legend(loc="lower right", ncols=2)
-    _mark_x(axes, tolerance, f"{tolerance:.1f} px")
+    _mark_x(axes, tolerance, f"{tolerance:g} px")
     return figure
 
 

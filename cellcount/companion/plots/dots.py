@@ -36,8 +36,8 @@ def score_dots(summary: pd.DataFrame) -> Figure:
         for i, (reading, part) in enumerate(summary.groupby("reading", sort=False)):
             y = part.method.map(methods.index) + 0.22 * (i - (summary.reading.nunique() - 1) / 2)
             reach = [part.f1 - part.f1_low, part.f1_high - part.f1] if score == "f1" else None
-            look = {"color": style.CYCLE[i], "marker": style.MARKERS[i], "markersize": 4.5, "linestyle": "none"}
-            look |= {"capsize": 3, "elinewidth": 1.2, "label": READINGS.get(reading, reading)}
+            look = {"color": (style.BLACK, style.GRAY)[i % 2], "marker": style.MARKERS[i], "markersize": 4.5}
+            look |= {"linestyle": "none", "capsize": 3, "elinewidth": 1.2, "label": READINGS.get(reading, reading)}
             axes.errorbar(part[score], y, xerr=reach, **look)
         axes.set(xlabel=title, xlim=(0, 1.02))
         _name_rows(axes, methods)
@@ -212,7 +212,8 @@ def counts(true: ArrayLike, predicted: Mapping[str, ArrayLike]) -> Figure:
     top = 1.08 * max(1.0, np.max(true, initial=1.0), *(np.max(values, initial=1.0) for values in predicted.values()))
     axes.fill_between([0, top], [0, 0.9 * top], [0, 1.1 * top], color=style.LIGHT, linewidth=0, label="within 10 %")
     axes.axline((0, 0), slope=1, color=style.GRAY, linewidth=0.9, label="equal")
-    style.lines(axes, {name: (true, values) for name, values in predicted.items()}, linestyle="none", markersize=6)
+    for name, colour in style.of_methods(predicted).items():
+        style.lines(axes, {name: (true, predicted[name])}, color=colour, linestyle="none", markersize=6)
     axes.set(xlim=(0, top), ylim=(0, top))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, integer=True))
