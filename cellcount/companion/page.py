@@ -45,7 +45,7 @@ def figure(fig: Figure) -> None:
     fig.savefig(drawn, format="png", dpi=(0.75 if photograph else 1) * DPI, bbox_inches="tight", facecolor="white")
     image = PIL.Image.open(drawn).convert("RGB")
     if photograph:
-        image.save(file, "jpeg", quality=80, optimize=True)
+        image.save(file, "jpeg", quality=68, optimize=True)
     else:
         few = image.quantize(256, method=PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
         few.save(file, "png", optimize=True)
