@@ -32,7 +32,7 @@
 
   /** The values of these ranks (from 0, rising) among float32 values, by histograms of their bits instead of sorting. */
   function ranked(values, ranks) {
-    if (values.length < 4096) {
+    if (values.length < 1e5) {
       const sorted = Float32Array.from(values).sort();
       return ranks.map((rank) => sorted[rank]);
     }
