@@ -130,7 +130,8 @@
       const other = OTHERS.find(([begin]) => start.startsWith(begin));
       if (other) report.stop("other", { content: other[1] });
       if (["ftyphe", "ftypmi", "ftypav"].includes(start.slice(4, 10))) report.stop("other", { content: "a HEIC or AVIF photograph" });
-      const text = String(error.message || error).split("\n")[0];
+      const damaged = error instanceof RangeError || error instanceof TypeError; // read beyond the end
+      const text = damaged ? "image file is truncated" : String(error.message || error).split("\n")[0];
       report.stop(/compression/i.test(text) ? "codec" : kind ? "truncated" : "unreadable", { error: text });
     }
     return toGray(pixels, channel, report);

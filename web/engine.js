@@ -77,6 +77,20 @@
     return [Math.max(0, low * (count + 1) - 1), Math.max(0, high * (count + 1) - 1)];
   }
 
+  /**
+   * {count, interval} after corrections by hand: numbers of cells `added` and of counted ones `removed`.
+   *
+   * rule : that of the intervals, or null if there is none. The interval is that of an uncorrected count of this size. It
+   * was measured on counts without corrections, which have more errors: after a thorough correction it is too wide, and
+   * what the person saw is the better guide. Its lower end is not below the number of cells that were added.
+   */
+  function corrected(count, rule, { added = 0, removed = 0 } = {}) {
+    const now = count + added - removed;
+    if (!rule) return { count: now, interval: null };
+    const [low, high] = intervalOf(rule, now);
+    return { count: now, interval: [Math.max(low, added), Math.max(high, added)] };
+  }
+
   // ---- tiles
 
   /** Pieces [start, end] of equal length, rounded to 32 px, none longer than `longest`. */
@@ -187,6 +201,7 @@
         parts.push({ core, ...this._points(await this.heat(part, exposure), part, window) });
       }
       progress(1);
+      view.release();
       return new Counted(this, view, seen, parts, (performance.now() - started) / 1000);
     }
 
@@ -257,15 +272,11 @@
     /**
      * Count and interval after corrections by hand: numbers of cells `added` and of counted ones `removed`.
      *
-     * The interval is that of an uncorrected count of this size. It was measured on counts without corrections, which
-     * have more errors: after a thorough correction it is too wide, and what the person saw is the better guide. Its
-     * lower end is not below the number of cells that were added, which somebody has seen.
+     * See the function `corrected`.
      */
     corrected({ added = 0, removed = 0, threshold = this.threshold } = {}) {
-      const { count, interval } = this.at(threshold), now = count + added - removed;
-      if (!interval) return { count: now, interval: null };
-      const [low, high] = intervalOf(this.rule, now);
-      return { count: now, interval: added || removed ? [Math.max(low, added), Math.max(high, added)] : interval };
+      const { count, interval } = this.at(threshold);
+      return corrected(count, interval && this.rule, { added, removed });
     }
 
     /**
@@ -318,5 +329,5 @@
     return found;
   }
 
-  Object.assign(cellcount, { Engine, Counted, metadata, intervalOf });
+  Object.assign(cellcount, { Engine, Counted, metadata, intervalOf, corrected });
 })(typeof self !== "undefined" ? self : globalThis);

@@ -408,6 +408,12 @@
       return points;
     }
 
+    /** Drops the pixels: only sizes and padding are kept, with which points can be converted. */
+    release() {
+      this.image = { height: this.image.height, width: this.image.width };
+      this.sample = this.shown = this.near = null;
+    }
+
     /** Whether a point of the image is in its padding. */
     hides(y, x) {
       if (!this.padding) return false;
