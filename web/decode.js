@@ -3,7 +3,7 @@
 //
 // A port of cellcount/io/images.py and decoders.py: the same values, warnings and refusals, whose sentences are those of
 // cellcount/io/problems.toml. PNG is decoded here since a canvas has 8 bits and multiplies colours by their opacity.
-// Needs pixels.js and looks.js; GeoTIFF (the global of geotiff.js) for TIFF only; a browser for JPEG and BMP only.
+// Needs pixels.js and likeness.js; GeoTIFF (the global of geotiff.js) for TIFF only; a browser for JPEG and BMP only.
 
 (function (root) {
   const cellcount = (root.cellcount = root.cellcount || {});
@@ -165,9 +165,9 @@
   function toGray(pixels, channel, report) {
     const { data, height, width, stride, channels, kind, bits } = pixels, n = height * width;
     let low = Infinity, high = -Infinity, unusable = 0;
-    for (let i = 0; i < n; i++) {
-      for (let c = 0; c < channels; c++) {
-        const value = data[i * stride + c];
+    for (let i = 0; i < n * stride; i += stride) {
+      for (let at = i; at < i + channels; at++) {
+        const value = data[at];
         if (value < low) low = value;
         if (value > high) high = value;
         if (kind === "f" && !Number.isFinite(value)) unusable++;
@@ -190,8 +190,12 @@
     if (flat) warnings.push(flat);
     const gray = new Float32Array(n), whole = fround(scale[1] - scale[0]), first = fround(scale[0]);
     const chosen = channels === 1 ? 0 : { red: 0, auto: 1, green: 1, blue: 2 }[channel];
-    for (let i = 0; i < n; i++) {
-      const at = i * stride;
+    const levels = Float32Array.from({ length: 256 }, (_, level) => level / 255);
+    for (let i = 0, at = 0; i < n; i++, at += stride) {
+      if (eight && chosen !== undefined) {
+        gray[i] = levels[data[at + chosen]];
+        continue;
+      }
       const value = chosen === undefined ? fround(fround(data[at] + data[at + 1]) + data[at + 2]) / 3 : data[at + chosen];
       gray[i] = Math.min(1, Math.max(0, fround(fround(value) - first) / whole));
     }
@@ -281,7 +285,8 @@
       unfilter(raw.subarray(at, at + lengths[i]), rows, line, Math.max(1, bits >> 3));
       for (let r = 0; r < rows; r++) {
         const start = at + r * (line + 1) + 1;
-        for (let c = 0; c < columns; c++) {
+        if (depth === 8 && !interlaced) values.set(raw.subarray(start, start + line), r * line);
+        else for (let c = 0; c < columns; c++) {
           const to = ((top + r * down) * width + left + c * across) * samples;
           for (let s = 0; s < samples; s++) {
             const k = c * samples + s;
@@ -321,16 +326,21 @@
     for (let r = 0; r < rows; r++) {
       const start = r * (line + 1) + 1, filter = raw[start - 1], above = start - line - 1;
       if (filter > 4) throw new Error("a row has an unknown filter");
-      if (!filter) continue;
-      for (let i = 0; i < line; i++) {
-        const a = i >= step ? raw[start + i - step] : 0, b = r ? raw[above + i] : 0;
-        let guess = filter === 1 ? a : filter === 2 ? b : (a + b) >> 1;
-        if (filter === 4) {
-          const c = r && i >= step ? raw[above + i - step] : 0;
-          const pa = Math.abs(b - c), pb = Math.abs(a - c), pc = Math.abs(a + b - 2 * c);
-          guess = pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
+      if (filter === 1) {
+        for (let i = step; i < line; i++) raw[start + i] += raw[start + i - step];
+      } else if (filter === 2 && r) {
+        for (let i = 0; i < line; i++) raw[start + i] += raw[above + i];
+      } else if (filter > 2) {
+        for (let i = 0; i < line; i++) {
+          const a = i >= step ? raw[start + i - step] : 0, b = r ? raw[above + i] : 0;
+          let guess = (a + b) >> 1;
+          if (filter === 4) {
+            const c = r && i >= step ? raw[above + i - step] : 0;
+            const pa = Math.abs(b - c), pb = Math.abs(a - c), pc = Math.abs(a + b - 2 * c);
+            guess = pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
+          }
+          raw[start + i] += guess;
         }
-        raw[start + i] += guess;
       }
     }
   }

@@ -1,5 +1,5 @@
 "use strict";
-// Counting as `cellcount count` does with CellNet's ONNX file on a CPU: needs pixels.js, looks.js and onnxruntime-web.
+// Counting as `cellcount count` does with CellNet's ONNX file on a CPU: needs pixels.js, likeness.js and onnxruntime-web.
 //
 // A port of cellcount/counting.py, cellcount/tiling.py and cellcount/methods/cellnet/inference.py. Use:
 //

@@ -2,7 +2,7 @@
 // The counting, off the page's thread. One worker for all images; messages are answered in their order.
 //
 // Over http: new Worker("worker.js"), with its neighbours and vendor/ beside it. From file://, where no script can be
-// fetched: a Worker from a Blob of the texts of vendor/ort.wasm.min.js, vendor/geotiff.js, pixels.js, looks.js,
+// fetched: a Worker from a Blob of the texts of vendor/ort.wasm.min.js, vendor/geotiff.js, pixels.js, likeness.js,
 // engine.js, decode.js, audit.js and worker.js, in this order, joined by line feeds.
 //
 // To the worker (ArrayBuffers may be gzipped, and may be transferred):
@@ -38,10 +38,11 @@
 (function (root) {
   if (!root.ort) root.importScripts("vendor/ort.wasm.min.js");
   if (!root.cellcount || !root.cellcount.audit) {
-    root.importScripts("pixels.js", "looks.js", "engine.js", "decode.js", "audit.js");
+    root.importScripts("pixels.js", "likeness.js", "engine.js", "decode.js", "audit.js");
   }
   const { cellcount, ort } = root, { CellcountError, pixels } = cellcount;
   const THREADS = 4; // more do not count faster
+  const SMALL = 192; // px
   const counts = new Map(); // id: Counted
   let engine = null;
 
@@ -66,6 +67,8 @@
       level: counting.interval && counting.interval.level, weights: about.weights_sha256,
       seconds: (performance.now() - started) / 1000,
     });
+    // Browsers compile WebAssembly better once it has run: better now than in the first count.
+    await engine.heat({ data: new Float32Array(SMALL * SMALL), height: SMALL, width: SMALL }, [0.5, 0.1]);
   }
 
   /** 8-bit values of an image as a person sees it: from its 0.1 to its 99.9 percentile. */

@@ -3,7 +3,8 @@
 // JOBS.json is a list of jobs; RESULTS.json gets one result or {error} for each, in their order. A job has `what`:
 //   count : `file` of raw float32 pixels, `height`, `width`, `options` of Engine.count, `thresholds`
 //   decode : `file` of an image, `channel`; `out`, the raw float32 file to write
-//   call : `name` of a function of self.cellcount, such as "audit.estimate", and its arguments `args`
+//   call : `name` of a function of self.cellcount, such as "audit.estimate", and its arguments `args`; images among them
+//     are {data, height, width}
 import fs from "node:fs";
 import path from "node:path";
 import vm from "node:vm";
@@ -19,7 +20,7 @@ function load(file) {
   vm.runInThisContext(fs.readFileSync(file, "utf8"), { filename: file, importModuleDynamically });
 }
 
-for (const name of ["pixels", "looks", "engine", "decode", "audit"]) {
+for (const name of ["pixels", "likeness", "engine", "decode", "audit"]) {
   if (fs.existsSync(path.join(web, `${name}.js`))) load(path.join(web, `${name}.js`));
 }
 const { cellcount } = globalThis;
@@ -65,8 +66,8 @@ async function decode(job) {
 
 async function call(job) {
   const found = job.name.split(".").reduce((value, name) => value[name], cellcount);
-  const result = await found(...job.args);
-  return result instanceof Object && ArrayBuffer.isView(result) ? [...result] : result;
+  const image = (one) => (one && one.data ? { ...one, data: Float32Array.from(one.data) } : one);
+  return found(...job.args.map(image));
 }
 
 const jobs = JSON.parse(fs.readFileSync(process.argv[2], "utf8")), results = [];
@@ -78,4 +79,4 @@ for (const job of jobs) {
     results.push({ error: error.message, user: error instanceof cellcount.CellcountError });
   }
 }
-fs.writeFileSync(process.argv[3], JSON.stringify(results));
+fs.writeFileSync(process.argv[3], JSON.stringify(results, (_, value) => (ArrayBuffer.isView(value) ? [...value] : value)));

@@ -78,6 +78,10 @@
       for (const p of radices) {
         const m = length / p, turn = n / length;
         for (let j = 0; j < m; j++) {
+          if (p === 4) {
+            quarter(ar, ai, br, bi, stride, j, m, [1, 2, 3].map((k) => [cos[(j * k * turn) % n], sin[(j * k * turn) % n]]));
+            continue;
+          }
           for (let k = 0; k < p; k++) {
             const wr = cos[(j * k * turn) % n], wi = sin[(j * k * turn) % n];
             for (let q = 0; q < stride; q++) {
@@ -99,6 +103,25 @@
       }
       if (ar !== re) re.set(ar), im.set(ai);
     };
+  }
+
+  /** A butterfly of radix 4 for all columns of a stage: the same as the loop below it, in fewer steps. */
+  function quarter(ar, ai, br, bi, stride, j, m, [[c1, s1], [c2, s2], [c3, s3]]) {
+    const step = stride * m;
+    for (let q = 0, at = stride * j, to = 4 * stride * j; q < stride; q++, at++, to++) {
+      const pr = ar[at] + ar[at + 2 * step], pi = ai[at] + ai[at + 2 * step];
+      const mr = ar[at] - ar[at + 2 * step], mi = ai[at] - ai[at + 2 * step];
+      const ur = ar[at + step] + ar[at + 3 * step], ui = ai[at + step] + ai[at + 3 * step];
+      const vr = ar[at + step] - ar[at + 3 * step], vi = ai[at + step] - ai[at + 3 * step];
+      br[to] = pr + ur;
+      bi[to] = pi + ui;
+      br[to + stride] = (mr + vi) * c1 - (mi - vr) * s1;
+      bi[to + stride] = (mr + vi) * s1 + (mi - vr) * c1;
+      br[to + 2 * stride] = (pr - ur) * c2 - (pi - ui) * s2;
+      bi[to + 2 * stride] = (pr - ur) * s2 + (pi - ui) * c2;
+      br[to + 3 * stride] = (mr - vi) * c3 - (mi + vr) * s3;
+      bi[to + 3 * stride] = (mr - vi) * s3 + (mi + vr) * c3;
+    }
   }
 
   /** Bluestein's transform of any length, as a convolution of a length that is a power of 2. */
