@@ -148,7 +148,8 @@ def chunk(kind, content):
 def interlaced(values, depth):
     """The bytes of an interlaced gray PNG file, which Pillow does not write."""
     rows = b""
-    for y, x, down, across in [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]:  # fmt: skip
+    passes = (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)
+    for y, x, down, across in passes:
         for row in values[y::down, x::across]:
             bits = np.unpackbits(row.astype(">u2")[:, None].view(np.uint8), axis=1)[:, -depth:]
             rows += b"\0" + np.packbits(bits).tobytes() if len(row) else b""
@@ -192,6 +193,7 @@ def files(folder):
         (folder / name).write_bytes(content)
     holes, infinite = real.copy(), real.copy()
     holes[2, 2], infinite[2, 2] = np.nan, np.inf
+    contiguous = {"photometric": "minisblack", "extrasamples": ["unassalpha"], "planarconfig": "contig"}
     tiffs = {
         "u8": (gray, {}), "u16": (deep, {}), "full": (deep * 16, {}), "i16": (deep.astype(np.int16) - 2000, {}),
         "i16p": (deep.astype(np.int16), {}), "f32": (real, {}), "f32r": (real * 7 - 2, {}), "f32h": (real * 900, {}),
@@ -200,14 +202,16 @@ def files(folder):
         "rgb": (rgb, {"photometric": "rgb"}), "rgb16": (deeper, {"photometric": "rgb"}),
         "planar": (np.moveaxis(rgb, -1, 0), {"photometric": "rgb", "planarconfig": "separate"}),
         "rgba": (np.dstack([rgb, alpha]), {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
-        "ga": (np.dstack([gray, alpha]), {"photometric": "minisblack", "extrasamples": ["unassalpha"], "planarconfig": "contig"}),
-        "lzw": (deep, {"compression": "lzw", "predictor": True}), "zlib": (real, {"compression": "zlib", "predictor": 3}),
+        "ga": (np.dstack([gray, alpha]), contiguous), "zlib": (real, {"compression": "zlib", "predictor": 3}),
+        "lzw": (deep, {"compression": "lzw", "predictor": True}),
         "packbits": (deep, {"compression": "packbits"}), "zstd": (deep, {"compression": "zstd"}),
         "tiled": (deep, {"tile": (16, 32), "compression": "zlib"}), "big": (deep, {"bigtiff": True}),
-        "strips": (deep, {"byteorder": ">", "rowsperstrip": 2}), "motorola": (real, {"byteorder": ">", "tile": (16, 16)}),
+        "strips": (deep, {"byteorder": ">", "rowsperstrip": 2}),
+        "motorola": (real, {"byteorder": ">", "tile": (16, 16)}),
         "white": (gray, {"photometric": "miniswhite"}), "white16": (deep, {"photometric": "miniswhite"}),
         "palette": (gray, {"photometric": "palette", "colormap": deeper.reshape(3, -1)[:, :256], "byteorder": ">"}),
-        "stack": (np.stack([gray] * 3), {"photometric": "minisblack"}), "imagej": (np.stack([gray] * 3), {"imagej": True}),
+        "stack": (np.stack([gray] * 3), {"photometric": "minisblack"}),
+        "imagej": (np.stack([gray] * 3), {"imagej": True}),
         "rois": (gray, {"imagej": True, "metadata": {"Overlays": [b"Iout" + bytes(60)]}}),
         "cmyk": (np.dstack([rgb, alpha]), {"photometric": "separated"}), "complex": (real.astype(np.complex64), {}),
         **{f"turn{turn}": (gray, {"extratags": [(274, 3, 1, turn, True)]}) for turn in range(2, 9)},
@@ -351,7 +355,7 @@ def in_python(image, **options):
 
 
 def compare(node, tmp_path, images, options=({},)):
-    """Count images in both ways; asserts that the results agree, and gives numbers of cells and of those that differ."""
+    """Count images in both ways, assert that the results agree; numbers of cells, and of those that differ."""
     jobs, expected, cells, differing = [], [], 0, 0
     for number, image in enumerate(images.values()):
         image.tofile(tmp_path / f"{number}.raw")
