@@ -42,7 +42,7 @@
   }
   const { cellcount, ort } = root, { CellcountError, pixels } = cellcount;
   const THREADS = 4; // more do not count faster
-  const SMALL = 192; // px
+  const SMALL = 384; // px, of what it runs on to be warm
   const counts = new Map(); // id: Counted
   let engine = null;
 
