@@ -10,14 +10,15 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from fontTools import subset
 from PIL import Image
 from sphinx.builders.html import StandaloneHTMLBuilder
 
 DESCRIPTION = 200  # characters
 PICTURE = 150_000  # bytes of a PNG, above which WebP is tried
-# Below _static: source maps, a font format of old browsers, icons as a script (their font is there), translations of
+# Below _static: source maps, icons as a script (their font is there), translations of
 # buttons, and code that runs in a service elsewhere.
-UNUSED = ("**/*.map", "**/*.ttf", "scripts/fontawesome.js*", "locales", "readme.png", "sphinx-thebe.*")
+UNUSED = ("**/*.map", "scripts/fontawesome.js*", "locales", "readme.png", "sphinx-thebe.*")
 HEAD = [
     r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>',
     r"<script[^>]*>const THEBE_JS_URL[^<]*</script>",
@@ -28,7 +29,21 @@ HEAD = [
     r'<meta name="viewport" content="width=device-width, initial-scale=1"\s*/>',  # the third and the fourth
     r'<meta name="docsearch:version" content="" />',
 ]
+SEARCH = [r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>']
+DESIGN = [r'<link[^>]*/sphinx-design[^>]*>', r'<script[^>]*/design-tabs\.js[^>]*></script>']
 MATH = [r'<script[^>]*/mathjax/[^>]*></script>', r"<script>window\.MathJax = [^<]*</script>"]
+
+# What the theme and Sphinx leave without a name or a landmark, or give a role that it must not have.
+ACCESS = [
+    (r'(<button class="sidebar-toggle \w+-toggle[^>]*?)title="([^"]*)"', r'\1title="\2" aria-label="\2"'),
+    (r'(<button class="btn search-button-field[^>]*?) title="Search" aria-label="Search"', r"\1"),
+    (r'<summary aria-label="Toggle hidden content">', "<summary>"),
+    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Sections">'),
+    (r'(<a [^>]*class="navbar-brand logo".*?</a>)', r'<nav aria-label="First page">\1</nav>'),
+    (r'<th class="head[^"]*"><p></p></th>', "<td></td>"),
+    (r' role="doc-biblioentry"| role="list"(?= class="citation-list")', ""),
+    (r'<i class="fa', '<i aria-hidden="true" class="fa'),
+]
 
 
 def index_page(self, pagename, doctree, title):
@@ -84,13 +99,12 @@ def sized(page, images):
 
 def polish_page(page, images):
     """The HTML of a page (text) as it is served."""
-    for pattern in HEAD if "tex2jax" not in page or 'class="math' in page else HEAD + MATH:
+    unused = HEAD + (MATH if 'class="math' not in page else []) + (DESIGN if 'class="sd-' not in page else [])
+    for pattern in unused + (SEARCH if 'id="search-results"' not in page else []):
         page = re.sub(pattern, "", page, flags=re.S)
     page = sized(page, images)
-    # Sphinx and the theme leave these without names or roles, which screen readers and axe miss.
-    page = re.sub(r'(<button class="sidebar-toggle (primary|secondary)-toggle[^>]*?)title="([^"]*)"',
-                  r'\1title="\3" aria-label="\3"', page)  # fmt: skip
-    page = page.replace('<i class="fa', '<i aria-hidden="true" class="fa')
+    for pattern, text in ACCESS:
+        page = re.sub(pattern, text, page, flags=re.S)
     page = re.sub(r"/edit/([^\"]*)\.ipynb", r"/edit/\1.md", page)  # the notebook is computed; its text is beside it
     return page
 
@@ -122,8 +136,19 @@ def pictures(folder):
     return sizes, renamed
 
 
+def first_sentence(match):
+    r"""A \caption of LaTeX whose entry in the list of figures or tables is its first sentence."""
+    entry = re.split(r"(?<=[^.\d\s]{2})\. (?=[A-Z\\])", match[2])[0].rstrip(".")
+    balanced = entry.count("{") == entry.count("}") and not entry.count("$") % 2
+    return rf"\{match[1] or ''}caption[{{{entry}}}]{{{match[2]}}}\label" if balanced else match[0]
+
+
 def polish(app, exception):
-    """Go over the files of the site, once it is written."""
+    """Go over the files of the site, once it is written, or over the book's LaTeX."""
+    if not exception and app.builder.name == "latex":
+        for path in Path(app.outdir).glob("*.tex"):
+            text = re.sub(r"\\(sphinx)?caption\{([^\n]*?)\}\\label", first_sentence, path.read_text("utf-8"))
+            path.write_text(text, "utf-8")
     if exception or app.builder.name != "html":
         return
     site = Path(app.outdir)
@@ -149,17 +174,28 @@ def polish(app, exception):
 
 
 def purge(site):
-    """Leave the rules of icons that no page shows out of the theme's styles: a quarter of them."""
+    """Leave what no page shows out of the theme's icons: most of their font, and a quarter of its styles."""
     words = "".join(path.read_text("utf-8") for path in [*site.rglob("*.html"), *(site / "_static").rglob("*.js")])
     shown = set(re.findall(r"fa-[a-z0-9-]+", words))
     styles = site / "_static" / "styles" / "pydata-sphinx-theme.css"
 
     def kept(match):
-        return match[0] if shown & set(re.findall(r"fa-[a-z0-9-]+", match[0].partition("{")[0])) else ""
+        return match[0] if shown & set(re.findall(r"fa-[a-z0-9-]+", match[1])) else ""
 
-    rules = r'(?:\.fa-[a-z0-9-]+:before,?)+\{content:"[^"]*"\}'
-    text = re.sub(rules, kept, styles.read_text("utf-8"))
-    styles.write_text(re.sub(r',url\([^)]*\.ttf\) format\("truetype"\)', "", text), "utf-8")
+    text = re.sub(r'((?:\.fa-[a-z0-9-]+:before,?)+)\{content:"[^"]*"\}', kept, styles.read_text("utf-8"))
+    text = re.sub(r",url\([^)]*\.ttf\) format\(\"truetype\"\)", "", text)
+    styles.write_text(text.replace('fa-solid-900.woff2) format("woff2")', 'fa-solid-900.woff) format("woff")'), "utf-8")
+    used = "".join(path.read_text("utf-8") for path in (site / "_static").rglob("*.css"))
+    letters = {int(code, 16) for code in re.findall(r"\\([ef][0-9a-f]{3})\b", used)}
+    fonts = site / "_static" / "vendor" / "fontawesome" / "webfonts"
+    options = subset.Options(layout_features=[], flavor="woff", notdef_outline=True)
+    font = subset.load_font(fonts / "fa-solid-900.ttf", options)  # to read WOFF2 takes one more package
+    cutter = subset.Subsetter(options)
+    cutter.populate(unicodes=letters)
+    cutter.subset(font)
+    subset.save_font(font, fonts / "fa-solid-900.woff", options)
+    for path in [fonts / "fa-solid-900.woff2", *fonts.glob("*.ttf")]:
+        path.unlink()
 
 
 def setup(app):
