@@ -22,16 +22,16 @@ UNUSED = ("**/*.map", "scripts/fontawesome.js*", "locales", "readme.png", "sphin
 HEAD = [
     r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>',
     r"<script[^>]*>const THEBE_JS_URL[^<]*</script>",
-    r'<script[^>]*sphinx-thebe\.js[^>]*></script>',
+    r"<script[^>]*sphinx-thebe\.js[^>]*></script>",
     r'<script type="text/x-thebe-config">.*?</script>',
     r"<script>kernelName = '[^<]*</script>",
-    r'<link[^>]*sphinx-thebe\.css[^>]*>',
+    r"<link[^>]*sphinx-thebe\.css[^>]*>",
     r'<meta name="viewport" content="width=device-width, initial-scale=1"\s*/>',  # the third and the fourth
     r'<meta name="docsearch:version" content="" />',
 ]
 SEARCH = [r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>']
-DESIGN = [r'<link[^>]*/sphinx-design[^>]*>', r'<script[^>]*/design-tabs\.js[^>]*></script>']
-MATH = [r'<script[^>]*/mathjax/[^>]*></script>', r"<script>window\.MathJax = [^<]*</script>"]
+DESIGN = [r"<link[^>]*/sphinx-design[^>]*>", r"<script[^>]*/design-tabs\.js[^>]*></script>"]
+MATH = [r"<script[^>]*/mathjax/[^>]*></script>", r"<script>window\.MathJax = [^<]*</script>"]
 
 # What the theme and Sphinx leave without a name or a landmark, or give a role that it must not have.
 ACCESS = [
@@ -187,6 +187,7 @@ def purge(site):
     styles.write_text(text.replace('fa-solid-900.woff2) format("woff2")', 'fa-solid-900.woff) format("woff")'), "utf-8")
     used = "".join(path.read_text("utf-8") for path in (site / "_static").rglob("*.css"))
     letters = {int(code, 16) for code in re.findall(r"\\([ef][0-9a-f]{3})\b", used)}
+    letters |= {ord(letter) for letter in used if "\ue000" <= letter <= "\uf8ff"}
     fonts = site / "_static" / "vendor" / "fontawesome" / "webfonts"
     options = subset.Options(layout_features=[], flavor="woff", notdef_outline=True)
     font = subset.load_font(fonts / "fa-solid-900.ttf", options)  # to read WOFF2 takes one more package

@@ -53,7 +53,9 @@ def citation():
         f"{{{a['name']}}}" if "name" in a else f"{a['family-names']}, {a['given-names']}" for a in about["authors"]
     ]
     fields = {"title": "{" + about["title"] + "}", "author": " and ".join(names), "version": about["version"]}
-    fields["year"] = str(about.get("date-released", yaml.safe_load((root() / "_config.yml").read_text())["copyright"]))[:4]
+    fields["year"] = str(about.get("date-released", yaml.safe_load((root() / "_config.yml").read_text())["copyright"]))[
+        :4
+    ]
     fields |= {"url": about["repository-code"]} if "repository-code" in about else {}
     lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
     return f"## How to cite\n\n```bibtex\n@software{{cellcount,\n{lines}\n}}\n```"
@@ -84,7 +86,13 @@ def with_origin(notebook, page):
 def inputs_hash(notebooks, pdf):
     """Hex SHA-256 of all that a rendered book is made of."""
     files = [path for path in (root() / "book").rglob("*") if path.is_file() and path.suffix != ".ipynb"]
-    files += [*notebooks.glob("*.ipynb"), root() / "_config.yml", root() / "_toc.yml", root() / "CITATION.cff", Path(__file__)]
+    files += [
+        *notebooks.glob("*.ipynb"),
+        root() / "_config.yml",
+        root() / "_toc.yml",
+        root() / "CITATION.cff",
+        Path(__file__),
+    ]
     files.append(Path(__file__).with_name("furniture.py"))
     parts = [f"{path} {sha256(path)}" for path in sorted(files)]
     parts += [f"{page} {committed(page)}" for page in chapters()] + [os.environ.get(name, "") for name in ADDRESSES]
@@ -117,7 +125,10 @@ def jupyter_book(source, out, builder):
     ]  # fmt: skip
     log, here = out / f"{builder}.log", str(Path(__file__).resolve().parent)
     with open(log, "w") as file:
-        environment = os.environ | {"NO_COLOR": "1", "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])}
+        environment = os.environ | {
+            "NO_COLOR": "1",
+            "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]),
+        }
         code = subprocess.call([str(part) for part in command], stdout=file, stderr=subprocess.STDOUT, env=environment)
     if code:
         lines = log.read_text(errors="replace").splitlines()
@@ -127,7 +138,7 @@ def jupyter_book(source, out, builder):
 
 
 def need_latex():
-    """Have xelatex, latexmk and the fonts, or say which Debian packages bring them; with PDF_INSTALL=1 root installs them."""
+    """Have xelatex, latexmk and the fonts, or say which Debian packages bring them; PDF_INSTALL=1: root installs them."""
     if os.environ.get("PDF_INSTALL") == "1" and os.geteuid() == 0 and shutil.which("apt-get") and _latex_missing():
         print(f"installing for the PDF: {' '.join(DEBIAN)}", file=sys.stderr)
         quiet = {"check": True, "stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}

@@ -84,7 +84,7 @@ def test_axe_finds_nothing(visit, page, theme):
     tab.add_script_tag(path=AXE)
     found = tab.evaluate("tags => axe.run({runOnly: tags})", RULES)["violations"]
     assert not found, "\n".join(
-        f"{rule['id']} ({rule['impact']}), {len(rule['nodes'])} times: {node['html'][:200]} {node['failureSummary'][:300]}"
+        f"{rule['id']} ({rule['impact']}), {len(rule['nodes'])}: {node['html'][:200]} {node['failureSummary'][:300]}"
         for rule in found
         for node in rule["nodes"][:2]
     )
