@@ -13,7 +13,7 @@ ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
-.PHONY: help env results crate weights picture book html pdf publish notebooks text test slow gpu network bench constraints clean
+.PHONY: help env results crate weights picture book html pdf publish notebooks text test slow gpu network browser bench constraints clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -38,7 +38,7 @@ book: env  ## show the committed book, then run every chapter on DATA with PROFI
 html: env  ## render the site from the committed notebooks, in seconds
 	@$(PYTHON) workflow/render.py book build/committed
 
-pdf: env  ## the same, and the book as PDF in it (of your own run: make book PDF=1)
+pdf: env  ## the same, and the book as PDF in it (of your own run: make book PDF=1; PDF_INSTALL=1: root gets LaTeX)
 	@$(PYTHON) workflow/render.py book build/committed --pdf
 
 publish: env  ## compute the pages of the committed book, for an hour or two; PROFILE=gpu on a GPU (CHAPTERS="cellnet ...")
@@ -55,19 +55,25 @@ test slow: export OMP_NUM_THREADS ?= 1
 
 test: env  ## types, unit tests, short runs of the chapters against a new run, a strict build of the book, the wheel by itself
 	$(PYTHON) -m mypy
-	$(PYTHON) -m pytest -m "not slow and not network and not gpu" -n 2 --dist loadfile
+	$(PYTHON) -m pytest -m "not slow and not network and not gpu and not browser" -n 2 --dist loadfile
 	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg -n 2 --dist loadfile tests/notebooks
 	$(PYTHON) workflow/render.py book build/committed
 	$(PYTHON) workflow/try_wheel.py
 
 slow: env  ## the tests that train and compute for minutes; CI runs them after `make test`
-	$(PYTHON) -m pytest -m "slow and not network and not gpu" -n 2 --dist loadfile
+	$(PYTHON) -m pytest -m "slow and not network and not gpu and not browser" -n 2 --dist loadfile
 
 gpu: env  ## the tests that need a GPU
 	$(PYTHON) -m pytest -m gpu
 
 network: env  ## the tests that need a network: the registered addresses still give the registered files
 	$(PYTHON) -m pytest -m network
+
+browser: html  ## the rendered book in Chromium: axe, Lighthouse, weight, search; needs chromium and npm
+	@command -v npm >/dev/null || { echo "error: npm is missing (Debian, Ubuntu: apt-get install npm chromium)"; exit 1; }
+	$(PYTHON) -m pip install --quiet playwright==1.65.2
+	cd tests/browser && npm ci --no-audit --no-fund --silent
+	$(PYTHON) -m pytest -m browser -rs tests/browser
 
 results: env  ## compute the committed results on the thesis images again: CellNet in ten minutes (CHAPTERS="cellpose ..." for others)
 	@for chapter in $(or $(CHAPTERS),cellnet); do \

@@ -22,6 +22,7 @@ from cellcount.errors import CellcountError, NotAvailableError
 from cellcount.files import sha256
 
 PDF = "cellcount.pdf"
+ADDRESSES = ("BOOK_REPOSITORY", "BOOK_URL")  # environment: where the sources are, and where the site will be
 DEBIAN = (Path(__file__).parent / "debian.txt").read_text().split()  # without recommended packages: 119 MB
 
 
@@ -39,35 +40,80 @@ def assemble(notebooks, source):
         renewed = with_text_of(read(page), executed)
         if renewed is None:
             print(f"warning: {notebook} was computed from other code than that of {page.name}", file=sys.stderr)
-        nbformat.write(with_origin(renewed or executed), source / "book" / notebook.name)
+        shown = with_origin(renewed or executed, page)
+        if page == chapters()[0]:
+            shown.cells.append(nbformat.v4.new_markdown_cell(citation(), id="citation"))
+        nbformat.write(shown, source / "book" / notebook.name)
 
 
-def with_origin(notebook):
-    """The notebook with a line below its title: data, profile and machine of its run. A page without code has none."""
+def citation():
+    """How to cite the book, from CITATION.cff, as a section."""
+    about = yaml.safe_load((root() / "CITATION.cff").read_text())
+    names = [
+        f"{{{a['name']}}}" if "name" in a else f"{a['family-names']}, {a['given-names']}" for a in about["authors"]
+    ]
+    fields = {"title": "{" + about["title"] + "}", "author": " and ".join(names), "version": about["version"]}
+    fields["year"] = str(about.get("date-released", yaml.safe_load((root() / "_config.yml").read_text())["copyright"]))[
+        :4
+    ]
+    fields |= {"url": about["repository-code"]} if "repository-code" in about else {}
+    lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
+    return f"## How to cite\n\n```bibtex\n@software{{cellcount,\n{lines}\n}}\n```"
+
+
+def committed(page):
+    """(date, commit) of the last change of a page's source; empty where there is no history."""
+    command = ["git", "-C", root(), "log", "-1", "--format=%cs %h", "--", page]
+    answer = subprocess.run(command, capture_output=True, text=True) if shutil.which("git") else None
+    return tuple(answer.stdout.split()) if answer and not answer.returncode else ()
+
+
+def with_origin(notebook, page):
+    """The notebook with a line below its title: its last change, and data, profile and machine of its run."""
     about = notebook.metadata.cellcount
     parameters = about.get("parameters", {})
+    words = ["Last updated {}, commit `{}`.".format(*changed)] if (changed := committed(page)) else []
     if parameters:
         data, where = Path(str(parameters.get("dataset", ""))).name, about.get("machine", "an unknown machine")
-        words = f"Run of this page: data set `{data}`, profile `{about['profile']}`, on {where}."
+        words.append(f"Run of this page: data set `{data}`, profile `{about['profile']}`, on {where}.")
+    if words:
         first = notebook.cells[0]
         title, _, rest = first.source.partition("\n\n")
-        first.source = f"{title}\n\n```{{container}} origin\n{words}\n```\n\n{rest}"
+        first.source = f"{title}\n\n```{{container}} origin\n{' '.join(words)}\n```\n\n{rest}"
     return notebook
 
 
 def inputs_hash(notebooks, pdf):
     """Hex SHA-256 of all that a rendered book is made of."""
     files = [path for path in (root() / "book").rglob("*") if path.is_file() and path.suffix != ".ipynb"]
-    files += [*notebooks.glob("*.ipynb"), root() / "_config.yml", root() / "_toc.yml", Path(__file__)]
+    files += [
+        *notebooks.glob("*.ipynb"),
+        root() / "_config.yml",
+        root() / "_toc.yml",
+        root() / "CITATION.cff",
+        Path(__file__),
+    ]
+    files.append(Path(__file__).with_name("furniture.py"))
     parts = [f"{path} {sha256(path)}" for path in sorted(files)]
+    parts += [f"{page} {committed(page)}" for page in chapters()] + [os.environ.get(name, "") for name in ADDRESSES]
     return hashlib.sha256("\n".join([*parts, str(pdf)]).encode()).hexdigest()
 
 
 def configure(path, pdf):
-    """Write _config.yml to `path`, with a link to the PDF on every page if there is one."""
+    """Write _config.yml to `path`, with what surrounds the pages: a link to the PDF if there is one, and buttons that
+    lead to the repository if its address is known."""
     config = yaml.safe_load((root() / "_config.yml").read_text())
-    if pdf:
-        config["sphinx"]["config"]["html_context"] = {"book_pdf": PDF}
+    repository, url = (os.environ.get(name, "").rstrip("/") for name in ADDRESSES)
+    config["sphinx"]["extra_extensions"] = ["furniture"]
+    settings = config["sphinx"]["config"]
+    settings["html_context"] = {"book_pdf": PDF if pdf else ""}
+    if url:
+        config["html"]["baseurl"] = f"{url}/"
+    if repository:
+        config["repository"] = {"url": repository, "branch": "main"}
+        config["html"] |= dict.fromkeys(("use_repository_button", "use_edit_page_button", "use_issues_button"), True)
+        launch = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
+        settings["html_theme_options"]["launch_buttons"] = launch
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
@@ -77,9 +123,12 @@ def jupyter_book(source, out, builder):
         Path(sys.executable).with_name("jupyter-book"), "build", source, "--config", out / "_config.yml",
         "--toc", root() / "_toc.yml", "--path-output", out, "--builder", builder, "--all", "-W", "-n", "--keep-going",
     ]  # fmt: skip
-    log = out / f"{builder}.log"
+    log, here = out / f"{builder}.log", str(Path(__file__).resolve().parent)
     with open(log, "w") as file:
-        environment = os.environ | {"NO_COLOR": "1"}
+        environment = os.environ | {
+            "NO_COLOR": "1",
+            "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]),
+        }
         code = subprocess.call([str(part) for part in command], stdout=file, stderr=subprocess.STDOUT, env=environment)
     if code:
         lines = log.read_text(errors="replace").splitlines()
@@ -89,8 +138,8 @@ def jupyter_book(source, out, builder):
 
 
 def need_latex():
-    """Have xelatex, latexmk and the fonts, or say which Debian packages bring them; root gets them installed."""
-    if _latex_missing() and os.geteuid() == 0 and shutil.which("apt-get"):
+    """Have xelatex, latexmk and the fonts, or say which Debian packages bring them; PDF_INSTALL=1: root installs them."""
+    if os.environ.get("PDF_INSTALL") == "1" and os.geteuid() == 0 and shutil.which("apt-get") and _latex_missing():
         print(f"installing for the PDF: {' '.join(DEBIAN)}", file=sys.stderr)
         quiet = {"check": True, "stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
         subprocess.run(["apt-get", "update", "-qq"], **quiet)
@@ -99,7 +148,8 @@ def need_latex():
     if missing:
         raise NotAvailableError(
             f"The PDF needs {', '.join(missing)}. On Debian and Ubuntu:\n"
-            f"  sudo apt-get install --no-install-recommends {' '.join(DEBIAN)}"
+            f"  sudo apt-get install --no-install-recommends {' '.join(DEBIAN)}\n"
+            "As root, PDF_INSTALL=1 does so."
         )
 
 
