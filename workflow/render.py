@@ -106,7 +106,7 @@ def configure(path, pdf):
     repository, url = (os.environ.get(name, "").rstrip("/") for name in ADDRESSES)
     config["sphinx"]["extra_extensions"] = ["furniture"]
     settings = config["sphinx"]["config"]
-    settings["html_context"] = {"book_pdf": PDF if pdf else ""}
+    settings["html_context"] = {"book_pdf": PDF if pdf else "", "default_mode": "auto"}
     if url:
         config["html"]["baseurl"] = f"{url}/"
     if repository:
