@@ -106,7 +106,7 @@ def configure(path, pdf):
     repository, url = (os.environ.get(name, "").rstrip("/") for name in ADDRESSES)
     config["sphinx"]["extra_extensions"] = ["furniture"]
     settings = config["sphinx"]["config"]
-    settings["html_context"] = {"book_pdf": PDF if pdf else ""}
+    settings["html_context"] = {"book_pdf": PDF if pdf else "", "default_mode": "auto"}
     if url:
         config["html"]["baseurl"] = f"{url}/"
     if repository:
@@ -138,7 +138,7 @@ def jupyter_book(source, out, builder):
 
 
 def need_latex():
-    """Have xelatex, latexmk and the fonts, or say which Debian packages bring them; PDF_INSTALL=1: root installs them."""
+    """Have xelatex, latexmk and the fonts; PDF_INSTALL=1 lets root install them, else name the Debian packages."""
     if os.environ.get("PDF_INSTALL") == "1" and os.geteuid() == 0 and shutil.which("apt-get") and _latex_missing():
         print(f"installing for the PDF: {' '.join(DEBIAN)}", file=sys.stderr)
         quiet = {"check": True, "stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
