@@ -86,8 +86,9 @@ def record(name):
 
 
 def differs(stored, found):
-    """The parts of a record in which a training differs from the stored one."""
-    parts = ["defaults"] if stored["defaults"] != found["defaults"] else []
+    """The parts of a record in which a training differs from the stored one; a new setting alone is no difference."""
+    same = {name: found["defaults"].get(name) for name in stored["defaults"]}
+    parts = ["defaults"] if stored["defaults"] != same else []
     for part in ("losses", "change"):
         if np.shape(stored[part]) != np.shape(found[part]) or not np.allclose(found[part], stored[part], TOLERANCE, 0):
             parts.append(part)
