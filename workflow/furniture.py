@@ -18,7 +18,7 @@ DESCRIPTION = 200  # characters
 PICTURE = 150_000  # bytes of a PNG, above which WebP is tried
 # Below _static: source maps, icons as a script (their font is there), translations of
 # buttons, and code that runs in a service elsewhere.
-UNUSED = ("**/*.map", "scripts/fontawesome.js*", "locales", "readme.png", "sphinx-thebe.*")
+UNUSED = ("**/*.map", "scripts/fontawesome.js*", "locales", "sphinx-thebe.*")
 HEAD = [
     r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>',
     r"<script[^>]*>const THEBE_JS_URL[^<]*</script>",
@@ -75,7 +75,7 @@ def describe(app, pagename, templatename, context, doctree):
     text = (doctree is not None and described(doctree)) or app.config.project
     about["og:description"] = text
     if base:
-        about |= {"og:url": f"{base}{pagename}.html", "og:image": f"{base}_static/preview.png"}
+        about |= {"og:url": f"{base}{pagename}.html", "og:image": f"{base}_static/readme.png"}
     tags = [f'<meta name="description" content="{html.escape(text)}" />']
     tags += [f'<meta property="{name}" content="{html.escape(value)}" />' for name, value in about.items()]
     tags.append(f'<meta name="twitter:card" content="{"summary_large_image" if base else "summary"}" />')
@@ -156,7 +156,7 @@ def polish(app, exception):
     for path in site.rglob("*.html"):
         page = path.read_text("utf-8")
         for old, new in renamed.items():
-            page = page.replace(old, new)
+            page = page.replace(f"_images/{old}", f"_images/{new}")
         path.write_text(polish_page(page, images), "utf-8")
     for notebook in (site / "_sources").rglob("*.ipynb"):
         slim(notebook)
