@@ -4,7 +4,7 @@
 (() => {
   const LONG = 12;  // rows, from which a table can be filtered
   const number = (text) => {
-    const found = text.replace(/\u2212/g, "-").replace(/[,\u00a0]/g, "").match(/^[+-]?\d*\.?\d+/);
+    const found = text.replace(/\u2212/g, "-").replace(/[,\s\u00a0\u2264]/g, "").match(/^[+-]?\d*\.?\d+/);
     return found ? parseFloat(found[0]) : NaN;
   };
 

@@ -22,8 +22,8 @@ from cellcount.metrics import default_tolerance, match
 
 METHODS = {  # its name in the tables of points: the name shown, and the family, whose colour it has
     "cellnet": ("CellNet", "cellnet"),
-    "ND_v11n, as it is": ("NuclePhaser, as it is", "nuclephaser"),
     "yolox": ("YOLOX", "yolox"),
+    "ND_v11n, as it is": ("NuclePhaser, as it is", "nuclephaser"),
     "maskrcnn": ("Mask R-CNN", "maskrcnn"),
     "stardist, trained": ("StarDist", "stardist"),
     "cellpose, trained": ("Cellpose", "cellpose"),
@@ -56,7 +56,7 @@ def found(sample, points, tolerance):
 def write(out):
     """Write the files into the folder `out` (Path): its size, bytes."""
     out.mkdir(parents=True, exist_ok=True)
-    tables = [pd.read_csv(path) for path in sorted((root() / "results").glob("*-phantom-points.csv.gz"))]
+    tables = [pd.read_csv(path) for path in sorted((root() / "results").glob("*-phantom-points.csv*"))]
     points = pd.concat(tables).drop_duplicates(["method", "image", "y_px", "x_px"])
     samples = phantom.load("test")
     tolerance = float(round(min(default_tolerance(sample.points) for sample in samples)))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import look
 import nbformat
 import yaml
 
@@ -22,6 +23,7 @@ from cellcount.errors import CellcountError, NotAvailableError
 from cellcount.files import sha256
 
 PDF = "cellcount.pdf"
+VIEWER = ("look.js", "look.css", "tables.js", "vendor/openseadragon.min.js")  # below web/, for every page
 ADDRESSES = ("BOOK_REPOSITORY", "BOOK_URL")  # environment: where the sources are, and where the site will be
 DEBIAN = (Path(__file__).parent / "debian.txt").read_text().split()  # without recommended packages: 119 MB
 
@@ -32,6 +34,8 @@ def assemble(notebooks, source):
     shutil.rmtree(source, ignore_errors=True)
     book = root() / "book"
     shutil.copytree(book, source / "book", ignore=shutil.ignore_patterns("*.md", "*.ipynb", "profiles", ".*"))
+    for name in VIEWER:
+        shutil.copy2(root() / "web" / name, source / "book" / "_static")
     for page in chapters():
         notebook = notebooks / f"{page.stem}.ipynb"
         if not notebook.exists():
@@ -88,6 +92,8 @@ def inputs_hash(notebooks, pdf):
     files = [path for path in (root() / "book").rglob("*") if path.is_file() and path.suffix != ".ipynb"]
     files += [
         *notebooks.glob("*.ipynb"),
+        *(root() / "web" / name for name in VIEWER),
+        *(root() / "results").glob("*-phantom-points.csv*"),
         root() / "_config.yml",
         root() / "_toc.yml",
         root() / "CITATION.cff",
@@ -181,6 +187,7 @@ def render(notebooks, out, pdf=False):
     if pdf:
         jupyter_book(out / "source", out, "pdflatex")  # jupyter-book's name for LaTeX; the engine is xelatex
     jupyter_book(out / "source", out, "html")
+    look.write(site / "look")
     if pdf:
         shutil.copy2(out / "_build" / "latex" / PDF, site / PDF)
     done.write_text(made_of)
