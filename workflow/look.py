@@ -11,26 +11,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from matplotlib.colors import to_rgba_array
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from cellcount.companion.plots.style import METHOD
-from cellcount.companion.runner.sources import root
+from cellcount.companion.plots.style import METHOD, SKY
+from cellcount.companion.studies import comparison
 from cellcount.data import phantom
 from cellcount.metrics import default_tolerance, match
-
-METHODS = {  # its name in the tables of points: the name shown, and the family, whose colour it has
-    "cellnet": ("CellNet", "cellnet"),
-    "yolox": ("YOLOX", "yolox"),
-    "ND_v11n, as it is": ("NuclePhaser, as it is", "nuclephaser"),
-    "maskrcnn": ("Mask R-CNN", "maskrcnn"),
-    "stardist, trained": ("StarDist", "stardist"),
-    "cellpose, trained": ("Cellpose", "cellpose"),
-    "deepsea": ("DeepSea", "deepsea"),
-    "blobs": ("Blobs", "blobs"),
-}
-OUTLINE = (86, 180, 233, 255)  # RGBA, as `plots.style.SKY`
 
 
 def rounded(points):
@@ -41,43 +29,31 @@ def rounded(points):
 def found(sample, points, tolerance):
     """What the viewer shows of a method: true, false and missed points, and scores."""
     matching = match(sample.points, points, tolerance)
-    right = np.zeros(len(points), bool)
-    right[matching.pairs[:, 1]] = True
-    missed = np.setdiff1d(np.arange(len(sample.points)), matching.pairs[:, 0])
-    return {
-        "found": rounded(points[right]),
-        "false": rounded(points[~right]),
-        "missed": rounded(sample.points[missed]),
-        "count": len(points),
-        "f1": round(matching.f1, 3),
-    }
+    _, false, missed = matching.split(sample.points, points)
+    marks = {"found": points[matching.pairs[:, 1]], "false": false, "missed": missed}
+    return {kind: rounded(some) for kind, some in marks.items()} | {"count": len(points), "f1": round(matching.f1, 3)}
 
 
 def write(out):
     """Write the files into the folder `out` (Path): its size, bytes."""
     out.mkdir(parents=True, exist_ok=True)
-    tables = [pd.read_csv(path) for path in sorted((root() / "results").glob("*-phantom-points.csv*"))]
-    points = pd.concat(tables).drop_duplicates(["method", "image", "y_px", "x_px"])
-    samples = phantom.load("test")
+    points = {name: own for name, own in comparison.points("phantom", None)[0].items() if name in comparison.SHOWN}
+    samples, none = phantom.load("test"), np.zeros((0, 2), np.float32)
     tolerance = float(round(min(default_tolerance(sample.points) for sample in samples)))
-    fields = []
+    judged = {name: [found(one, own.get(one.name, none), tolerance) for one in samples] for name, own in points.items()}
+    best = sorted(judged, key=lambda name: -sum(one["f1"] for one in judged[name]))  # two of which are shown at first
+    outline, fields = np.uint8(255 * to_rgba_array(SKY)), []
     for i, sample in enumerate(samples):
         Image.fromarray((sample.image * 255).round().astype(np.uint8)).save(out / f"field-{i}.jpg", quality=90)
         outlines = np.zeros((*sample.image.shape, 4), np.uint8)
-        outlines[find_boundaries(sample.labels, mode="inner")] = OUTLINE
+        outlines[find_boundaries(sample.labels, mode="inner")] = outline
         Image.fromarray(outlines).quantize(4).save(out / f"outlines-{i}.png", optimize=True)
         clicked = phantom.annotate(sample, seed=i)
-        own = points[points.image == sample.name].groupby("method")[["y_px", "x_px"]]
-        methods = {
-            shown: found(sample, own.get_group(name).to_numpy(np.float32), tolerance)
-            for name, (shown, _) in METHODS.items()
-            if name in own.groups
-        }
         height, width = sample.image.shape
         about = {"name": f"simulated field {i + 1}", "image": f"field-{i}.jpg", "outlines": f"outlines-{i}.png"}
         about |= {"height": height, "width": width, "cells": rounded(sample.points), "clicks": rounded(clicked.points)}
-        fields.append(about | {"methods": methods})
-    colours = {shown: METHOD[family] for shown, family in METHODS.values()}
+        fields.append(about | {"methods": {name: judged[name][i] for name in best}})
+    colours = {name: METHOD[comparison.FAMILY[name]] for name in points}
     text = json.dumps({"tolerance": tolerance, "colours": colours, "fields": fields}, separators=(",", ":"))
     (out / "look.json").write_text(text, "utf-8")
     return sum(path.stat().st_size for path in out.iterdir())
