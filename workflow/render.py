@@ -6,6 +6,7 @@ puts the site in OUT/_build/html. Jupyter Book runs strictly: a warning is an er
 """
 
 import argparse
+import functools
 import hashlib
 import os
 import shutil
@@ -13,7 +14,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import look
 import nbformat
 import yaml
 
@@ -57,14 +57,14 @@ def citation():
         f"{{{a['name']}}}" if "name" in a else f"{a['family-names']}, {a['given-names']}" for a in about["authors"]
     ]
     fields = {"title": "{" + about["title"] + "}", "author": " and ".join(names), "version": about["version"]}
-    fields["year"] = str(about.get("date-released", yaml.safe_load((root() / "_config.yml").read_text())["copyright"]))[
-        :4
-    ]
+    copyright = yaml.safe_load((root() / "_config.yml").read_text())["copyright"]
+    fields["year"] = str(about.get("date-released", copyright))[:4]
     fields |= {"url": about["repository-code"]} if "repository-code" in about else {}
     lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
     return f"## How to cite\n\n```bibtex\n@software{{cellcount,\n{lines}\n}}\n```"
 
 
+@functools.cache
 def committed(page):
     """(date, commit) of the last change of a page's source; empty where there is no history."""
     command = ["git", "-C", root(), "log", "-1", "--format=%cs %h", "--", page]
@@ -97,9 +97,8 @@ def inputs_hash(notebooks, pdf):
         root() / "_config.yml",
         root() / "_toc.yml",
         root() / "CITATION.cff",
-        Path(__file__),
+        *(Path(__file__).with_name(name) for name in ("render.py", "furniture.py", "look.py")),
     ]
-    files.append(Path(__file__).with_name("furniture.py"))
     parts = [f"{path} {sha256(path)}" for path in sorted(files)]
     parts += [f"{page} {committed(page)}" for page in chapters()] + [os.environ.get(name, "") for name in ADDRESSES]
     return hashlib.sha256("\n".join([*parts, str(pdf)]).encode()).hexdigest()
@@ -187,6 +186,8 @@ def render(notebooks, out, pdf=False):
     if pdf:
         jupyter_book(out / "source", out, "pdflatex")  # jupyter-book's name for LaTeX; the engine is xelatex
     jupyter_book(out / "source", out, "html")
+    import look  # its libraries take seconds, and a site that is there needs none
+
     look.write(site / "look")
     if pdf:
         shutil.copy2(out / "_build" / "latex" / PDF, site / PDF)
