@@ -27,11 +27,13 @@ class Table:
         widths = "".join("lr"[right] for right in self.right)  # in LaTeX, columns l and r break over pages ...
         if len(self.body) < LONG_TABLE:
             widths = widths.upper()  # ... and L and R wrap their text
-        widths = "".join(rf"\X{{{width}}}{{{sum(self.widths)}}}" for width in self.widths) or widths  # and X both
+        options = [f":name: {self.name}"]
+        if self.widths:
+            widths = "".join(rf"\X{{{width}}}{{{sum(self.widths)}}}" for width in self.widths)  # X does both
+            options.append(":class: longtable")
         lines = ["| " + " | ".join(row) + " |" for row in (self.header, rule, *self.body)]
         # Fences of colons, as one of backticks allows no role in the caption.
         columns = [f":::{{tabularcolumns}} {widths}", ":::", ""]
-        options = [f":name: {self.name}", *[":class: longtable"][: len(self.widths)]]
         return "\n".join([*columns, f":::{{table}} {self.caption}", *options, "", *lines, ":::"])
 
     def _repr_html_(self) -> str:
