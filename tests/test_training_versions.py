@@ -86,9 +86,8 @@ def record(name):
 
 
 def differs(stored, found):
-    """The parts of a record in which a training differs from the stored one; a new setting alone is no difference."""
-    same = {name: found["defaults"].get(name) for name in stored["defaults"]}
-    parts = ["defaults"] if stored["defaults"] != same else []
+    """The parts of a record in which a training differs from the stored one."""
+    parts = ["defaults"] if stored["defaults"] != found["defaults"] else []
     for part in ("losses", "change"):
         if np.shape(stored[part]) != np.shape(found[part]) or not np.allclose(found[part], stored[part], TOLERANCE, 0):
             parts.append(part)
@@ -120,10 +119,12 @@ def test_every_method_whose_weights_are_kept_has_a_version():
 
 
 def store(names):
-    """Write the records of these methods; refuse other weights under the same version."""
+    """Write the records of these methods; refuse other weights under the same version. A new setting alone is none."""
     known = json.loads(STORED.read_text()) if STORED.exists() else {}
     for name in names:
         found, before = record(name), known.get(name)
+        if before:
+            before["defaults"] = found["defaults"] | before["defaults"]
         if before and all(before[part] == found[part] for part in ("version", "packages")) and differs(before, found):
             raise SystemExit(advice(name, differs(before, found)))
         known[name] = found
