@@ -2,7 +2,8 @@
 
     python workflow/sparse_annotation.py thesis results/sparse-thesis.csv.gz
 
-The settings are those of chapter `13-cellpose` in the profile `full`, and one seed. An hour on one core.
+The settings are those of chapter `13-cellpose` in the profile `full`, but for larger crops, and one
+seed. An hour on one core.
 """
 
 import argparse
@@ -16,7 +17,8 @@ from cellcount.companion.trained import trained
 from cellcount.methods import cellpose
 
 TOLERANCE = 12.0  # px
-SETTINGS = {"epochs": 500, "batch": 8, "widths": (16, 32, 64, 256), "diam_mean": 15.0, "masks": "weighted", "seed": 0}
+SETTINGS = {"epochs": 500, "batch": 8, "crop": 128, "widths": (16, 32, 64, 256), "diam_mean": 15.0, "masks": "weighted"}
+SETTINGS |= {"seed": 0}
 
 
 def main():
