@@ -132,7 +132,8 @@
     const failed = shown && shown.status === "failed";
     if (image === shown || !shown || failed) show(image);
     else close(image);
-    say(`${image.name}: ${told(image)}`);
+    const how = images.size > 1 ? "" : " Left click adds a cell, right click removes the nearest one; drag moves the image, the wheel zooms.";
+    say(`${image.name}: ${told(image)}.${how}`);
   }
 
   /** Frees the picture of an image that is not shown; its gray values make a new one. */
