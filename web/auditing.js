@@ -74,12 +74,16 @@
         return { total: "", interval: "", notes: [`The total is estimated in ${left} more window${left === 1 ? "" : "s"}.`] };
       }
       const half = (one.high - one.low) / 2 / Math.max(one.total, 1), census = one.windows === one.population, notes = [];
-      const interval = census ? "all windows were counted" : `90 % interval ${whole(one.low)} to ${whole(one.high)} (± ${fixed(half * 100, 1)} %)`;
+      const ends = `90 % interval ${whole(one.low)} to ${whole(one.high)} (± ${fixed(half * 100, 1)} %)`;
+      const interval = census ? "all windows were counted" : ends;
       const more = cellcount.audit.windowsFor(one, PRECISION) - one.windows;
       if (!census && half > PRECISION) notes.push(`About ${more} more window${more === 1 ? "" : "s"} for ± ${PRECISION * 100} %.`);
       if (one.heaviest > HEAVY && half > PRECISION) notes.push("One window makes up most of the uncertainty: count it once more.");
-      if (!census && !one.heaviest) notes.push("So far the windows differ in nothing from what was found: rare errors elsewhere are not in the interval.");
-      if (!census) notes.push(`An error limited to less than ${fixed(one.unseen * 100)} % of the windows may have been missed by the draw.`);
+      if (!census && !one.heaviest) {
+        notes.push("So far the windows differ in nothing from what was found: rare errors elsewhere are not in the interval.");
+      }
+      const unseen = `less than ${fixed(one.unseen * 100)} % of the windows`;
+      if (!census) notes.push(`An error limited to ${unseen} may have been missed by the draw.`);
       return { total: whole(one.total), interval, notes };
     }
 

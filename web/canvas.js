@@ -134,6 +134,11 @@
       return { y: (y - this.top) / this.scale - 0.5, x: (x - this.left) / this.scale - 0.5 };
     }
 
+    /** How far a point may be from a click that removes it, px of the image. */
+    get grasp() {
+      return Math.max(this.radius * 2, REACH / this.scale);
+    }
+
     holds({ y, x }) {
       const { height, width } = this.picture;
       return y >= -0.5 && x >= -0.5 && y < height - 0.5 && x < width - 0.5;
@@ -199,7 +204,7 @@
       const at = this.spot(x, y);
       this.cursor = null;
       this.doubtful = false;
-      if (what === "remove" || this.holds(at)) this.act(what, at, Math.max(this.radius * 2, REACH / this.scale));
+      if (what === "remove" || this.holds(at)) this.act(what, at, this.grasp);
       this.redraw("marks");
     }
 
@@ -230,7 +235,7 @@
       else if (name === " ") this._hold(true);
       else if (this.key(name)) used = true; // N, P; Enter and Delete on a doubtful cell
       else if (name === "Enter" && this.cursor) this.act("add", this.cursor, 0);
-      else if ((name === "Delete" || name === "Backspace") && this.cursor) this.act("remove", this.cursor, Math.max(this.radius * 2, REACH / this.scale));
+      else if ((name === "Delete" || name === "Backspace") && this.cursor) this.act("remove", this.cursor, this.grasp);
       else used = false;
       if (used) event.preventDefault();
     }
@@ -368,8 +373,8 @@
     /** Shows a window of an audit: its core bright, around it a dark margin; null shows the whole image. */
     window(core, margin = 32) {
       this.core = core;
-      const { height, width } = this.picture;
-      this.box = core && [Math.max(0, core[0] - margin), Math.max(0, core[1] - margin), Math.min(height, core[2] + margin), Math.min(width, core[3] + margin)];
+      const { height, width } = this.picture, ends = [height, width, height, width];
+      this.box = core && core.map((edge, i) => Math.min(ends[i], Math.max(0, edge + (i < 2 ? -margin : margin))));
       this.cursor = null;
       this.doubtful = false;
       this.fit(this.box);

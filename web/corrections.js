@@ -16,7 +16,8 @@
 
     /** Takes what was found (y, x, y, x, ...), perhaps at another threshold; what a person did stays. */
     set(points, scores) {
-      this.found = Array.from(scores, (score, i) => ({ y: points[2 * i], x: points[2 * i + 1], score }));
+      this.found = Array.from(scores, (score, i) => ({ y: points[2 * i], x: points[2 * i + 1], score, gone: false }));
+      if (this.removed.size) for (const mark of this.found) mark.gone = this.removed.has(key(mark));
       this._cover();
     }
 
@@ -24,18 +25,18 @@
     _cover() {
       this.covered = new Set();
       for (const one of this.added) {
-        const same = this.found.find((mark) => near(mark, one, SAME) && !this.removed.has(key(mark)) && !this.covered.has(mark));
+        const same = this.found.find((mark) => near(mark, one, SAME) && !mark.gone && !this.covered.has(mark));
         if (same) this.covered.add(same);
       }
     }
 
     /** The found points that count, and those that were removed. */
     get kept() {
-      return this.found.filter((mark) => !this.removed.has(key(mark)) && !this.covered.has(mark));
+      return this.found.filter((mark) => !mark.gone && !this.covered.has(mark));
     }
 
     get left() {
-      return this.found.filter((mark) => this.removed.has(key(mark)));
+      return this.found.filter((mark) => mark.gone);
     }
 
     /** All points that count. */
@@ -86,8 +87,13 @@
     _apply({ kind, mark }, forward) {
       if ((kind === "add") === forward && (kind === "add" || kind === "drop")) this.added.push(mark);
       else if (kind === "add" || kind === "drop") this.added.splice(this.added.indexOf(mark), 1);
-      else if ((kind === "remove") === forward) this.removed.set(key(mark), mark);
-      else this.removed.delete(key(mark));
+      else {
+        const gone = (kind === "remove") === forward;
+        if (gone) this.removed.set(key(mark), mark);
+        else this.removed.delete(key(mark));
+        // The mark of this place: another object since the threshold was changed.
+        for (const one of this.found) if (one.y === mark.y && one.x === mark.x) one.gone = gone;
+      }
       this._cover();
     }
 

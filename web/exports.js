@@ -18,7 +18,8 @@
     const origins = images.some((one) => one.corrections.changed), rows = [["image", "y", "x", "label", "score"]];
     if (origins) rows[0].push("origin");
     for (const { name, corrections } of images) {
-      const { changed, kept, added } = corrections, own = [...kept.map((mark) => [mark, "prediction"]), ...added.map((mark) => [mark, "manual"])];
+      const { changed, kept, added } = corrections;
+      const own = [...kept.map((mark) => [mark, "prediction"]), ...added.map((mark) => [mark, "manual"])];
       for (const [mark, origin] of own) {
         const row = [name, fixed(mark.y, 2), fixed(mark.x, 2), "", mark.score === null ? "" : fixed(mark.score, 3)];
         rows.push(origins ? [...row, changed ? origin : ""] : row);
@@ -56,7 +57,9 @@
       if (found.length) prediction.score = found.reduce((sum, mark) => sum + mark.score, 0) / found.length;
       return {
         data: { image: name.replace(/[%#?:;[\]]/g, encodeURIComponent) },
-        annotations: [{ was_cancelled: false, result: result.map(([mark, origin], i) => region(mark, i + 1, changed && origin)) }],
+        annotations: [
+          { was_cancelled: false, result: result.map(([mark, origin], i) => region(mark, i + 1, changed && origin)) },
+        ],
         predictions: [prediction],
       };
     });

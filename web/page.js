@@ -9,6 +9,7 @@
   const { cellcount } = root, { loading, exports } = cellcount;
   const { fixed } = cellcount.looks, { words } = cellcount, { whole, plural, told } = words;
   const $ = (id) => document.getElementById(id);
+  const HINT = " Left click adds a cell, right click removes the nearest one; drag moves the image, the wheel zooms.";
   const CLOSE = 3; // screen px for one of the image, where a doubtful cell is shown
   const IDLE = 1500; // ms after the page is there, when it loads the counting
 
@@ -42,7 +43,7 @@
     $("ready").textContent = "Loading the counting (8 MB) …";
     const files = loading.engineFiles((share) => {
       $("ready").textContent = `Loading the counting: ${Math.round(100 * share)} % of 8 MB`;
-      if (counting) progress("Loading the counting", share);
+      if (counting) progress(share < 1 ? "Loading the counting" : "Starting the counting", share);
     });
     const [made, found] = await Promise.all([loading.worker(), files]).catch((error) => {
       $("ready").textContent = error.message;
@@ -62,7 +63,11 @@
       $("ready").textContent = `The counting cannot be started: ${error.message}. A newer browser may help.`;
       throw error;
     });
-    worker.onerror = (event) => counting && answers.error({ message: `The counting stopped (${event.message}).` }, counting);
+    worker.onerror = (event) => { // out of memory, perhaps: the next image gets another worker
+      worker.terminate();
+      worker = engine = null;
+      if (counting) answers.error({ message: `The counting stopped (${event.message}).` }, counting);
+    };
     const threads = about.threads > 1 ? `${about.threads} threads` : "one thread";
     const now = `Ready: counts with ${threads}`;
     $("ready").textContent = `${now}.`;
@@ -78,7 +83,10 @@
     result(data, image) {
       counting = null;
       if (image) counted(image, data);
-      else if (data.bitmap) data.bitmap.close();
+      else { // it was removed while it was counted
+        if (data.bitmap) data.bitmap.close();
+        worker.postMessage({ type: "forget", id: data.id });
+      }
       follow();
     },
     points(data, image) {
@@ -98,7 +106,10 @@
         if (image === shown) show(image);
         else say(message);
         follow();
-      } else say(message);
+      } else {
+        if (image) image.asked = false;
+        say(message);
+      }
     },
   };
 
@@ -132,8 +143,7 @@
     const failed = shown && shown.status === "failed";
     if (image === shown || !shown || failed) show(image);
     else close(image);
-    const how = images.size > 1 ? "" : " Left click adds a cell, right click removes the nearest one; drag moves the image, the wheel zooms.";
-    say(`${image.name}: ${told(image)}.${how}`);
+    say(`${image.name}: ${told(image)}.${images.size > 1 ? "" : HINT}`);
   }
 
   /** Frees the picture of an image that is not shown; its gray values make a new one. */
@@ -171,7 +181,8 @@
   }
 
   function remove(image) {
-    if (image.status === "done" && image.corrections.changed && !image.saved && !confirm(`Remove ${image.name} and its corrections?`)) return;
+    const lost = image.status === "done" && image.corrections.changed && !image.saved;
+    if (lost && !confirm(`Remove ${image.name} and its corrections?`)) return;
     images.delete(image.id);
     if (image.row) image.row.remove();
     if (worker && image.status === "done") worker.postMessage({ type: "forget", id: image.id });
@@ -194,7 +205,7 @@
   // ---- what is shown
 
   function progress(step, share) {
-    const text = `${step}${step.startsWith("Loading") ? "" : ` ${shown ? shown.name : ""}`}`;
+    const text = `${step}${step.endsWith("the counting") ? "" : ` ${shown ? shown.name : ""}`}`;
     if ($("step").textContent !== text) $("step").textContent = text;
     $("progress").value = share;
   }
@@ -222,8 +233,10 @@
     image.bitmap = image.bitmap || (await words.picture(image));
     if (shown !== image) return close(image);
     $("failed").hidden = Boolean(image.bitmap);
-    if (!image.bitmap) $("failed").textContent = `${image.name} was counted, but this browser cannot show a picture of ${image.width} x ${image.height} px.`;
-    else {
+    if (!image.bitmap) {
+      const size = `${image.width} x ${image.height} px`;
+      $("failed").textContent = `${image.name} was counted, but this browser cannot show a picture of ${size}.`;
+    } else {
       viewer.show(image);
       marks(image);
     }
@@ -287,8 +300,11 @@
     }
     const [, number, interval] = image.row.children, { status, result, error = "" } = image;
     image.row.dataset.status = status;
-    number.textContent = status === "done" ? whole(result.count) : { failed: "–", waiting: "waits", counting: "…" }[status];
-    interval.textContent = status === "failed" ? error.replace(`${image.name}: `, "") : result && result.interval ? result.interval.map(whole).join("–") : "";
+    number.hidden = status === "failed";
+    interval.colSpan = number.hidden ? 2 : 1;
+    number.textContent = status === "done" ? whole(result.count) : { waiting: "waits", counting: "…" }[status] || "";
+    const ends = result && result.interval ? result.interval.map(whole).join("–") : "";
+    interval.textContent = status === "failed" ? error.replace(`${image.name}: `, "") : ends;
   }
 
   function total() {
@@ -296,7 +312,9 @@
     $("sum").hidden = images.size < 2;
     $("begin").hidden = Boolean(audit) || !done.length;
     const sum = done.reduce((all, one) => all + one.result.count, 0), of = `Total of ${done.length} of ${plural(images.size, "image")}`;
-    $("sum").replaceChildren(element("tr", {}, element("th", { scope: "row", textContent: of }), element("td", { textContent: whole(sum) }), element("td", { textContent: "see the audit" }), element("td")));
+    const cells = [of, whole(sum), "see the audit", ""].map((textContent, i) => element(i ? "td" : "th", { textContent }));
+    cells[0].scope = "row";
+    $("sum").replaceChildren(element("tr", {}, ...cells));
     for (const button of document.querySelectorAll("[data-save]")) button.disabled = !done.length;
   }
 
@@ -340,7 +358,8 @@
   // ---- doubtful cells
 
   function doubt(direction) {
-    const { doubts, corrections } = shown, n = doubts.length, fits = (one) => !audit || (audit.window().image === shown && audit.holds(one));
+    const { doubts, corrections } = shown, n = doubts.length;
+    const fits = (one) => !audit || (audit.window().image === shown && audit.holds(one));
     for (let i = 1; i <= n; i++) {
       const at = (place + direction * i + (place < 0 && direction < 0 ? 1 : 0) + n * 2) % n;
       if (!corrections.open(doubts[at]) || !fits(doubts[at])) continue;
@@ -399,7 +418,7 @@
     }
     image.wanted = undefined;
     image.asked = true;
-    worker.postMessage({ type: "threshold", id: image.id, threshold });
+    load().then(() => worker.postMessage({ type: "threshold", id: image.id, threshold }), (error) => say(error.message));
   }
 
   // ---- audit
@@ -407,8 +426,8 @@
   function auditing() {
     const { total: sum, interval, notes } = audit.told, { image, predicted } = audit.window();
     const of = audit.at < audit.planned ? `of ${audit.planned}` : `(${audit.planned} were planned)`;
-    const text = `Window ${audit.at + 1} ${of}, of ${whole(audit.all.length)} in all, in ${image.name}; seed ${audit.seed}. Correct the bright part: ${predicted} found, ${audit.counted(audit.at)} now.`;
-    $("window").textContent = text;
+    const where = `Window ${audit.at + 1} ${of}, of ${whole(audit.all.length)} in all, in ${image.name}; seed ${audit.seed}.`;
+    $("window").textContent = `${where} Correct the bright part: ${predicted} found, ${audit.counted(audit.at)} now.`;
     $("total").replaceChildren(...(sum ? [element("strong", { textContent: `${sum} cells in all` }), `, ${interval}`] : [notes[0]]));
     $("notes").replaceChildren(...(sum ? notes : []).map((note) => element("li", { textContent: note })));
     $("back").disabled = !audit.at;

@@ -42,7 +42,8 @@
 
   /** An ImageBitmap of an image's gray values, smaller where a browser refuses the whole; or null. */
   async function picture({ gray, width, height }) {
-    const made = (values, w, h) => createImageBitmap(new ImageData(cellcount.exports.rgba(values, 0, values.length), w, h)).catch(() => null);
+    const pixels = (values, w, h) => new ImageData(cellcount.exports.rgba(values, 0, values.length), w, h);
+    const made = (values, w, h) => createImageBitmap(pixels(values, w, h)).catch(() => null);
     const found = await made(gray, width, height), step = Math.ceil(Math.max(width, height) / LARGEST);
     if (found || step < 2) return found;
     const w = Math.floor(width / step), h = Math.floor(height / step), small = new Uint8Array(w * h);

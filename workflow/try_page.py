@@ -58,7 +58,7 @@ def samples():
 
 def scripts(page):
     """The scripts of the page, in their order, without suffix."""
-    return re.findall(r'<script src="(\w+)\.js"></script>', page)
+    return re.findall(r'<script defer src="(\w+)\.js"></script>', page)
 
 
 def described(page, files):
@@ -119,7 +119,8 @@ def as_one_file(path, fields):
     stored = {name: packed(content) for name, content in contents.items()}
     stored |= {facts["name"]: base64.b64encode(whole).decode() for facts, whole, _ in fields}
     shown = [
-        facts | {"thumbnail": f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"} for facts, _, small in fields
+        facts | {"thumbnail": f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"}
+        for facts, _, small in fields
     ]
     files = {name: {"bytes": len(stored[name]) * 3 // 4} for name in ("model", "wasm", "mjs")}
     page = described(page, files | {"samples": shown, "inline": True})
@@ -133,7 +134,7 @@ def as_one_file(path, fields):
     closing = [name for name, text in texts.items() if "</script" in text or "<!--" in text]
     require(not closing, f"web/{closing[0] if closing else ''}.js would end its script element: write it otherwise.")
     for name, text in texts.items():
-        page = page.replace(f'<script src="{name}.js"></script>', f'<script id="script-{name}">\n{text}</script>')
+        page = page.replace(f'<script defer src="{name}.js"></script>', f'<script id="script-{name}">\n{text}</script>')
     style = (web / "page.css").read_text("utf-8")
     page = page.replace('<link rel="stylesheet" href="page.css">', f"<style>\n{style}</style>")
     page = re.sub(r'(http-equiv="Content-Security-Policy" content=")[^"]*', lambda match: match[1] + ALONE, page)

@@ -116,7 +116,7 @@ def empty(tab):
 
 
 def wait(tab, expression):
-    """Wait until a JavaScript expression is true. The page's rules forbid `eval`, which Playwright's own waiting uses."""
+    """Wait until an expression is true. The page's rules forbid `eval`, which Playwright's own waiting uses."""
     end = time.monotonic() + PATIENCE / 1000
     while not tab.evaluate(expression):
         assert time.monotonic() < end, expression
@@ -436,8 +436,8 @@ def test_three_hundred_corrections_and_the_time_of_a_click(empty, tmp_path):
         return times; }"""
     )
     numbers = image(empty)["numbers"]
-    print(f"a click: median {np.median(times):.1f} ms, 95 % {np.quantile(times, 0.95):.1f} ms, most {max(times):.1f} ms")
-    print(f"{numbers}")
+    middle, slow = np.quantile(times, [0.5, 0.95])
+    print(f"a click: median {middle:.1f} ms, 95 % {slow:.1f} ms, most {max(times):.1f} ms; {numbers}")
     assert numbers["added"] + numbers["removed"] > 200
     lines = downloaded(empty, "[data-save=points]", tmp_path).read_text("utf-8").splitlines()
     assert len(lines) == 1 + image(empty)["count"]
