@@ -1,8 +1,8 @@
 "use strict";
 // Keeps the page's folder for use without a network, and isolates the page (COOP, COEP), which gives threads.
 //
-// The headers are those of coi-serviceworker 0.1.7 (MIT, vendor/coi-serviceworker.LICENSE). Two service workers cannot
-// answer for one page, hence this file. workflow/try_page.py fills in the version and the files.
+// The headers are those that the package coi-serviceworker sets; it keeps no files, and two service workers cannot answer
+// for one page. workflow/try_page.py fills in the version and the files.
 
 const VERSION = "", LIGHT = [], HEAVY = [];
 const PREFIX = "cellcount-count-", NAME = PREFIX + VERSION;

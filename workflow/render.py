@@ -92,12 +92,13 @@ def inputs_hash(notebooks, pdf):
     files = [path for path in (root() / "book").rglob("*") if path.is_file() and path.suffix != ".ipynb"]
     files += [
         *notebooks.glob("*.ipynb"),
-        *(root() / "web" / name for name in VIEWER),
+        *(path for path in (root() / "web").rglob("*") if path.is_file()),
+        *(root() / "cellcount" / "weights").glob("*.onnx"),
         *(root() / "results").glob("*-phantom-points.csv*"),
         root() / "_config.yml",
         root() / "_toc.yml",
         root() / "CITATION.cff",
-        *(Path(__file__).with_name(name) for name in ("render.py", "furniture.py", "look.py")),
+        *(Path(__file__).with_name(name) for name in ("render.py", "furniture.py", "look.py", "try_page.py")),
     ]
     parts = [f"{path} {sha256(path)}" for path in sorted(files)]
     parts += [f"{page} {committed(page)}" for page in chapters()] + [os.environ.get(name, "") for name in ADDRESSES]
@@ -186,9 +187,12 @@ def render(notebooks, out, pdf=False):
     if pdf:
         jupyter_book(out / "source", out, "pdflatex")  # jupyter-book's name for LaTeX; the engine is xelatex
     jupyter_book(out / "source", out, "html")
-    import look  # its libraries take seconds, and a site that is there needs none
+    import look  # their libraries take seconds, and a site that is there needs none
+    import try_page
 
     look.write(site / "look")
+    repository = os.environ.get("BOOK_REPOSITORY", "").rstrip("/")
+    try_page.as_folder(site / "count", f"{repository}/releases/latest/download/{try_page.ONE}" if repository else "")
     if pdf:
         shutil.copy2(out / "_build" / "latex" / PDF, site / PDF)
     done.write_text(made_of)

@@ -2,8 +2,9 @@
 
     python workflow/try_page.py OUT
 
-writes the folder OUT. The page is web/index.html; what is added to it is the network, onnxruntime-web, and simulated
-fields to try. The one file has all of it in itself, and works from file://, where a page may fetch nothing.
+writes the folder OUT, or one file if OUT ends in .html. The page is web/index.html; what is added to it is the network,
+onnxruntime-web, and simulated fields to try. The one file has all of it in itself, and works from file://, where a page
+may fetch nothing.
 """
 
 import argparse
@@ -26,11 +27,10 @@ from cellcount.errors import CellcountError, require
 from cellcount.files import replacing
 
 MODEL = "cellcount/weights/cellnet-thesis.onnx"
-ONE = "cellcount-count.html"  # the page as one file
+ONE = "cellcount-count.html"  # the page as one file: its name in a release
 VENDOR = {"ort": "ort.wasm.min.js", "mjs": "ort-wasm-simd-threaded.mjs", "wasm": "ort-wasm-simd-threaded.wasm.gz",
           "geotiff": "geotiff.js"}  # fmt: skip
-LICENSES = ("README", "onnxruntime-web.LICENSE", "onnxruntime-web.ThirdPartyNotices.txt.gz", "geotiff.LICENSES",
-            "coi-serviceworker.LICENSE")  # fmt: skip
+LICENSES = ("README", "onnxruntime-web.LICENSE", "onnxruntime-web.ThirdPartyNotices.txt.gz", "geotiff.LICENSES")
 WORKER = ("decode", "worker")  # scripts of the worker alone
 THUMBNAIL = (264, 198)  # px, twice the size that is shown
 FIELDS = 3
@@ -75,8 +75,9 @@ def packed(content):
     return base64.b64encode(zipped).decode()
 
 
-def as_folder(out, fields):
-    """Write the page for a server into the folder `out`."""
+def as_folder(out, single=""):
+    """Write the page for a server into the folder `out` (Path); it links to `single`, the address of the one file."""
+    fields = samples()
     web = root() / "web"
     shutil.rmtree(out, ignore_errors=True)
     (out / "vendor").mkdir(parents=True)
@@ -99,7 +100,7 @@ def as_folder(out, fields):
         shown.append(facts | {"thumbnail": f"{name}.jpg"})
     heavy = [*paths.values(), *(f"vendor/{VENDOR[name]}" for name in ("ort", "geotiff"))]
     heavy += [f"{facts['name']}.{suffix}" for facts, *_ in fields for suffix in ("png", "jpg")]
-    files |= {"samples": shown, "offline": True, "single": ONE}
+    files |= {"samples": shown, "offline": True, "single": single}
     (out / "index.html").write_text(described(page, files), "utf-8")
     worker = (web / "serviceworker.js").read_text("utf-8")
     version = hashlib.sha256(worker.encode() + b"".join((out / name).read_bytes() for name in [*light, *heavy]))
@@ -109,8 +110,9 @@ def as_folder(out, fields):
     (out / "serviceworker.js").write_text(worker.replace(line, f"const VERSION = {constants}"), "utf-8")
 
 
-def as_one_file(path, fields):
-    """Write the page as one HTML file, which needs no other one."""
+def as_one_file(path):
+    """Write the page as one HTML file (Path), which needs no other one."""
+    fields = samples()
     web = root() / "web"
     page = (web / "index.html").read_text("utf-8")
     contents = {name: (web / "vendor" / file).read_bytes() for name, file in VENDOR.items()}
@@ -142,24 +144,17 @@ def as_one_file(path, fields):
         temporary.write_text(page, "utf-8")
 
 
-def write(out):
-    """Write the folder `out` (Path), with the one file in it: its size, bytes."""
-    fields = samples()
-    as_folder(out, fields)
-    as_one_file(out / ONE, fields)
-    return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     out = parser.parse_args(argv).out
     try:
-        size = write(out)
+        (as_one_file if out.suffix == ".html" else as_folder)(out)
     except CellcountError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"{out}: {size / 1e6:.1f} MB, {(out / ONE).stat().st_size / 1e6:.1f} MB of it {ONE}")
+    size = sum(path.stat().st_size for path in [out, *out.rglob("*")] if path.is_file())
+    print(f"{out}: {size / 1e6:.1f} MB")
     return 0
 
 

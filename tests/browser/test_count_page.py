@@ -54,7 +54,8 @@ def folder(tmp_path_factory):
     try_page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(try_page)
     out = tmp_path_factory.mktemp("page") / "count"
-    try_page.write(out)
+    try_page.as_folder(out)
+    try_page.as_one_file(out.parent / "cellcount-count.html")
     return out
 
 
@@ -578,7 +579,7 @@ def test_it_counts_without_a_network(chromium, address, tmp_path):
 
 def test_the_one_file_counts(chromium, folder, tmp_path):
     (tmp_path / "stick").mkdir()
-    alone = shutil.copy(folder / "cellcount-count.html", tmp_path / "stick" / "page.html")
+    alone = shutil.copy(folder.parent / "cellcount-count.html", tmp_path / "stick" / "page.html")
     field(tmp_path / "a.png", 8, (300, 320))
     tifffile.imwrite(tmp_path / "b.tif", np.asarray(Image.open(tmp_path / "a.png")))
     with opened(chromium, Path(alone).as_uri()) as tab:
