@@ -13,7 +13,7 @@ ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
-.PHONY: help env results crate weights picture book html pdf page publish notebooks text test slow gpu network browser bench constraints clean
+.PHONY: help env results crate weights picture book html pdf formulas page publish notebooks text test slow gpu network browser bench constraints clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -40,6 +40,11 @@ html: env  ## render the site from the committed notebooks, in seconds
 
 pdf: env  ## the same, and the book as PDF in it (of your own run: make book PDF=1; PDF_INSTALL=1: root gets LaTeX)
 	@$(PYTHON) workflow/render.py book build/committed --pdf
+
+formulas: env  ## translate the formulas of the book to MathML, after a change of one; needs npm
+	cd tests/browser && npm ci --no-audit --no-fund --silent
+	@$(PYTHON) workflow/render.py book build/committed || true  # it lists the formulas, and fails for those that are new
+	@$(PYTHON) workflow/formulas.py build/committed/_build/.doctrees/formulas.json
 
 page: env  ## the page that counts in the browser as one HTML file, build/cellcount-count.html, for a USB stick
 	@mkdir -p build

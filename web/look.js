@@ -169,16 +169,14 @@
     }
   }
 
-  addEventListener("DOMContentLoaded", () => {
-    const seen = new IntersectionObserver((entries) => {  // not before a reader comes near
-      for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting) continue;
-        seen.unobserve(target);
-        const script = element("script", { src: target.dataset.script });
-        script.onload = () => start(target);
-        document.head.append(script);
-      }
-    }, { rootMargin: "400px" });
-    for (const place of document.querySelectorAll(".cellcount-look")) seen.observe(place);
-  });
+  const seen = new IntersectionObserver((entries) => {  // not before a reader comes near
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      seen.unobserve(target);
+      const script = element("script", { src: target.dataset.script });
+      script.onload = () => start(target);
+      document.head.append(script);
+    }
+  }, { rootMargin: "400px" });
+  for (const place of document.querySelectorAll(".cellcount-look")) seen.observe(place);
 })();

@@ -50,13 +50,11 @@
     (table.closest(".pst-scrollable-table-container") || table).before(field);
   }
 
-  addEventListener("DOMContentLoaded", () => {
-    for (const table of document.querySelectorAll(".bd-article table.table, .bd-article table.docutils")) {
-      const simple = table.tHead && table.tHead.rows.length === 1 && table.tBodies.length === 1;
-      const whole = simple && ![...table.querySelectorAll("td, th")].some((cell) => cell.rowSpan > 1 || cell.colSpan > 1);
-      if (!whole || table.tBodies[0].rows.length < 3) continue;
-      sortable(table);
-      if (table.tBodies[0].rows.length >= LONG) filterable(table);
-    }
-  });
+  for (const table of document.querySelectorAll(".bd-article table.table, .bd-article table.docutils")) {
+    const simple = table.tHead && table.tHead.rows.length === 1 && table.tBodies.length === 1;
+    const whole = simple && ![...table.querySelectorAll("td, th")].some((cell) => cell.rowSpan > 1 || cell.colSpan > 1);
+    if (!whole || table.tBodies[0].rows.length < 3) continue;
+    sortable(table);
+    if (table.tBodies[0].rows.length >= LONG) filterable(table);
+  }
 })();

@@ -4,11 +4,15 @@ Prose is searched, and code is not. Pages describe themselves to search engines 
 its pictures get their sizes and load late, and what no page uses is left out.
 """
 
+import hashlib
 import html
+import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
+import tinycss2
 from docutils import nodes
 from fontTools import subset
 from PIL import Image
@@ -26,12 +30,18 @@ HEAD = [
     r'<script type="text/x-thebe-config">.*?</script>',
     r"<script>kernelName = '[^<]*</script>",
     r"<link[^>]*sphinx-thebe\.css[^>]*>",
+    r'<link rel="preload" as="script"[^>]*>',
     r'<meta name="viewport" content="width=device-width, initial-scale=1"\s*/>',  # the third and the fourth
     r'<meta name="docsearch:version" content="" />',
 ]
 SEARCH = [r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>']
-DESIGN = [r"<link[^>]*/sphinx-design[^>]*>", r"<script[^>]*/design-tabs\.js[^>]*></script>"]
-MATH = [r"<script[^>]*/mathjax/[^>]*></script>", r"<script>window\.MathJax = [^<]*</script>"]
+DESIGN = [r"<script[^>]*/design-tabs\.js[^>]*></script>"]
+SCRIPT = r'<script[^>]* src="([^"]+)"[^>]*></script>'
+# The scripts run in their order, after the page is drawn: to read it takes none of them.
+LATER = """addEventListener("load", () => {
+  for (const src of %s) document.body.append(Object.assign(document.createElement("script"), { src, async: false }));
+});"""
+SHEET = r'<link(?=[^>]*rel="stylesheet")[^>]*href="(?:\.\./)*_static/([^"?]+\.css)[^>]*>'
 
 # What the theme and Sphinx leave without a name or a landmark, or give a role that it must not have.
 ACCESS = [
@@ -83,25 +93,26 @@ def describe(app, pagename, templatename, context, doctree):
 
 
 def sized(page, images):
-    """Give the pictures of a page (text) their sizes; all but the first load when they come near."""
-    seen = iter(range(1000))
+    """Give the pictures of a page (text) their sizes; they load when they come near."""
 
     def replaced(match):
         tag, name = match[0], match[1]
         if name not in images or " width=" in tag or " loading=" in tag:
             return tag
         width, height = images[name]
-        late = ' loading="lazy"' if next(seen) else ""
-        return tag.replace("<img ", f'<img width="{width}" height="{height}" decoding="async"{late} ', 1)
+        return tag.replace("<img ", f'<img width="{width}" height="{height}" decoding="async" loading="lazy" ', 1)
 
     return re.sub(r'<img [^>]*?src="(?:\.\./)?_images/([^"]+)"[^>]*>', replaced, page)
 
 
-def polish_page(page, images):
-    """The HTML of a page (text) as it is served."""
-    unused = HEAD + (MATH if 'class="math' not in page else []) + (DESIGN if 'class="sd-' not in page else [])
+def polish_page(page, images, options):
+    """The HTML of a page (text) as it is served; `options` is the script that all others read."""
+    unused = HEAD + (DESIGN if 'class="sd-' not in page else [])
     for pattern in unused + (SEARCH if 'id="search-results"' not in page else []):
         page = re.sub(pattern, "", page, flags=re.S)
+    page = re.sub(r'<script src="[^"]*/documentation_options\.js[^"]*"></script>', f"<script>{options}</script>", page)
+    page, scripts = re.sub(SCRIPT, "", page), re.findall(SCRIPT, page)
+    page = page.replace("</body>", f"<script>{LATER % json.dumps(scripts)}</script>\n</body>")
     page = sized(page, images)
     for pattern, text in ACCESS:
         page = re.sub(pattern, text, page, flags=re.S)
@@ -153,11 +164,12 @@ def polish(app, exception):
         return
     site = Path(app.outdir)
     images, renamed = pictures(site / "_images")
+    options = (site / "_static" / "documentation_options.js").read_text("utf-8")
     for path in site.rglob("*.html"):
         page = path.read_text("utf-8")
         for old, new in renamed.items():
             page = page.replace(f"_images/{old}", f"_images/{new}")
-        path.write_text(polish_page(page, images), "utf-8")
+        path.write_text(polish_page(page, images, options), "utf-8")
     for notebook in (site / "_sources").rglob("*.ipynb"):
         slim(notebook)
     for pattern in UNUSED:
@@ -173,22 +185,53 @@ def polish(app, exception):
         (site / "sitemap.xml").write_text(f'<?xml version="1.0" encoding="utf-8"?>\n{sitemap}\n', "utf-8")
 
 
+def needs(selector):
+    """The classes and ids of a selector (tokens), but for those in brackets, as of `:not(.x)`."""
+    classes = {name.value for dot, name in pairwise(selector) if dot == "." and name.type == "ident"}
+    return classes | {token.value for token in selector if token.type == "hash"}
+
+
+def styles(rules, words):
+    """The rules of a style sheet (tinycss2) as text, without selectors of a class or id that is not among `words`."""
+    for rule in rules:
+        if rule.type == "qualified-rule":
+            commas = [i for i, token in enumerate(rule.prelude) if token == ","]
+            parts = [rule.prelude[i + 1 : j] for i, j in pairwise([-1, *commas, len(rule.prelude)])]
+            kept = [tinycss2.serialize(part).strip() for part in parts if needs(part) <= words]
+            if kept:
+                yield f"{','.join(kept)}{{{tinycss2.serialize(rule.content).strip()}}}\n"
+        elif rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports"):
+            inside = "".join(styles(tinycss2.parse_rule_list(rule.content, True, True), words))
+            if inside:
+                yield f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}{{{inside}}}\n"
+        else:
+            yield rule.serialize()
+
+
 def purge(site):
-    """Leave what no page shows out of the theme's icons: most of their font, and a quarter of its styles."""
-    words = "".join(path.read_text("utf-8") for path in [*site.rglob("*.html"), *(site / "_static").rglob("*.js")])
-    shown = set(re.findall(r"fa-[a-z0-9-]+", words))
-    styles = site / "_static" / "styles" / "pydata-sphinx-theme.css"
-
-    def kept(match):
-        return match[0] if shown & set(re.findall(r"fa-[a-z0-9-]+", match[1])) else ""
-
-    text = re.sub(r'((?:\.fa-[a-z0-9-]+:before,?)+)\{content:"[^"]*"\}', kept, styles.read_text("utf-8"))
-    text = re.sub(r",url\([^)]*\.ttf\) format\(\"truetype\"\)", "", text)
-    styles.write_text(text.replace('fa-solid-900.woff2) format("woff2")', 'fa-solid-900.woff) format("woff")'), "utf-8")
-    used = "".join(path.read_text("utf-8") for path in (site / "_static").rglob("*.css"))
+    """One style sheet instead of ten, without what matches nothing, and a font without the icons that no page shows."""
+    pages = {path: path.read_text("utf-8") for path in site.rglob("*.html")}
+    static = site / "_static"
+    texts = [re.sub(r">[^<]*<", "> <", page) for page in pages.values()]
+    texts += [path.read_text("utf-8") for path in static.rglob("*.js")]
+    words = set().union(*(re.findall(r"[\w-]+", text) for text in texts))
+    names = dict.fromkeys(name for page in pages.values() for name in re.findall(SHEET, page))
+    used = ""
+    for name in ["basic.css", *names]:
+        text = (static / name).read_text("utf-8")
+        used += "".join(styles(tinycss2.parse_stylesheet(text, True, True), words)).replace("url(../", "url(")
+        (static / name).unlink()
+    used = re.sub(r",url\([^)]*\.ttf\) format\(\"truetype\"\)|@import [^;]*;", "", used)
+    used = used.replace('fa-solid-900.woff2) format("woff2")', 'fa-solid-900.woff) format("woff")')
+    (static / "site.css").write_text(used, "utf-8")
+    version = hashlib.sha256(used.encode()).hexdigest()[:8]
+    for path, page in pages.items():
+        up = "../" * (len(path.relative_to(site).parts) - 1)
+        link = f'<link rel="stylesheet" href="{up}_static/site.css?v={version}">'
+        path.write_text(re.sub(SHEET, "", page).replace("<title>", f"{link}\n<title>", 1), "utf-8")
     letters = {int(code, 16) for code in re.findall(r"\\([ef][0-9a-f]{3})\b", used)}
     letters |= {ord(letter) for letter in used if "\ue000" <= letter <= "\uf8ff"}
-    fonts = site / "_static" / "vendor" / "fontawesome" / "webfonts"
+    fonts = static / "vendor" / "fontawesome" / "webfonts"
     options = subset.Options(layout_features=[], flavor="woff", notdef_outline=True)
     font = subset.load_font(fonts / "fa-solid-900.ttf", options)  # to read WOFF2 takes one more package
     cutter = subset.Subsetter(options)

@@ -98,7 +98,7 @@ def inputs_hash(notebooks, pdf):
         root() / "_config.yml",
         root() / "_toc.yml",
         root() / "CITATION.cff",
-        *(Path(__file__).with_name(name) for name in ("render.py", "furniture.py", "look.py", "try_page.py")),
+        *(Path(__file__).with_name(f"{name}.py") for name in ("render", "furniture", "formulas", "look", "try_page")),
     ]
     parts = [f"{path} {sha256(path)}" for path in sorted(files)]
     parts += [f"{page} {committed(page)}" for page in chapters()] + [os.environ.get(name, "") for name in ADDRESSES]
@@ -110,7 +110,7 @@ def configure(path, pdf):
     lead to the repository if its address is known."""
     config = yaml.safe_load((root() / "_config.yml").read_text())
     repository, url = (os.environ.get(name, "").rstrip("/") for name in ADDRESSES)
-    config["sphinx"]["extra_extensions"] = ["furniture"]
+    config["sphinx"]["extra_extensions"] = ["furniture", "formulas"]
     settings = config["sphinx"]["config"]
     settings["html_context"] = {"book_pdf": PDF if pdf else "", "default_mode": "auto"}
     if url:

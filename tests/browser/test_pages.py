@@ -4,7 +4,9 @@
 """
 
 import functools
+import gzip
 import http.server
+import io
 import json
 import os
 import re
@@ -24,6 +26,7 @@ AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in [*SITE.glob("book/*.html"), *SITE.glob("search.html")])
 IMPORTANT = ("00-preface", "01-introduction", "06-cellnet", "07-comparison", "19-claims", "21-use")
+CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 pytestmark = [
     pytest.mark.browser,
@@ -33,8 +36,26 @@ pytestmark = [
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves as GitHub Pages does: text goes as gzip."""
+
     def log_message(self, *args):
         pass
+
+    def send_head(self):
+        path = Path(self.translate_path(self.path))
+        kind = self.guess_type(str(path))
+        if not (path.is_file() and kind.startswith(("text/", "application/j", "image/svg"))):
+            return super().send_head()
+        content = gzip.compress(path.read_bytes(), 6)
+        self.send_response(200)
+        for name, value in {
+            "Content-Type": kind,
+            "Content-Encoding": "gzip",
+            "Content-Length": str(len(content)),
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        return io.BytesIO(content)
 
 
 @pytest.fixture(scope="module")
@@ -143,15 +164,17 @@ def test_lighthouse(address, tmp_path, page):
     if not lighthouse.is_file():
         pytest.skip("make browser installs lighthouse")
     out = tmp_path / "report.json"
-    subprocess.run(
-        [lighthouse, f"{address}/book/{page}.html", "--output=json", f"--output-path={out}", "--quiet",
-         "--chrome-flags=--headless=new --no-sandbox"],
-        check=True, env=os.environ | {"CHROME_PATH": CHROMIUM}, timeout=240,
-    )  # fmt: skip
-    report = json.loads(out.read_text())
-    scores = {name: round(100 * (part["score"] or 0)) for name, part in report["categories"].items()}
-    lcp = report["audits"]["largest-contentful-paint"]["numericValue"] / 1000
-    failed = [name for name, audit in report["audits"].items() if audit["score"] == 0 and re.match(r"\w", name)]
-    print(f"{page}: {scores}, LCP {lcp:.1f} s; {failed}")
-    least = {"accessibility": 95, "best-practices": 95, "seo": 95}  # the time of a busy machine says nothing of a page
-    assert all(scores[name] >= value for name, value in least.items()), failed
+    for _ in range(3):  # a machine that is busy with something else says nothing of a page
+        subprocess.run(
+            [lighthouse, f"{address}/book/{page}.html", "--output=json", f"--output-path={out}", "--quiet",
+             "--chrome-flags=--headless=new --no-sandbox"],
+            check=True, env=os.environ | {"CHROME_PATH": CHROMIUM}, timeout=240,
+        )  # fmt: skip
+        report = json.loads(out.read_text())
+        scores = {name: round(100 * (report["categories"][name]["score"] or 0)) for name in CATEGORIES}
+        lcp = report["audits"]["largest-contentful-paint"]["numericValue"] / 1000
+        failed = [name for name, audit in report["audits"].items() if audit["score"] == 0 and re.match(r"\w", name)]
+        print(f"{page}: {scores}, LCP {lcp:.2f} s; {failed}")
+        if min(scores.values()) >= 95 and lcp < 1.5:
+            return
+    pytest.fail(f"{scores}, LCP {lcp:.2f} s; {failed}")
