@@ -144,7 +144,7 @@ def confidence_ranks(groups: Mapping[str, np.ndarray], *, surest: int = 100, sha
     -------
     Figure
     """
-    figure, axes = style.plot(cycle=style.LINES, xlabel="rank of the detection", ylabel="confidence", ylim=(0, 1.02))
+    figure, axes = style.plot(cycle=style.LINES, xlabel="rank of the detection", ylabel="confidence", ylim=(0, 1.12))
     style.lines(axes, {label: _counted(values) for label, values in groups.items()})
     for share, colour in zip(shares, style.CYCLE):
         axes.axhline(share, color=colour, linestyle=":", linewidth=1)

@@ -32,7 +32,7 @@ def fields_against_device(fields: pd.DataFrame, calibration: tuple) -> Figure:
         axes.fill_between([place - 0.4, place + 0.4], *spread, color=style.LIGHT, linewidth=0,
                           label="± one standard deviation of the flasks" if not place else None)  # fmt: skip
         axes.hlines(expected, place - 0.4, place + 0.4, color=style.BLACK, linewidth=1.6, label=label)
-    groups = zip((0.0, 0.22, -0.22), style.MARKED, fields.groupby("objective", sort=False), strict=False)
+    groups = zip((-0.22, 0.0, 0.22), style.MARKED, fields.groupby("objective"), strict=False)
     for shift, look, (objective, own) in groups:
         places = own.flask.map(names.index.get_loc) + shift + 0.025 * (own.groupby("flask").cumcount() % 3 - 1)
         look = look | {"linestyle": "none", "alpha": 0.85, "markeredgewidth": 1.0}

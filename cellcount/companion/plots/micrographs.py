@@ -90,7 +90,7 @@ def gallery(
         corner = ((whole - part) // 2 for whole, part in zip(sample.image.shape, (height, width)))
         style.view(axes, sample, title=title, window=(*corner, height, width))
         if points and sample.points is not None:
-            style.mark(axes, sample.points, "annotated", size=3, width=0.9)
+            style.mark(axes, sample.points, "annotated", size=6, width=1.2)
     return figure
 
 

@@ -60,7 +60,7 @@ MARKS = {
     "found": {"marker": "o", "color": SKY},
     "missed": {"marker": "s", "color": YELLOW},
     "false, near": {"marker": "x", "color": VERMILLION},
-    "false, away": {"marker": "^", "color": PURPLE},
+    "false, away": {"marker": "X", "color": PURPLE},  # the outline of a cross
 }
 styled = matplotlib.rc_context(RC)  # decorator: a function draws with `RC`; the caller's settings stay as they are
 

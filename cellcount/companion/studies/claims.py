@@ -595,7 +595,7 @@ def metric_exists() -> Finding:
 @rule
 def boxes_score_masks() -> Finding:
     line = results.mask_summary(results.table(kept.file("cellpose-thesis-masks.csv"))).iloc[0]
-    return f"mean overlap (IoU) of Cellpose's masks with the drawn boxes {line.box_iou:.2f}", None
+    return f"mean overlap (IoU) of the boxes of Cellpose's masks with the drawn ones {line.box_iou:.2f}", None
 
 
 @cache
