@@ -78,11 +78,12 @@ gpu: env  ## the tests that need a GPU
 network: env  ## the tests that need a network: the registered addresses still give the registered files
 	$(PYTHON) -m pytest -m network
 
-browser: html  ## the rendered book in Chromium: axe, Lighthouse, weight, search; needs chromium and npm
+browser: html  ## the rendered site in Chromium: axe, Lighthouse, links, weight, search, counting; needs chromium and npm
 	@command -v npm >/dev/null || { echo "error: npm is missing (Debian, Ubuntu: apt-get install npm chromium)"; exit 1; }
 	$(PYTHON) -m pip install --quiet playwright==1.65.2
 	cd tests/browser && npm ci --no-audit --no-fund --silent
-	$(PYTHON) -m pytest -m browser -rs tests/browser
+	$(PYTHON) -m pytest -m "browser and not slow" -rs -n 2 --dist loadfile tests/browser
+	$(PYTHON) -m pytest -m "browser and slow" -rsP -q tests/browser  # one at a time: they measure
 
 results: env  ## compute the committed results on the thesis images again: CellNet in ten minutes (CHAPTERS="cellpose ..." for others)
 	@for chapter in $(or $(CHAPTERS),cellnet); do \
