@@ -31,7 +31,7 @@ HEAD = [
 ]
 SEARCH = [r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>']
 DESIGN = [r"<link[^>]*/sphinx-design[^>]*>", r"<script[^>]*/design-tabs\.js[^>]*></script>"]
-NO_PROSE = '".cell_input", "summary", ".origin", "#jb-print-toc"'  # what search results do not quote, as they do not find it
+NO_PROSE = '".cell_input", "summary", ".origin", "#jb-print-toc"'  # search finds none of it, and quotes none
 MATH = [r"<script[^>]*/mathjax/[^>]*></script>", r"<script>window\.MathJax = [^<]*</script>"]
 
 FIRST = (

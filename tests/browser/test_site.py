@@ -241,6 +241,8 @@ def test_paper_shows_all_and_cuts_nothing(visit, page):
     tab.emulate_media(media="print")
     assert tab.locator(".cellcount-look:visible, .cellcount-filter:visible, .bd-sidebar:visible").count() == 0
     assert tables.count() == tab.locator(".bd-article tbody tr:visible").count()
+    headings = "[...document.querySelectorAll('.cellcount-sort')].map(button => getComputedStyle(button).display)"
+    assert set(tab.evaluate(headings)) <= {"contents"}  # else they are missing where a table goes on
     wide = tab.evaluate(
         "width => [...document.querySelectorAll('.bd-article :is(table, pre, img, .math)')]"
         ".filter(e => e.getBoundingClientRect().right > width + 1 || e.scrollWidth > e.clientWidth + 1)"
