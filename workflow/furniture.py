@@ -21,8 +21,8 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 DESCRIPTION = 200  # characters
 PICTURE = 150_000  # bytes of a PNG, above which WebP is tried
 # Below _static: source maps, icons as a script (their font is there), translations of
-# buttons, and code that runs in a service elsewhere.
-UNUSED = ("**/*.map", "scripts/fontawesome.js*", "locales", "sphinx-thebe.*")
+# buttons, code that runs in a service elsewhere, and templates.
+UNUSED = ("**/*.map", "scripts/fontawesome.js*", "locales", "sphinx-thebe.*", "*-macros.html")
 HEAD = [
     r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>',
     r"<script[^>]*>const THEBE_JS_URL[^<]*</script>",
@@ -42,6 +42,15 @@ LATER = """addEventListener("load", () => {
   for (const src of %s) document.body.append(Object.assign(document.createElement("script"), { src, async: false }));
 });"""
 SHEET = r'<link(?=[^>]*rel="stylesheet")[^>]*href="(?:\.\./)*_static/([^"?]+\.css)[^>]*>'
+NO_PROSE = '".cell_input", "summary", ".origin", "#jb-print-toc"'  # search finds none of it, and quotes none
+
+FIRST = (
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>cellcount</title>\n'
+    r'<meta http-equiv="refresh" content="0; url=\1">'
+    "\n</head>\n<body>\n"
+    r'<p>The book begins with <a href="\1">its first page</a>.</p>'
+    "\n</body>\n</html>\n"
+)
 
 # What the theme and Sphinx leave without a name or a landmark, or give a role that it must not have.
 ACCESS = [
@@ -53,6 +62,8 @@ ACCESS = [
     (r'<th class="head[^"]*"><p></p></th>', "<td></td>"),
     (r' role="doc-biblioentry"| role="list"(?= class="citation-list")', ""),
     (r'<i class="fa', '<i aria-hidden="true" class="fa'),
+    (r'<p class="(collapsed|expanded) admonition-title">([^<]*)</p>', r'<span class="\1">\2</span>'),  # in a summary
+    (r'\A<meta http-equiv="Refresh" content="0; url=([^"]*)" />\s*\Z', FIRST),
 ]
 
 
@@ -170,6 +181,8 @@ def polish(app, exception):
         for old, new in renamed.items():
             page = page.replace(f"_images/{old}", f"_images/{new}")
         path.write_text(polish_page(page, images, options), "utf-8")
+    found = site / "_static" / "searchtools.js"
+    found.write_text(found.read_text("utf-8").replace('".headerlink",', f'".headerlink", {NO_PROSE},'), "utf-8")
     for notebook in (site / "_sources").rglob("*.ipynb"):
         slim(notebook)
     for pattern in UNUSED:

@@ -3,97 +3,19 @@
 `make browser` renders it and installs what this needs. BOOK_SITE is another folder of a rendered book.
 """
 
-import functools
-import gzip
-import http.server
-import io
 import json
 import os
 import re
-import shutil
 import subprocess
-import threading
-from pathlib import Path
 
 import pytest
+from conftest import CHROMIUM, HERE, NEEDED, PAGES, SITE
 
-from cellcount.companion.runner.sources import root
-
-playwright = pytest.importorskip("playwright.sync_api", reason="make browser installs playwright")
-HERE = Path(__file__).parent
-SITE = Path(os.environ.get("BOOK_SITE", root() / "build" / "committed" / "_build" / "html"))
 AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-PAGES = sorted(path.relative_to(SITE).as_posix() for path in [*SITE.glob("book/*.html"), *SITE.glob("search.html")])
 IMPORTANT = ("00-preface", "01-introduction", "06-cellnet", "07-comparison", "19-claims", "21-use")
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not PAGES, reason="make html renders the book"),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves as GitHub Pages does: text goes as gzip."""
-
-    def log_message(self, *args):
-        pass
-
-    def send_head(self):
-        path = Path(self.translate_path(self.path))
-        kind = self.guess_type(str(path))
-        if not (path.is_file() and kind.startswith(("text/", "application/j", "image/svg"))):
-            return super().send_head()
-        content = gzip.compress(path.read_bytes(), 6)
-        self.send_response(200)
-        for name, value in {
-            "Content-Type": kind,
-            "Content-Encoding": "gzip",
-            "Content-Length": str(len(content)),
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        return io.BytesIO(content)
-
-
-@pytest.fixture(scope="module")
-def address():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=SITE))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium, address):
-    """visit(page, width, theme) opens a page and keeps what it asks for and complains about in `.asked`, `.said`."""
-    contexts = []
-
-    def opened(page, width=1280, theme="light"):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
-        contexts.append(context)
-        context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
-        tab = context.new_page()
-        tab.asked, tab.said = [], []
-        tab.on("request", lambda request: tab.asked.append(request.url))
-        tab.on("console", lambda message: message.type == "error" and tab.said.append(message.text))
-        tab.on("pageerror", lambda error: tab.said.append(str(error)))
-        tab.goto(f"{address}/{page}", wait_until="networkidle")
-        return tab
-
-    yield opened
-    for context in contexts:
-        context.close()
+pytestmark = NEEDED
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -147,7 +69,10 @@ def test_a_page_says_what_it_is_and_offers_its_notebook(visit, page):
 def test_search_finds_prose(visit):
     tab = visit("search.html?q=tolerance")
     tab.wait_for_selector("#search-results li p.context")
-    first = [text.lower() for text in tab.locator("#search-results li").all_inner_texts()[:3]]
+    tab.wait_for_load_state("networkidle")  # it quotes the pages that it fetches
+    told = [text.lower() for text in tab.locator("#search-results li").all_inner_texts()]
+    first = told[:3]
+    assert not [text for text in told if "tolerance = " in text]
     assert any("how we score" in text or "glossary" in text for text in first), first
 
 
