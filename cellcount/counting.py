@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
+from cellcount import manifest
 from cellcount.devices import is_cpu
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing, one_of, require
-from cellcount.files import TEMPORARY, replacing, write_csv
+from cellcount.files import TEMPORARY, replacing, sha256, write_csv
 from cellcount.io import tables
 from cellcount.io.folders import files_of, images_of, is_overlay, natural, skipped
 from cellcount.io.images import CHANNELS, from_array
@@ -467,9 +468,10 @@ def train(
     images: Sequence[str] | None = None,
     device: str = "auto",
     progress: bool = True,
+    source: str | Path | None = None,
     **params: Any,
 ) -> Path:
-    """Train a method on annotated images, and write its weights.
+    """Train a method on annotated images, and write its weights, with a manifest beside them (`cellcount.manifest`).
 
     For CellNet, an ONNX file with the same name is written as well, with which images are counted without torch, and
     further networks, trained on parts of the images (`folds`, 3), decide how these weights count, and give their counts
@@ -487,6 +489,8 @@ def train(
         Names of the images to train on, with their suffix or without; None takes all.
     device : "auto", "cpu", "cuda", ...
     progress : bool
+    source : path of a folder, name of a data set, or None
+        Where samples come from that are given as a list; for the manifest.
     params
         The method's own settings, such as `steps`.
 
@@ -503,12 +507,18 @@ def train(
     ParameterError
         If a parameter is unknown or out of range, or the method cannot be trained.
     """
-    from cellcount.data import load
+    from cellcount.data import load, sources
 
-    chosen, out = METHODS[method], Path(out)
+    chosen, out, clock = METHODS[method], Path(out), manifest.Clock()
     check_training(method, out, params)
-    samples = load(data) if isinstance(data, (str, Path)) else list(data)
-    samples = training_samples(samples, images)
+    named = isinstance(data, (str, Path))
+    samples = training_samples(load(data) if named else list(data), images)  # type: ignore[arg-type]
+    asked = {"method": method, "images": [sample.name for sample in samples], "parameters": dict(params)}
+    path = out.with_suffix(manifest.SUFFIX)
+    inputs = [sources.inputs(data if named else source, samples, path)]  # type: ignore[arg-type]
+    if start := params.get("start"):
+        inputs += [manifest.weights_of(Path(start), path)] * os.path.isfile(start)
+        asked["parameters"]["start"] = Path(start).name
     with _needing(method):
         if "folds" in base.parameters(chosen.fit):  # type: ignore[attr-defined]
             params = {"folds": FOLDS} | params
@@ -518,6 +528,11 @@ def train(
                 chosen.export(out)
             except CellcountError as error:
                 python_warnings.warn(f"{out} is written, but no ONNX file: {error}", stacklevel=2)
+    files = {file.name: sha256(file) for file in (out, out.with_suffix(".onnx")) if file.is_file()}
+    try:
+        manifest.write(path, "train", [clock.run("train", asked, device)], {"weights": files}, inputs=inputs)
+    except OSError as error:
+        python_warnings.warn(f"{out} is written, but not its manifest: {error}", stacklevel=2)
     return out
 
 

@@ -20,7 +20,7 @@ ROOT = Path(cellcount.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # From left to right; a module imports from its own room and from those left of it.
 ROOMS = [
-    ("errors", "files", "devices"), ("types",), ("registry",), ("io",), ("metrics",), ("data",), ("tiling",),
+    ("errors", "files", "devices", "manifest"), ("types",), ("registry",), ("io",), ("metrics",), ("data",), ("tiling",),
     ("methods",), ("counting",), ("results",), ("companion",), ("cli",), ("__main__",),
 ]  # fmt: skip
 ARRAYS = re.compile(r"\b(image|images|points|true|predicted|labels|heat|mask|region|density)\b")
