@@ -511,14 +511,15 @@ def train(
 
     chosen, out, clock = METHODS[method], Path(out), manifest.Clock()
     check_training(method, out, params)
-    named = isinstance(data, (str, Path))
-    samples = training_samples(load(data) if named else list(data), images)  # type: ignore[arg-type]
-    asked = {"method": method, "images": [sample.name for sample in samples], "parameters": dict(params)}
+    if isinstance(data, (str, Path)):
+        source, data = data, load(data)
+    samples = training_samples(list(data), images)
+    given, names = dict(params), [sample.name for sample in samples]
     path = out.with_suffix(manifest.SUFFIX)
-    inputs = [sources.inputs(data if named else source, samples, path)]  # type: ignore[arg-type]
+    inputs = [sources.inputs(source, samples, path)]
     if start := params.get("start"):
         inputs += [manifest.weights_of(Path(start), path)] * os.path.isfile(start)
-        asked["parameters"]["start"] = Path(start).name
+        given["start"] = Path(start).name
     with _needing(method):
         if "folds" in base.parameters(chosen.fit):  # type: ignore[attr-defined]
             params = {"folds": FOLDS} | params
@@ -528,6 +529,7 @@ def train(
                 chosen.export(out)
             except CellcountError as error:
                 python_warnings.warn(f"{out} is written, but no ONNX file: {error}", stacklevel=2)
+    asked = {"method": method, "images": names, "parameters": given}
     files = {file.name: sha256(file) for file in (out, out.with_suffix(".onnx")) if file.is_file()}
     try:
         manifest.write(path, "train", [clock.run("train", asked, device)], {"weights": files}, inputs=inputs)

@@ -119,22 +119,28 @@ class Clock:
         -------
         dict of JSON values
         """
-        seconds, cores = time.perf_counter() - self.wall, sum(os.times()[:4]) - self.cores
-        cpu, memory = devices.is_cpu(device), devices.memory()
+        seconds, cores = (round(time.perf_counter() - self.wall, 3), round(sum(os.times()[:4]) - self.cores, 3))
+        cpu, memory = devices.is_cpu(device), round((devices.memory() or 0) / 1e9, 1) or None
         gpu, code = devices.gpu(), commit()
         clone = not code.startswith("cellcount")
         watts = {"core": CORE, "GB of memory": MEMORY, "GPU": None if cpu or gpu is None else gpu[1]}
-        joule = cores * CORE + seconds * ((memory or 0) / 1e9 * MEMORY + (watts["GPU"] or 0))
+        joule = cores * CORE + seconds * ((memory or 0) * MEMORY + (watts["GPU"] or 0))
         return {
             "command": command, "parameters": json.loads(json.dumps(parameters, default=str)), **more,
             "commit": code.rstrip("+") if clone else None, "dirty": code.endswith("+") if clone else None,
             "cellcount": version(DISTRIBUTION), "python": platform.python_version(), "system": platform.platform(),
             "packages": packages(every), "cpu": devices.processor(), "cores": os.cpu_count(),
-            "threads": devices.cpu_threads(), "memory_gb": memory and round(memory / 1e9, 1), "gpu": gpu and gpu[0],
+            "threads": devices.cpu_threads(), "memory_gb": memory, "gpu": gpu and gpu[0],
             "device": "cpu" if cpu else device, "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(seconds, 2), "core_seconds": round(cores, 2), "peak_memory_mb": devices.peak_memory_mb(),
+            "seconds": seconds, "core_seconds": cores, "peak_memory_mb": devices.peak_memory_mb(),
             "energy": {"kwh": float(f"{joule / 3.6e6:.3g}"), "watts": watts, "rule": RULE, "source": SOURCE},
         }  # fmt: skip
+
+
+def digest(files: Mapping[str, Mapping[str, str]]) -> str:
+    """One SHA-256 of files, SHA-256 by kind and path."""
+    listed = sorted((name, sha) for own in files.values() for name, sha in own.items())
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
 def text(content: Mapping[str, Any]) -> str:
@@ -161,12 +167,19 @@ def write(
     files : SHA-256 by kind and path, as seen from the manifest's folder
     places : paths of folders
         A file in one of these that is not there now, and not among `files`, is one that was added; "" is the
-        manifest's folder, and "x/**" is x with all below it.
+        manifest's folder, "x/**" is x with all below it, and "/**" all of the folder.
     inputs : dicts of `inputs_of`
     """
     kinds = {kind: dict(sorted(own.items())) for kind, own in files.items() if own}
-    content = {"format": FORMAT, "what": what, "runs": list(runs), "places": list(places), "inputs": list(inputs)}
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "what": what,
+        "runs": list(runs),
+        "places": list(places),
+        "inputs": list(inputs),
+    }
     known = [name for own in kinds.values() for name in own]
+    content["inputs"] = list(inputs)
     content["beside"] = [one.file for one in added(path.parent, content["places"], known)]
     with replacing(path) as temporary:
         temporary.write_text(text(content | {"files": kinds}), "utf-8")
@@ -274,7 +287,7 @@ def added(folder: Path, places: Iterable[str], known: Iterable[str]) -> Iterator
     """Files in these places of a folder that are not `known`; hidden ones, and manifests, may come and go."""
     before = {*known}
     for place in places:
-        deep, top = place.endswith("/**"), folder / place.removesuffix("/**")
+        deep, top = place.endswith("/**"), folder / place.removesuffix("/**").removeprefix("/")
         for where, folders, names in os.walk(top):
             folders[:] = sorted(folders) if deep else []
             for name in sorted(names):
