@@ -515,8 +515,7 @@ def train(
         source, data = data, load(data)
     samples = training_samples(list(data), images)
     given, names = dict(params), [sample.name for sample in samples]
-    path = out.with_suffix(manifest.SUFFIX)
-    inputs = [sources.inputs(source, samples, path)]
+    inputs = [sources.inputs(source, samples, path := out.with_suffix(manifest.SUFFIX))]
     if start := params.get("start"):
         inputs += [manifest.weights_of(Path(start), path)] * os.path.isfile(start)
         given["start"] = Path(start).name
@@ -529,10 +528,11 @@ def train(
                 chosen.export(out)
             except CellcountError as error:
                 python_warnings.warn(f"{out} is written, but no ONNX file: {error}", stacklevel=2)
-    asked = {"method": method, "images": names, "parameters": given}
-    files = {file.name: sha256(file) for file in (out, out.with_suffix(".onnx")) if file.is_file()}
+    run = clock.run("train", {"method": method, "images": names, "parameters": given}, device)
+    written = (out, *[out.with_suffix(".onnx")] * hasattr(chosen, "export"))
+    files = {file.name: sha256(file) for file in written if file.is_file()}
     try:
-        manifest.write(path, "train", [clock.run("train", asked, device)], {"weights": files}, inputs=inputs)
+        manifest.write(path, "train", [run], {"weights": files}, inputs=inputs)
     except OSError as error:
         python_warnings.warn(f"{out} is written, but not its manifest: {error}", stacklevel=2)
     return out

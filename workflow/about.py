@@ -53,7 +53,8 @@ def page(notebooks, path):
         data = built.data_name(str(given.get("data", given.get("dataset", ""))))
         measured = (f"{one['seconds']:.0f}", f"{1e3 * one['energy']['kwh']:.3g}") if "energy" in one else ("", "")
         profile = one.get("profile") or given.get("profile", "")
-        rows.append((stem, data, profile, *measured, commit(one), one.get("code_sha256", "")[:12]))
+        made = commit(one) if "energy" in one else ""
+        rows.append((stem, data, profile, *measured, made, one.get("code_sha256", "")[:8]))
     parts = [f"<h1>{TITLE}</h1>"]
     now = commit({"commit": manifest.commit().rstrip("+"), "dirty": manifest.commit().endswith("+")})
     parts.append(f"<p>This site was rendered by the code of commit {escape(now)}.</p>")
@@ -66,8 +67,11 @@ def page(notebooks, path):
         told = f"{seconds / 60:.0f} minutes of {len(recorded)} chapters, one after another, and about {kwh:.3g} kWh. "
         told += f"Energy is an {rule}. Source: {source}."
     parts.append(f"<h2>Time and energy</h2><p>{told}</p>")
-    header = ("chapter", "data", "profile", "seconds", "Wh", "commit", "code (SHA-256)")
-    parts += ["<h2>Chapters</h2>", table(header, rows, "The run of each chapter; an empty cell was not recorded.")]
+    header = ("chapter", "data", "profile", "seconds", "Wh", "commit", "code")
+    shown = [number for number in range(len(header)) if any(row[number] for row in rows)]
+    cells = [[row[number] for number in shown] for row in rows]
+    caption = "The run of each chapter; code: first digits of the SHA-256 of its code cells"
+    parts += ["<h2>Chapters</h2>", table([header[number] for number in shown], cells, caption)]
     if recorded:
         versions = sorted({(name, version) for one in recorded for name, version in one["packages"].items()})
         pythons = ", ".join(sorted({one["python"] for one in recorded}))
