@@ -1,8 +1,11 @@
 """Manifests, and `cellcount verify`: what was changed is found and named, and what was not comes out again."""
 
+import importlib
 import json
 import os
 import shutil
+import time
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -11,7 +14,7 @@ from PIL import Image
 from test_count_folder import draw
 from test_runner import book  # noqa: F401  (a fixture)
 
-from cellcount import cli, counting, manifest
+from cellcount import cli, counting, devices, manifest
 from cellcount.companion.runner import built, run_chapter
 from cellcount.companion.runner.staleness import run_key
 from cellcount.data import phantom
@@ -115,6 +118,28 @@ def test_a_count_says_what_it_was_made_by_and_is_as_written(counted, capsys):
     assert run("count", counted.parent / "plate", "--method", "blobs", "--out", counted) == 0
     assert [one["counted"] for one in manifest.read(counted / manifest.NAME)["runs"]] == [2, 1]
     assert found(capsys, counted) == (0, set())
+
+
+def test_the_power_limit_of_a_gpu_is_in_the_energy_if_it_was_used(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\necho "NVIDIA H100, 700.00"\necho "NVIDIA H100, 500.00"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(devices, "may_have_accelerator", lambda: True)
+    devices.gpu.cache_clear()
+    assert devices.gpu() == ("NVIDIA H100", 700.0)
+    monkeypatch.setattr(devices, "is_cpu", lambda device: device == "cpu")
+    clock = manifest.Clock(wall=time.perf_counter() - 3600)
+    used, idle = clock.run("count", {}, "cuda"), clock.run("count", {}, "cpu")
+    assert used["energy"]["kwh"] - idle["energy"]["kwh"] == pytest.approx(0.7, rel=0.01)
+    assert used["gpu"] == idle["gpu"] == "NVIDIA H100" and idle["energy"]["watts"]["GPU"] is None
+    program.write_text('#!/bin/sh\necho "NVIDIA T4, [N/A]"\n')
+    devices.gpu.cache_clear()
+    assert devices.gpu() == ("NVIDIA T4", None)
+    program.write_text("#!/bin/sh\nexit 9\n")
+    devices.gpu.cache_clear()
+    assert devices.gpu() is None
+    devices.gpu.cache_clear()
 
 
 COUNTED = {
@@ -310,6 +335,20 @@ def test_an_edited_output_differs_from_that_of_a_new_run(built_book, capsys):
     nbformat.write(notebook, runs / "01-toy.ipynb")
     assert run("verify", runs, "--rerun") == 3
     assert "01-toy.ipynb, code cell 3: 3, and 2 now" in capsys.readouterr().out
+
+
+def test_the_page_on_the_build_shows_what_was_recorded(built_book, monkeypatch):
+    runs, _ = built_book
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "workflow")
+    about = importlib.import_module("about")
+    path = runs / manifest.NAME
+    text, made = about.page(runs, path), manifest.read(path)["runs"][1]
+    assert path.read_text().split('"checksum": "')[1][:64] in text and made["commit"][:8] in text
+    assert "for 2 chapters" in text and made["cpu"] in text and f"numpy {np.__version__}" in text
+    assert "Lannelongue" in text and "01-toy" in text and str(runs) not in text
+    (runs / "01-toy.run.json").unlink()
+    (runs / "00-preface.run.json").unlink()
+    assert "before this was recorded" in about.page(runs, None)
 
 
 @pytest.mark.parametrize("name", ["/etc/hostname", "../x", "a/../../x", "\0"])

@@ -30,7 +30,7 @@ def machine(one):
     """The machine of a run in words."""
     if "cpu" not in one:
         return one.get("machine", UNKNOWN)
-    words = [f"{one['cores']} x {one['cpu']}, {one['threads']} threads each chapter", f"{one['memory_gb']} GB"]
+    words = [f"{one['cores']} x {one['cpu']}, {one['threads']} of them for each chapter", f"{one['memory_gb']} GB"]
     return ", ".join([*words, *[one["gpu"]] * bool(one["gpu"]), one["system"]])
 
 
@@ -38,7 +38,7 @@ def commit(one):
     """The commit of a run, and whether files differed from it."""
     if "commit" not in one:
         return UNKNOWN
-    return f"{one['commit'] or 'no clone'}{' with changes' if one['dirty'] else ''}"
+    return f"{(one['commit'] or 'no clone')[:8]}{' with changes' if one['dirty'] else ''}"
 
 
 def page(notebooks, path):
@@ -64,7 +64,8 @@ def page(notebooks, path):
     if recorded:
         kwh, seconds = sum(one["energy"]["kwh"] for one in recorded), sum(one["seconds"] for one in recorded)
         rule, source = (escape(recorded[0]["energy"][name]) for name in ("rule", "source"))
-        told = f"{seconds / 60:.0f} minutes of {len(recorded)} chapters, one after another, and about {kwh:.3g} kWh. "
+        spent = f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+        told = f"{spent} for {len(recorded)} chapters, one after another, and about {kwh:.3g} kWh. "
         told += f"Energy is an {rule}. Source: {source}."
     parts.append(f"<h2>Time and energy</h2><p>{told}</p>")
     header = ("chapter", "data", "profile", "seconds", "Wh", "commit", "code")
