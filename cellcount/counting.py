@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
+from cellcount import manifest
 from cellcount.devices import is_cpu
 from cellcount.errors import CellcountError, DataError, NotAvailableError, ParameterError, needing, one_of, require
-from cellcount.files import TEMPORARY, replacing, write_csv
+from cellcount.files import TEMPORARY, replacing, sha256, write_csv
 from cellcount.io import tables
 from cellcount.io.folders import files_of, images_of, is_overlay, natural, skipped
 from cellcount.io.images import CHANNELS, from_array
@@ -467,9 +468,10 @@ def train(
     images: Sequence[str] | None = None,
     device: str = "auto",
     progress: bool = True,
+    source: str | Path | None = None,
     **params: Any,
 ) -> Path:
-    """Train a method on annotated images, and write its weights.
+    """Train a method on annotated images, and write its weights, with a manifest beside them (`cellcount.manifest`).
 
     For CellNet, an ONNX file with the same name is written as well, with which images are counted without torch, and
     further networks, trained on parts of the images (`folds`, 3), decide how these weights count, and give their counts
@@ -487,6 +489,8 @@ def train(
         Names of the images to train on, with their suffix or without; None takes all.
     device : "auto", "cpu", "cuda", ...
     progress : bool
+    source : path of a folder, name of a data set, or None
+        Where samples come from that are given as a list; for the manifest.
     params
         The method's own settings, such as `steps`.
 
@@ -503,12 +507,18 @@ def train(
     ParameterError
         If a parameter is unknown or out of range, or the method cannot be trained.
     """
-    from cellcount.data import load
+    from cellcount.data import load, sources
 
-    chosen, out = METHODS[method], Path(out)
+    chosen, out, clock = METHODS[method], Path(out), manifest.Clock()
     check_training(method, out, params)
-    samples = load(data) if isinstance(data, (str, Path)) else list(data)
-    samples = training_samples(samples, images)
+    if isinstance(data, (str, Path)):
+        source, data = data, load(data)
+    samples = training_samples(list(data), images)
+    given, names = dict(params), [sample.name for sample in samples]
+    inputs = [sources.inputs(source, samples, path := out.with_suffix(manifest.SUFFIX))]
+    if start := params.get("start"):
+        inputs += [manifest.weights_of(Path(start), path)] * os.path.isfile(start)
+        given["start"] = Path(start).name
     with _needing(method):
         if "folds" in base.parameters(chosen.fit):  # type: ignore[attr-defined]
             params = {"folds": FOLDS} | params
@@ -518,6 +528,13 @@ def train(
                 chosen.export(out)
             except CellcountError as error:
                 python_warnings.warn(f"{out} is written, but no ONNX file: {error}", stacklevel=2)
+    run = clock.run("train", {"method": method, "images": names, "parameters": given}, device)
+    written = (out, *[out.with_suffix(".onnx")] * hasattr(chosen, "export"))
+    files = {file.name: sha256(file) for file in written if file.is_file()}
+    try:
+        manifest.write(path, "train", [run], {"weights": files}, inputs=inputs)
+    except OSError as error:
+        python_warnings.warn(f"{out} is written, but not its manifest: {error}", stacklevel=2)
     return out
 
 

@@ -5,6 +5,8 @@ import functools
 import importlib.util
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -90,17 +92,63 @@ def deterministic(seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(before)
 
 
-def machine() -> str:
-    """This machine, in words that name nobody: processors, memory, system, and CUDA's first GPU where there is one."""
-    with needing("book", "The name of the machine"):
-        import psutil
-    name = platform.processor() or platform.machine()
+@functools.cache
+def processor() -> str:
+    """The name of the processor, as far as the system tells it."""
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as file:
             named = (line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-            name = next(named, name)
-    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
-    words = [f"{psutil.cpu_count()} x {name}", memory, platform.system()]
+            if name := next(named, ""):
+                return name
+    return platform.processor() or platform.machine()
+
+
+def memory() -> int | None:
+    """Bytes of memory of this machine; None where the system does not say (Windows without psutil)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        if not importlib.util.find_spec("psutil"):
+            return None
+        import psutil
+
+        return int(psutil.virtual_memory().total)
+
+
+@functools.cache
+def gpu() -> tuple[str, float | None] | None:
+    """Name of the first NVIDIA GPU, and the limit of its power in watts, as nvidia-smi tells them; None without one."""
+    program = shutil.which("nvidia-smi") if may_have_accelerator() else None
+    if program is None:
+        return None
+    command = [program, "--query-gpu=name,power.limit", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    name, _, limit = (told or [""])[0].rpartition(",")
+    try:
+        return name.strip(), float(limit)
+    except ValueError:  # [N/A]
+        return (name.strip(), None) if name else None
+
+
+def peak_memory_mb() -> int:
+    """Largest resident memory of this process so far, MB."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # on Windows
+        import psutil
+
+        return round(psutil.Process().memory_info().peak_wset / 1e6)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 1e6 if sys.platform == "darwin" else peak / 1e3)  # bytes on macOS, kilobytes on Linux
+
+
+def machine() -> str:
+    """This machine, in words that name nobody: processors, memory, system, and CUDA's first GPU where there is one."""
+    size = memory()
+    words = [f"{os.cpu_count()} x {processor()}", *([f"{size / 2**30:.0f} GiB"] if size else []), platform.system()]
     if may_have_accelerator() and importlib.util.find_spec("torch") and choose_device().type == "cuda":
         import torch
 

@@ -84,7 +84,7 @@ def test_the_folder_is_a_data_set_of_the_counted_images(plate, tmp_path, capsys)
     out = tmp_path / "F"
     assert run("count", plate, "--method", "blobs", "--out", out) == 0
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()) == [
-        "counts.csv", "dataset.toml", "images/a.png", "images/b.png", "images/c.png", "overlays/a.png",
+        "counts.csv", "dataset.toml", "images/a.png", "images/b.png", "images/c.png", "manifest.json", "overlays/a.png",
         "overlays/b.png", "overlays/c.png", "predictions/a.csv", "predictions/b.csv", "predictions/c.csv",
         "records.jsonl", "summary.json",
     ]  # fmt: skip

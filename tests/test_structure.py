@@ -20,8 +20,8 @@ ROOT = Path(cellcount.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # From left to right; a module imports from its own room and from those left of it.
 ROOMS = [
-    ("errors", "files", "devices"), ("types",), ("registry",), ("io",), ("metrics",), ("data",), ("tiling",),
-    ("methods",), ("counting",), ("results",), ("companion",), ("cli",), ("__main__",),
+    ("errors", "files", "devices", "manifest"), ("types",), ("registry",), ("io",), ("metrics",), ("data",),
+    ("tiling",), ("methods",), ("counting",), ("results",), ("companion",), ("cli",), ("__main__",),
 ]  # fmt: skip
 ARRAYS = re.compile(r"\b(image|images|points|true|predicted|labels|heat|mask|region|density)\b")
 SHAPE = re.compile(r"\([A-Z][A-Za-z0-9, *|/+-]*\)|list of Sample|Sample|Prediction|matplotlib|shape")

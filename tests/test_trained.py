@@ -134,3 +134,10 @@ def test_a_process_that_was_killed_does_not_keep_the_others_waiting(method, tmp_
     (tmp_path / "second").touch()
     path = trained(method, samples(), suffix=".zip", steps=99)
     assert path.read_text() == "weights 99" and method.calls == [99]
+
+
+def test_a_rerun_trains_again(method, tmp_path, monkeypatch):
+    first = trained(method, samples(), suffix=".zip")
+    monkeypatch.setenv("CELLCOUNT_TRAINED", str(tmp_path / "rerun"))  # as `cellcount verify --rerun` does
+    again = trained(method, samples(), suffix=".zip")
+    assert again.name == first.name and again.parent == tmp_path / "rerun" and len(method.calls) == 2

@@ -12,9 +12,11 @@ from pathlib import Path
 import yaml
 from render import PDF, render
 
+from cellcount import manifest
 from cellcount.companion.runner.sources import chapters, dataset, root, site, slug
 from cellcount.companion.runner.staleness import record_of, run_key
 from cellcount.errors import CellcountError
+from cellcount.files import as_argument
 
 POLL_SECONDS = 2.0
 
@@ -110,6 +112,8 @@ def book(data, profile, pdf):
     if pdf:
         say(f"PDF:  {page.with_name(PDF)}")
     say(f"book of this run: {page}")
+    folders = " ".join(as_argument(path.relative_to(root())) for path in (run, page.parents[2]))
+    say(f"what it was computed by: {manifest.NAME} in both folders; to check them: cellcount verify {folders}")
     return 0
 
 

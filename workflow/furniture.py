@@ -11,6 +11,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+import about
 import nbformat
 import tinycss2
 from docutils import nodes
@@ -101,6 +102,12 @@ def describe(app, pagename, templatename, context, doctree):
     tags += [f'<meta property="{name}" content="{html.escape(value)}" />' for name, value in about.items()]
     tags.append(f'<meta name="twitter:card" content="{"summary_large_image" if base else "summary"}" />')
     context["metatags"] = context.get("metatags", "") + "\n".join(tags)
+
+
+def build_page(app):
+    """The page on the build, in the design of the others."""
+    if body := app.config.html_context.get("about_build"):
+        yield about.NAME, {"title": about.TITLE, "body": body}, "page.html"
 
 
 def sized(page, images):
@@ -257,6 +264,7 @@ def purge(site):
 
 def setup(app):
     StandaloneHTMLBuilder.index_page = index_page
+    app.connect("html-collect-pages", build_page)
     app.connect("html-page-context", describe, priority=900)
     app.connect("build-finished", polish, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,9 +14,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import about
 import nbformat
 import yaml
 
+from cellcount import manifest
+from cellcount.companion.runner import built
 from cellcount.companion.runner.sources import chapters, read, root
 from cellcount.companion.runner.staleness import with_text_of
 from cellcount.errors import CellcountError, NotAvailableError
@@ -26,6 +29,9 @@ PDF = "cellcount.pdf"
 VIEWER = ("look.js", "look.css", "tables.js", "vendor/openseadragon.min.js")  # below web/, for every page
 ADDRESSES = ("BOOK_REPOSITORY", "BOOK_URL")  # environment: where the sources are, and where the site will be
 DEBIAN = (Path(__file__).parent / "debian.txt").read_text().split()  # without recommended packages: 119 MB
+
+
+RENDERERS = ("render", "about", "furniture", "formulas", "look", "try_page")  # modules here
 
 
 def assemble(notebooks, source):
@@ -92,27 +98,28 @@ def inputs_hash(notebooks, pdf):
     files = [path for path in (root() / "book").rglob("*") if path.is_file() and path.suffix != ".ipynb"]
     files += [
         *notebooks.glob("*.ipynb"),
+        *notebooks.glob("*.run.json"),
         *(path for path in (root() / "web").rglob("*") if path.is_file()),
         *(root() / "cellcount" / "weights").glob("*.onnx"),
         *(root() / "results").glob("*-phantom-points.csv*"),
         root() / "_config.yml",
         root() / "_toc.yml",
         root() / "CITATION.cff",
-        *(Path(__file__).with_name(f"{name}.py") for name in ("render", "furniture", "formulas", "look", "try_page")),
+        *(Path(__file__).with_name(f"{name}.py") for name in RENDERERS),
     ]
     parts = [f"{path} {sha256(path)}" for path in sorted(files)]
     parts += [f"{page} {committed(page)}" for page in chapters()] + [os.environ.get(name, "") for name in ADDRESSES]
     return hashlib.sha256("\n".join([*parts, str(pdf)]).encode()).hexdigest()
 
 
-def configure(path, pdf):
-    """Write _config.yml to `path`, with what surrounds the pages: a link to the PDF if there is one, and buttons that
-    lead to the repository if its address is known."""
+def configure(path, pdf, build):
+    """Write _config.yml to `path`, with what surrounds the pages: a link to the PDF if there is one, buttons that lead
+    to the repository if its address is known, and the page on the `build` (HTML)."""
     config = yaml.safe_load((root() / "_config.yml").read_text())
     repository, url = (os.environ.get(name, "").rstrip("/") for name in ADDRESSES)
     config["sphinx"]["extra_extensions"] = ["furniture", "formulas"]
     settings = config["sphinx"]["config"]
-    settings["html_context"] = {"book_pdf": PDF if pdf else "", "default_mode": "auto"}
+    settings["html_context"] = {"book_pdf": PDF if pdf else "", "default_mode": "auto", "about_build": build}
     if url:
         config["html"]["baseurl"] = f"{url}/"
     if repository:
@@ -176,14 +183,17 @@ def render(notebooks, out, pdf=False):
     notebooks, out = Path(notebooks).resolve(), Path(out).resolve()
     site, done = out / "_build" / "html", out / "rendered.sha256"
     made_of = inputs_hash(notebooks, pdf)
-    if done.is_file() and done.read_text() == made_of and (site / "index.html").is_file():
+    whole = (site / "index.html").is_file() and (out / manifest.NAME).is_file()
+    if done.is_file() and done.read_text() == made_of and whole:
         return site / "index.html"
+    clock = manifest.Clock()
     if pdf:
         need_latex()
     done.unlink(missing_ok=True)
     assemble(notebooks, out / "source")
     shutil.rmtree(out / "_build", ignore_errors=True)
-    configure(out / "_config.yml", pdf)
+    computed = built.of_chapters(notebooks)
+    configure(out / "_config.yml", pdf, about.page(notebooks, computed))
     if pdf:
         jupyter_book(out / "source", out, "pdflatex")  # jupyter-book's name for LaTeX; the engine is xelatex
     jupyter_book(out / "source", out, "html")
@@ -195,6 +205,7 @@ def render(notebooks, out, pdf=False):
     try_page.as_folder(site / "count", f"{repository}/releases/latest/download/{try_page.ONE}" if repository else "")
     if pdf:
         shutil.copy2(out / "_build" / "latex" / PDF, site / PDF)
+    built.of_site(out, clock, computed)
     done.write_text(made_of)
     return site / "index.html"
 

@@ -28,6 +28,7 @@ VERBS = {
     "data": ("data", "data", "check, import, convert, fetch and list data sets"),
     "labelstudio": ("labelstudio", None, "correct predictions in Label Studio, the most doubtful parts first"),
     "weights": ("weights", "methods", "list and fetch third-party pretrained weights"),
+    "verify": ("verify", "train", "compare results, weights or a book with their manifest, or with a new run"),
     "methods": ("methods", "methods", "list all methods, and whether each can run on this machine"),
     "doctor": ("doctor", "methods", "report this machine, its packages and folders, and what can run here"),
 }

@@ -49,14 +49,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _machine():
+    from cellcount import devices
     from cellcount.errors import DISTRIBUTION
 
     rows = [("cellcount", version(DISTRIBUTION)), ("Python", f"{platform.python_version()}, {platform.system()}")]
-    rows.append(("processor", f"{os.cpu_count()} cores"))
-    if find_spec("psutil"):
-        import psutil
-
-        rows.append(("memory", f"{psutil.virtual_memory().total / 1e9:.0f} GB"))
+    rows.append(("processor", f"{os.cpu_count()} x {devices.processor()}"))
+    if size := devices.memory():
+        rows.append(("memory", f"{size / 1e9:.0f} GB"))
     if find_spec("torch"):
         import torch
 

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"warning: {mixed}", file=sys.stderr)
     cells = sum(len(sample.points) for sample in chosen if sample.points is not None)
     print(f"Training {method} on {len(chosen)} of {len(samples)} images, with {cells} annotated cells")
-    train(chosen, out=out, method=method, device=arguments.device, **params)
+    train(chosen, out=out, method=method, device=arguments.device, source=arguments.data, **params)
     for what, file in zip(("Weights", "ONNX file of the same weights"), files, strict=False):
         if file.is_file() and file.stat().st_mtime_ns != before.get(file):
             print(f"{what}: {file}{' (replaced)' * (file in before)}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -60,7 +61,8 @@ def trained(
         digest.update(sample.name.encode())
         for array in (sample.image, sample.points, sample.valid, sample.labels):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-    path = cache_root() / "trained" / f"{name}-{digest.hexdigest()[:24]}{suffix}"
+    folder = Path(os.environ.get("CELLCOUNT_TRAINED") or cache_root() / "trained")  # another one to train again
+    path = folder / f"{name}-{digest.hexdigest()[:24]}{suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # the system releases it when its process ends, however that ends
         if not path.is_file():

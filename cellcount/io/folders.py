@@ -23,6 +23,7 @@ WRITTEN = (
     "audit.json",
     "audit-result.json",
     "audit-result.csv",
+    "manifest.json",
 )  # by `count` and `audit`, beside images/
 SYSTEM = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "ehthumbs.db")  # of Windows and macOS
 # Suffixes of images and tables that are not read, by which a file is named.
@@ -136,9 +137,10 @@ def is_overlay(path: Path) -> bool:
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file is a summary that `count` wrote: the predictions are beside it."""
+    """Whether a file is a summary that `count` wrote, with the predictions beside it, or the manifest of weights."""
     signs = ("predictions", "records.jsonl")
-    return path.name in WRITTEN and any(os.path.exists(path.with_name(name)) for name in signs)
+    beside = any(os.path.exists(path.with_name(name)) for name in signs)
+    return path.name.endswith(".manifest.json") or path.name in WRITTEN and beside
 
 
 def skipped(given: Iterable[object]) -> list[Problem]:

@@ -12,6 +12,7 @@ The folder of an audit is a data set, whose images are the drawn windows:
     dataset.toml         `reviewed`: windows whose predicted points are right, as in other folders; [regions]: the cores
     records.jsonl        hashes of images/ and predictions/, by which a change is noticed
     audit-result.json    of `estimate`; audit-result.csv has the windows
+    manifest.json        code, machine and parameters of `make` and `estimate`, and the SHA-256 of all these files
 
 A cell belongs to the window whose core has its point, so that each cell of an image belongs to one window.
 """
@@ -31,6 +32,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from cellcount import manifest
 from cellcount.counting import find_images
 from cellcount.data import dataset_toml
 from cellcount.data.corrections import within
@@ -45,12 +47,14 @@ from cellcount.io.points import positions, role
 from cellcount.io.problems import listed, number, raise_errors, toml
 from cellcount.metrics import audit as metric
 from cellcount.metrics.audit import draw, probabilities
+from cellcount.results import manifests
 from cellcount.results.count_folder import Counts, count_folder
 from cellcount.results.count_images import PREDICTIONS
 from cellcount.results.count_records import RECORDS
+from cellcount.results.manifests import AUDIT, RESULT, TABLE
 from cellcount.results.review import Field, Review, crops, review, tasks
 
-AUDIT, RESULT, TABLE, COUNTS = "audit.json", "audit-result.json", "audit-result.csv", "counts"
+COUNTS = "counts"
 CELLS = 40  # predicted in a window on average: then 20 windows are corrected in some minutes ...
 LEAST, MOST, SHARE = 64, 448, 4  # ... with sides of so many px, and so many times as many windows as are drawn
 # Options of `count_folder` that say nothing.
@@ -189,7 +193,7 @@ def make(
     ParameterError
         If a number is out of range.
     """
-    out = Path(out)
+    out, clock = Path(out), manifest.Clock()
     require(windows >= 2, f"windows={windows!r}: give at least 2, better 20.")
     require(window is None or window >= 8, f"window={window!r}: give a side of at least 8 px.")
     before = read(out) if (out / AUDIT).exists() else None
@@ -221,6 +225,8 @@ def make(
             require(value in (None, first), f"{out} was drawn with {name}={first}, not {value}. Leave it out.")
     audit = Audit(out, about)
     _write(audit, fields, work.channel, min(max(windows, len(audit.drawn)), len(audit.order)))
+    asked = {"windows": len(audit.drawn), "window": window, "seed": about["settings"]["seed"], "count": kept}
+    manifests.audit(out, audit.drawn, clock.run("audit make", asked))
     return replace(read(out), counts=counts, notes=tuple(work.notes))
 
 
@@ -457,7 +463,7 @@ def estimate(
     ParameterError
         If there are not as many windows, or they are too few for an interval.
     """
-    audit = read(folder)
+    audit, clock = read(folder), manifest.Clock()
     none = f"{folder}: no window was drawn yet: the call of `cellcount audit make` was interrupted. Repeat it."
     require(audit.drawn, none, DataError)
     enough = windows is None or 1 <= windows <= len(audit.drawn)
@@ -504,6 +510,8 @@ def estimate(
     write_csv(audit.folder / TABLE, COLUMNS, rows)
     with replacing(audit.folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result.json(), indent=1) + "\n", "utf-8")
+    asked = {"windows": windows, "reviewed": reviewed, "level": level, "pixel_size_um": pixel_size_um}
+    manifests.audit(audit.folder, audit.drawn, clock.run("audit estimate", asked))
     return result
 
 

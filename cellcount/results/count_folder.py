@@ -8,6 +8,7 @@
     summary.json         the records and the failures, put together at the end of each call; counts.csv is its table,
                          with the name of each image in the other folders, the method, the threshold, and the first
                          digits of the SHA-256 of the weights
+    manifest.json        code, machine, parameters and seconds of the calls, and the SHA-256 of all these files
     groups.csv           the mean of each group of images, such as the fields of a flask, if a call gave groups
     dataset.toml         the channel, the pixel size if it is known, and `predictions = true`
     annotations/         corrections, made by a person or another tool; never touched here
@@ -18,17 +19,19 @@ same content, method, parameters, weights and channel are not counted again.
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cellcount import manifest
 from cellcount.counting import Failure, Image, counted, find_images
-from cellcount.errors import DISTRIBUTION, DataError, require
+from cellcount.errors import DISTRIBUTION, CellcountError, DataError, require
 from cellcount.files import sha256
 from cellcount.io.prefetch import prefetched
 from cellcount.methods import METHODS, base
+from cellcount.results import manifests
 from cellcount.results.count_images import CountFolder, Entry, settings
 from cellcount.results.grouping import Grouping, grouping
 from cellcount.results.groups import Group, described, update
@@ -130,7 +133,7 @@ def count_folder(
     CellcountError
         If a result cannot be written. What was finished before is kept.
     """
-    given = find_images(list(images))
+    clock, given = manifest.Clock(), find_images(list(images))
     require(not any(hasattr(image, "__array_interface__") for image in given), "Give paths of images, not arrays.")
     channel, described_um = _described(images, channel)
     pixel_size_um = described_um if pixel_size_um is None else pixel_size_um
@@ -143,6 +146,9 @@ def count_folder(
         device=device, progress=progress, cell_width=cell_width, pixel_size_um=pixel_size_um, **params,
     )  # fmt: skip
     run = run_settings(method, channel, weights, params, cell_width, pixel_size_um)
+    sizes = {"cell_width": cell_width, "pixel_size_um": pixel_size_um}
+    file = weights if weights is None or not os.path.isfile(weights) else Path(weights).name
+    asked = {"method": method, "weights": file, "channel": channel, "parameters": params, **sizes}
     with CountFolder(out, run, pixel_size_um, weights) as folder:
         paths += folder.unique(Path(str(path)) for path in given)
         folder.refuse_corrected(paths, again)
@@ -159,8 +165,15 @@ def count_folder(
                     each(entry, len(paths))
         except BaseException:
             folder.compose(done.failed, quietly=True, **_grouped(done, assigned, named, pixel_size_um, quietly=True))
+            with suppress(OSError, CellcountError):
+                manifests.counts(folder, done.counted, clock, asked, device)
             raise
         folder.compose(done.failed, **_grouped(done, assigned, named, pixel_size_um))
+        try:
+            manifests.counts(folder, done.counted, clock, asked, device)
+        except OSError as error:
+            told = f"{folder.path / manifest.NAME} cannot be written ({error}). All counts are complete; the same call"
+            raise CellcountError(f"{told} writes it.") from error
     return done
 
 

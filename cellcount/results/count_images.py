@@ -283,12 +283,13 @@ class CountFolder(Records):
         record = one.summary() | {
             "channel": one.channel, "parameters": self.run["parameters"], "weights": self.run["weights"],
             "weights_file": self.weights,
-            "points": None if pointless else points, "overlay": overlay, "overlay_shrunken_by": 1, "name": plan.name,
-            "file": plan.file, "source": plan.source, "run": self.key, "image_sha256": plan.sha256,
+            "points": None if pointless else points, "overlay": overlay, "overlay_shrunken_by": 1, "overlay_sha256": "",
+            "name": plan.name, "file": plan.file, "source": plan.source, "run": self.key, "image_sha256": plan.sha256,
             "predictions_sha256": "" if pointless else sha256(self.path / points), "cellcount": self.run["cellcount"],
         }  # fmt: skip
         try:
             record["overlay_shrunken_by"] = one.save_overlay(self.path / overlay)
+            record["overlay_sha256"] = sha256(self.path / overlay)
         except OSError:
             raise
         except Exception as error:  # the points are worth more than their picture

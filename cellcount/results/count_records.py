@@ -90,7 +90,7 @@ class Records:
                 self._file.truncate(offset)
                 break
             try:
-                self._index(_checked(json.loads(line)), offset)
+                self._index(checked(json.loads(line)), offset)
             except (ValueError, LookupError, TypeError, RecursionError) as error:
                 place = f"{self.path / RECORDS}, line {number}"
                 raise DataError(
@@ -170,7 +170,7 @@ class Records:
             yield _text(failure.image), *[""] * (len(COLUMNS) - 2), _text(f"not counted: {failure.error}")
 
 
-def _checked(record: dict[str, Any]) -> dict[str, Any]:
+def checked(record: dict[str, Any]) -> dict[str, Any]:
     """The record; raises ValueError, LookupError or TypeError if a value is of another kind than `count` writes.
 
     Its names are those of files in the folder, so that nothing is written outside of it.

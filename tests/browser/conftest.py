@@ -21,7 +21,8 @@ except ImportError:
 HERE = Path(__file__).parent
 SITE = Path(os.environ.get("BOOK_SITE", root() / "build" / "committed" / "_build" / "html"))
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-PAGES = sorted(path.relative_to(SITE).as_posix() for path in [*SITE.glob("book/*.html"), *SITE.glob("search.html")])
+OTHERS = [SITE / name for name in ("search.html", "about-build.html") if (SITE / name).exists()]
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in [*SITE.glob("book/*.html"), *OTHERS])
 NEEDED = [
     pytest.mark.browser,
     pytest.mark.skipif(playwright is None, reason="make browser installs playwright"),

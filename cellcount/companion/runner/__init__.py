@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from cellcount import manifest
 from cellcount.companion.runner.sources import dataset, defaults, find, overrides, read, root
+from cellcount.data.sources import inputs
 from cellcount.devices import machine
 from cellcount.errors import CellcountError, DataError, ParameterError, require
-from cellcount.files import replacing
+from cellcount.files import replacing, sha256
 
 # Chapters whose tables stay with the published page; those of studies are kept by `cellcount bench`.
 PUBLISHED = frozenset(
@@ -65,10 +67,11 @@ def run_chapter(
     DataError
         If a cell fails on a folder in which no image has two annotated cells.
     """
-    source = find(chapter)
+    source, clock = find(chapter), manifest.Clock()
     notebook = read(source)  # now: the file may be edited while the chapter runs
     known = defaults(notebook, source.stem)
-    values = overrides(source, known, parameters=dict(parameters or {}), data=dataset(data)[0], profile=profile)
+    name = dataset(data)[0]
+    values = overrides(source, known, parameters=dict(parameters or {}), data=name, profile=profile)
     adhoc = root() / "build" / "runs" / "adhoc"
     out = Path(out or adhoc / f"{source.stem}.ipynb").resolve()
 
@@ -97,7 +100,12 @@ def run_chapter(
         print(f"{source.name}: stderr: {line}", file=sys.stderr)
     _write(finished, out)
     if key:
-        write_record(out, key, notebook, values, modules)
+        asked = {"chapter": source.stem, "data": name, "profile": profile, "parameters": dict(parameters or {})}
+        written = manifest.hashes(out.parent, [f"{out.stem}/**"], str)
+        files = {path: digest for own in written.values() for path, digest in own.items()} | {out.name: sha256(out)}
+        more = {"code_sha256": about["code_sha256"], "files": files}
+        more["data_sha256"] = manifest.digest(inputs(name, [], out)["files"])
+        write_record(out, key, notebook, values, modules, clock.run("run", asked, "auto", **more))
     failed.unlink(missing_ok=True)
     return out
 

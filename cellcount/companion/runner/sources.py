@@ -18,6 +18,8 @@ from cellcount.errors import NotAvailableError, ParameterError, needing, require
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+LAST = ("07-comparison",)  # chapters that read the rows of the others
+
 
 def root() -> Path:
     """The folder with _toc.yml: the working directory or a parent of it, else the one that holds the package.

@@ -85,9 +85,16 @@ def record_of(notebook: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text("utf-8")) if path.is_file() and notebook.is_file() else None
 
 
-def write_record(notebook: Path, key: str, source: NotebookNode, values: Mapping[str, Any], modules: list[str]) -> None:
-    """Record beside a run's notebook what it was computed from."""
-    record = {"key": key, "inputs": _inputs(source, values, modules), "modules": modules}
+def write_record(
+    notebook: Path,
+    key: str,
+    source: NotebookNode,
+    values: Mapping[str, Any],
+    modules: list[str],
+    run: Mapping[str, Any],
+) -> None:
+    """Record beside a run's notebook what it was computed from, and the `run` for the manifest of the book."""
+    record = {"key": key, "inputs": _inputs(source, values, modules), "modules": modules, "run": run}
     with replacing(notebook.with_suffix(RECORD)) as temporary:
         temporary.write_text(json.dumps(record), "utf-8")
 
