@@ -153,7 +153,7 @@ def table(path: Path | str) -> pd.DataFrame:
 
 def _texts(frame: pd.DataFrame) -> list[str]:
     """The columns that may have text."""
-    return [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    return [str(name) for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
 
 
 def _text(value: Any) -> Any:
