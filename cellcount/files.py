@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,9 @@ from pathlib import Path
 
 TEMPORARY = ".cellcount-"  # begins the name of a temporary file, since a name with the file's own may be too long
 SMALL = 2**20  # bytes
+# What spreadsheet programs take for a formula, at the beginning of a cell, or after what separates cells elsewhere.
+_FORMULA = re.compile(r"(^|[;\t\r\n])('*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+_KEPT = re.compile(_FORMULA.pattern.replace("('*", "'('*"))
 
 
 def as_argument(path: Path | str) -> str:
@@ -52,10 +56,29 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def as_cell(value: object) -> object:
+    """A cell of a table that no spreadsheet program runs: before a text such as "=1+1" comes an apostrophe.
+
+    Names of images and labels may come from anybody. Numbers stay, also as text; `from_cell` undoes it.
+    """
+    if not isinstance(value, str) or not _FORMULA.search(value):
+        return value
+    try:
+        float(value)
+        return value
+    except ValueError:
+        return _FORMULA.sub(r"\1'\2", value)
+
+
+def from_cell(text: str) -> str:
+    """The text of a cell that `as_cell` may have changed."""
+    return _KEPT.sub(r"\1\2", text) if "'" in text else text
+
+
 def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
-    """Write a table as CSV, completely or not at all; returns the path."""
+    """Write a table as CSV, its cells by `as_cell`, completely or not at all; returns the path."""
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([as_cell(cell) for cell in row] for row in rows)
     return Path(path)

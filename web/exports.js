@@ -10,7 +10,10 @@
   const COLOURS = { found: "#E69F00", added: "#56B4E9" };
   const BAND = 512; // rows that are drawn at once
 
-  const field = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : String(text));
+  const FORMULA = /(^|[;\t\r\n])('*[=+\-@\uff1d\uff0b\uff0d\uff20])/g; // `as_cell` of cellcount/files.py
+  const cell = (value) => (typeof value === "string" && Number.isNaN(Number(value)) ? value.replace(FORMULA, "$1'$2") : value);
+  const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : String(text));
+  const field = (value) => quoted(cell(value));
   const table = (rows) => rows.map((row) => row.map(field).join(",") + "\r\n").join("");
 
   /** The points of images as `cellcount count` writes them; of corrected ones with a column origin. */

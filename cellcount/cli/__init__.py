@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -41,6 +42,27 @@ EXIT_CODES = (
 OUT_OF_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")  # in errors of torch, on a GPU and a CPU
 
 
+# Characters that move the cursor, colour or hide text, or turn its direction; a line break and a tab stay.
+_CONTROLS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if n not in (9, 10)}
+_CONTROLS |= {n: f"\\u{n:04x}" for n in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+
+
+class _Plain:
+    """A stream to a terminal or a file, to which names of files and images write no control characters."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text; at its beginning are the movements of the cursor by which tqdm draws its bars."""
+        moves = re.match(r"\r?\n*(?:\x1b\[A)*", text).end()  # type: ignore[union-attr]  # it matches nothing, too
+        self._stream.write(text[:moves] + text[moves:].translate(_CONTROLS))
+        return len(text)
+
+
 class Terminated(KeyboardInterrupt):
     """The system, or another program, has asked this process to end; the argument is the signal's number."""
 
@@ -55,6 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character of a file's name shows its code
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    with contextlib.redirect_stdout(_Plain(sys.stdout)), contextlib.redirect_stderr(_Plain(sys.stderr)):
+        return _main(argv, answered)
+
+
+def _main(argv: Sequence[str], answered: bool) -> int:
+    """Exit code of the command line, after whatever ended it was printed."""
     try:
         with _terminable():
             code = _run(argv)

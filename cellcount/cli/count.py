@@ -89,11 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
     def show(one: Entry | Failure, total: int) -> None:
         progress.total = total
         progress.update()
+        image = str(one.image).replace("\n", "\\n")  # one line for each image, whatever it is called
         if isinstance(one, Failure):
             text = str(one.error).removeprefix(f"{one.image}: ").removeprefix(f"{Path(one.image).name}: ")
-            return print(f"error: {one.image}: {text}", file=sys.stderr)
+            return print(f"error: {image}: {text}", file=sys.stderr)
         for warning in one.warnings:
-            print(f"warning: {one.image}: {warning}", file=sys.stderr)
+            print(f"warning: {image}: {warning}", file=sys.stderr)
         notes = ["counted before"] * one.kept
         scale = one.record.get("scale", 1)
         if scale != 1 and (width := one.record.get("cell_width_px")):
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         told = f"  ({'; '.join(notes)})" if notes else ""
         ends = one.record["count_interval"]
         ends = f" (90 %: {ends[0]:,.0f}-{ends[1]:,.0f})" if ends else ""
-        print(f"{one.record['count']:>8,.0f}{ends}  {one.image}{told}")
+        print(f"{one.record['count']:>8,.0f}{ends}  {image}{told}")
 
     with tqdm(unit="image", delay=2, disable=not sys.stderr.isatty()) as progress:
         done = count_folder(

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -127,7 +128,8 @@ def _push(arguments: argparse.Namespace) -> None:
     print(f"Correct and submit them, also those without a cell: {page}")
     if old and len(chosen) < len(ordered):
         print(f"--first {len(chosen)} counts from the beginning: for the next crops give a larger number.")
-    print(f"Then: cellcount labelstudio pull {as_argument(folder)}{' --token TOKEN' * bool(arguments.token)}")
+    there = "" if _trusted(server.url) else f" --url {server.url}"
+    print(f"Then: cellcount labelstudio pull {as_argument(folder)}{there}{' --token TOKEN' * bool(arguments.token)}")
     if arguments.token:
         print(f"Or once, to leave --token out: export {TOKEN}=TOKEN")
 
@@ -215,7 +217,20 @@ def _server(arguments: argparse.Namespace, known: Mapping[str, Any]) -> Any:
         raise ParameterError(f"Where is Label Studio? Give --url, such as http://localhost:8080, or set {URL}.")
     if not token:
         raise ParameterError(f"Give --token, or set {TOKEN}: a token of Account & Settings on {url}.")
+    require(
+        arguments.url or _trusted(url),
+        f"The folder names the server {url}, and your token would be sent there. If you know it: --url {url}, or set "
+        f"{URL}.",
+    )
     return Server(url, token.strip())
+
+
+def _trusted(url: str) -> bool:
+    """Whether a token may be sent to an address in a folder, which others may have made: here, or where URL says."""
+    from cellcount.io.labelstudio_server import LOCAL
+
+    host = urllib.parse.urlsplit(url).hostname
+    return host in LOCAL or url.rstrip("/") == os.environ.get(URL, "").rstrip("/")
 
 
 def _known(folder: Path) -> dict[str, Any]:
@@ -226,7 +241,7 @@ def _known(folder: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_text("utf-8"))
         return {"url": str(known["url"]), "project": int(known["project"]), "title": str(known["title"])}
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read; remove it, and push with --project TITLE.") from error
 
 
@@ -257,7 +272,7 @@ def _keep_vanished(target: Path, done: set[tuple[str, int, int]], home: Path) ->
     try:
         former = annotated(json.loads(target.read_text("utf-8")))
         vanished = f"{_number(former - done, 'crop')} of the last pull without an annotation now"
-    except (ValueError, AttributeError, LookupError, TypeError):
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
         former, vanished = {("", 0, 0)}, f"{target} cannot be read"
     if former - done:
         home.mkdir(exist_ok=True)

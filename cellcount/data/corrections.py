@@ -83,7 +83,8 @@ def _recorded(folder: Path) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     path = folder / "records.jsonl"
     for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
-        with suppress(ValueError, LookupError, TypeError, AttributeError):  # torn, or of other origin: `count` says so
+        # A line that is torn, or of other origin: `count` says so.
+        with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
             record = json.loads(line)
             hashes = (str(record.get(key, "")) for key in ("image_sha256", "predictions_sha256"))
             found[composed(record["name"])] = next(hashes), next(hashes)

@@ -63,7 +63,7 @@ def read(path: Path, stems: Collection[str]) -> tuple[Settings, list[Problem]]:
     except OSError as error:  # a folder, or a link to what is not there
         report.add("file-unreadable", error=error.strerror or error)
         content = {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of bytes, or an integer of more than 4300 digits
         report.add("toml-broken", error=error)
         content = {}
     for key, value in content.items():

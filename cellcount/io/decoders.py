@@ -184,14 +184,17 @@ def _upright(pixels: np.ndarray, number: int, report: Report) -> np.ndarray:
 
 @contextmanager
 def opened(path: Path) -> Iterator[TiffFile]:
-    """A tifffile.TiffFile, closed afterwards; damaged tags are reported by us and not logged by tifffile."""
+    """A tifffile.TiffFile, closed afterwards; damaged tags are reported by us and not logged by tifffile.
+
+    No other file is opened, though the metadata of OME and Micro-Manager may name any: "../", a device.
+    """
     import tifffile
 
     logger = tifffile.logger()
     level = logger.level
     logger.setLevel("CRITICAL")
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with tifffile.TiffFile(path, _multifile=False, is_mmstack=False, is_ndtiff=False) as tiff:
             yield tiff
     finally:
         logger.setLevel(level)

@@ -14,7 +14,7 @@ from cellcount.errors import CellcountError, DataError, NotAvailableError, Param
 SECONDS = 120  # that a server may take to answer; it needs a second for a batch
 BATCH = 8e6  # bytes of tasks in one request; servers behind a proxy often refuse 10 MB or more
 PAGE = 100  # tasks in one answer
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+LOCAL = ("localhost", "127.0.0.1", "::1")
 _WHERE = "Account & Settings of its web page"
 
 
@@ -54,7 +54,7 @@ class Server:
             raise ParameterError(f"This is not a token of Label Studio; copy it from {_WHERE}.")
         self.url, self._token, self._seconds = url.rstrip("/"), token, seconds
         # An environment's proxy does not reach this machine.
-        proxies = [urllib.request.ProxyHandler({})] if parts.hostname in _LOCAL else []
+        proxies = [urllib.request.ProxyHandler({})] if parts.hostname in LOCAL else []
         self._opener = urllib.request.build_opener(_NoRedirects, *proxies)
         self._access = "" if _kind(token) == "refresh" else f"{'Bearer' if _kind(token) else 'Token'} {token}"
 
@@ -155,7 +155,7 @@ class Server:
             raise CellcountError(f"{self.url} {what}. Nothing is lost: give the command again.") from error
         try:
             found = json.loads(content or "null")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._foreign(f"{kind or 'something'} instead of JSON") from error
         if has and not (isinstance(found, dict) and set(has) <= set(found)):
             raise self._foreign("an answer of another form")
@@ -168,7 +168,7 @@ class Server:
         try:
             answer = json.loads(content)
             detail = str(answer.get("validation_errors") or answer.get("detail") or "")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             detail = ""
         if error.code in (401, 403):
             return PermissionError(detail or f"status {error.code}")

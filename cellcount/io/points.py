@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from cellcount.files import from_cell
 from cellcount.io import beside
 from cellcount.io.decoders import check_regular
 from cellcount.io.images import SUFFIXES
@@ -290,7 +291,7 @@ class Reader(Report):
         lines = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator, strict=True)
         try:
             for number, cells in enumerate(lines):
-                cells = [cell.strip() for cell in cells]
+                cells = [from_cell(cell.strip()) for cell in cells]
                 if number == 0 or any(cells):
                     yield f"line {lines.line_num}", cells
         except csv.Error as error:

@@ -6,7 +6,8 @@ torch and safetensors are imported inside the functions: a status or a count on 
 import functools
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -115,7 +116,7 @@ def read(
 
     path = existing(path)
     try:
-        with safe_open(path, framework=framework) as file:
+        with usable(path), safe_open(path, framework=framework) as file:
             about = json.loads((file.metadata() or {}).get("cellcount", "{}"))
             check_format(about, path, "a safetensors file", format, label)
             return about, {name: file.get_tensor(name) for name in file.keys()}
@@ -134,6 +135,18 @@ def existing(path: Path | str) -> Path:
     if not path.is_file():
         raise DataError(f"No weights file at {path}; train one with `cellcount train`, or leave `weights` out.")
     return path
+
+
+@contextmanager
+def usable(path: Path | str) -> Iterator[None]:
+    """Turn the errors of a description that was edited, or does not fit the tensors, into a DataError."""
+    try:
+        yield
+    except CellcountError as error:
+        raise error if isinstance(error, DataError) else DataError(f"{path}: {error}") from error
+    except (TypeError, LookupError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise DataError(f"{path}: its description is damaged ({reason}); create the file again.") from error
 
 
 def check_format(about: Any, path: Path | str, kind: str, format: str, label: str) -> None:

@@ -421,7 +421,7 @@ def read(folder: str | Path) -> Audit:
             and {"window", "seed", "method", "count"} <= set(audit.about["settings"])
             and bool(audit.about["counts"])
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         whole, told = False, f" ({error})"
     else:
         told = ""

@@ -104,6 +104,7 @@ class CountFolder(Records):
         self._plans: dict[Path, Plan] = {}
 
     def __enter__(self) -> Self:
+        self._refuse_links()
         try_file(self.path / RECORDS)
         self._check()
         for name in (f"{IMAGES}/x", f"{PREDICTIONS}/x", f"{OVERLAYS}/x", SUMMARY, TABLE):
@@ -126,6 +127,18 @@ class CountFolder(Records):
             with replacing(self.path / SETTINGS) as temporary:
                 temporary.write_text("\n".join(lines) + "\n", "utf-8")
         return self
+
+    def _refuse_links(self) -> None:
+        """Raise a DataError if a file that would be replaced is a link to somewhere else: the folder may be foreign."""
+        real = os.path.realpath(self.path)
+        places = [self.path / name for name in (*folders.WRITTEN, SETTINGS)]
+        for inner in (PREDICTIONS, OVERLAYS):
+            if os.path.isdir(self.path / inner):
+                places += [Path(one) for one in os.scandir(self.path / inner)]
+        for place in places:
+            if os.path.islink(place) and not Path(target := os.path.realpath(place)).is_relative_to(real):
+                away = f"{place} is a link to {target}, outside of the folder, which would be overwritten."
+                raise DataError(f"{away} Remove the link, or choose another folder with --out.")
 
     def _any_of(self, name: str, file: str) -> bool:
         """Whether the image with this name, or what was found in it, is in the folder: its record may be a copy."""
@@ -266,7 +279,7 @@ class CountFolder(Records):
         """A warning, if the image was sent to Label Studio with other predictions than those of its record."""
         try:
             sent = json.loads((self.path / SENT).read_text("utf-8"))["sent"][Path(record["file"]).name]
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return []
         told = "It was sent to Label Studio with other predictions: count it with the former settings before the pull."
         return [] if sent == record["predictions_sha256"] else [told]
@@ -364,7 +377,7 @@ def settings(folder: Path) -> dict[str, Any]:
 
     try:
         content = tomllib.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: it cannot be read ({error}). Correct it.") from error
     wrong = [one for one in dataset_toml.read(path, ())[1] if one.kind == "toml-value"]
     raise_errors(wrong, f"{path}:" * bool(wrong))

@@ -15,6 +15,7 @@ from cellcount.files import replacing, write_csv
 from cellcount.io.images import SUFFIXES
 
 RECORDS, SUMMARY, TABLE = "records.jsonl", "summary.json", "counts.csv"
+LARGEST = 1e300  # a number that somebody has edited may be NaN, infinite, or have hundreds of digits
 COLUMNS = ("image", "name", "count", "low", "high", "method", "weights", "threshold", "warnings")  # of counts.csv
 
 
@@ -179,7 +180,7 @@ def checked(record: dict[str, Any]) -> dict[str, Any]:
     texts, ends = [record[key] for key in keys], record["count_interval"] or (0, 0)
     numbers = [record["count"], *ends, {**record["parameters"], **record}.get("threshold") or 0]
     kinds = all(isinstance(text, str) for text in texts + record["warnings"]) and isinstance(record["warnings"], list)
-    kinds = kinds and all(isinstance(number, int | float) for number in numbers) and len(ends) == 2
+    kinds = kinds and all(isinstance(one, int | float) and abs(one) < LARGEST for one in numbers) and len(ends) == 2
     if not kinds or not isinstance(record["overlay"], str | None):
         raise TypeError(record)
     for part in (record["name"], record["file"].removeprefix("images/")):

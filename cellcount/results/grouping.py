@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cellcount.errors import DataError, require
+from cellcount.files import from_cell
 from cellcount.io.problems import listed
 
 FOLDER = "folder"  # the grouping by folders
@@ -147,7 +148,7 @@ def _rows(table: Path, problems: list[str]) -> list[tuple[int, dict[str, str]]]:
         require(not lacking, f"{table}: no column {', '.join(lacking)} in line 1, which has {has}.", DataError)
         for row in reader:
             if any(cell.strip() for cell in row):
-                found.append((reader.line_num, {name: cell.strip() for name, cell in zip(header, row)}))
+                found.append((reader.line_num, {name: from_cell(cell.strip()) for name, cell in zip(header, row)}))
     except csv.Error as error:
         raise DataError(f"{table}, line {reader.line_num}: not a table of groups ({error}).") from error
     others = [name for name in header if name and name not in COLUMNS]

@@ -307,12 +307,12 @@ def update(folder: Records, new: Sequence[Group], quietly: bool = False) -> list
     CellcountError
         If the table cannot be written.
     """
-    earlier: list[dict[str, Any]] = []
-    if (folder.path / TABLE).exists():
-        with suppress(OSError, ValueError, AttributeError):  # a summary that somebody has edited
-            earlier = json.loads((folder.path / SUMMARY).read_text("utf-8")).get("groups", [])
+    kept: list[Group] = []
     taken, names = {image for group in new for image in group.images}, {group.group for group in new}
-    kept = [group for one in earlier if one["group"] not in names and (group := _again(folder, one, taken))]
+    if (folder.path / TABLE).exists():
+        with suppress(OSError, ValueError, AttributeError, LookupError, TypeError, RecursionError):  # edited by hand
+            earlier = json.loads((folder.path / SUMMARY).read_text("utf-8")).get("groups", [])
+            kept = [group for one in earlier if one["group"] not in names and (group := _again(folder, one, taken))]
     if new or kept:
         rows = [[_cell(getattr(group, name)) for name in HEADER] for group in (*kept, *new)]
         try:

@@ -151,7 +151,7 @@ def _records(folder: Path) -> dict[str, dict[str, Any]]:
         try:
             record = json.loads(line)
             found[Path(record["file"]).name] = record
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             continue  # the line of a call that was killed
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cellcount.errors import DataError, require
-from cellcount.files import replacing
+from cellcount.files import as_cell, from_cell, replacing
 from cellcount.metrics import READINGS, box_iou, match, near, parts_of, scored, segmentation_counts
 from cellcount.results.provenance import provenance
 from cellcount.types import Prediction, Sample
@@ -124,6 +124,7 @@ def write(frame: pd.DataFrame, path: Path | str) -> Path:
     """Write rows as CSV, compressed if the name ends in .gz, completely or not at all; returns the path."""
     compression = {"method": "gzip", "mtime": 0} if str(path).endswith(".gz") else None  # no time: equal bytes
     with replacing(path) as temporary:
+        frame = frame.assign(**{name: frame[name].map(as_cell) for name in _texts(frame)})
         frame.to_csv(temporary, index=False, compression=compression)
     return Path(path)
 
@@ -146,4 +147,14 @@ def table(path: Path | str) -> pd.DataFrame:
     """A committed table of any columns: a DataFrame. Raises DataError if the file is missing."""
     missing = f"No result file at {path}; `make results` computes the committed ones."
     require(Path(path).exists(), missing, DataError)
-    return pd.read_csv(path, dtype=NAMES)
+    frame = pd.read_csv(path, dtype=NAMES)
+    return frame.assign(**{name: frame[name].map(_text) for name in _texts(frame)})
+
+
+def _texts(frame: pd.DataFrame) -> list[str]:
+    """The columns that may have text."""
+    return [str(name) for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+
+
+def _text(value: Any) -> Any:
+    return from_cell(value) if isinstance(value, str) else value

@@ -11,7 +11,7 @@ from cellcount.errors import DataError
 from cellcount.methods.cellnet.calibration import Counting
 from cellcount.methods.cellnet.settings import ONNX_FORMAT, Settings
 from cellcount.methods.pixels import brightness_and_contrast
-from cellcount.methods.weights_files import cached, check_format
+from cellcount.methods.weights_files import cached, check_format, usable
 
 
 class OnnxEngine:
@@ -51,10 +51,11 @@ class OnnxEngine:
         except Exception as error:  # its exceptions have no common public base
             reason = str(error).splitlines()[0]
             raise DataError(f"{path}: not an ONNX file, or truncated ({reason}); create it again.") from error
-        self.about = json.loads(self._session.get_modelmeta().custom_metadata_map.get("cellcount", "{}"))
-        check_format(self.about, path, "an ONNX file", ONNX_FORMAT, "CellNet")
-        self.settings, self.counting = Settings(**self.about["settings"]), Counting.of(self.about)
-        self.weights_sha256 = self.about["weights_sha256"]
+        with usable(path):
+            self.about = json.loads(self._session.get_modelmeta().custom_metadata_map.get("cellcount", "{}"))
+            check_format(self.about, path, "an ONNX file", ONNX_FORMAT, "CellNet")
+            self.settings, self.counting = Settings(**self.about["settings"]), Counting.of(self.about)
+            self.weights_sha256 = self.about["weights_sha256"]
 
     def heats(self, images: list[np.ndarray], exposure: tuple[float, float] | None) -> list[np.ndarray]:
         """(H, W) float32 images -> for each (ceil(H / factor), ceil(W / factor)) float32; 1 is a full peak."""

@@ -56,9 +56,10 @@ class TorchEngine:
 def read_network(path: str | Path) -> tuple[nn.Module, Settings]:
     """Network (float32, in evaluation mode) and settings of a weights file; raises DataError as `about` does."""
     described, state = weights_files.read(path, FORMAT, "CellNet")
-    settings = Settings(**described["settings"])
-    network = build(settings)
-    network.load_state_dict(state)
+    with weights_files.usable(path):
+        settings = Settings(**described["settings"])
+        network = build(settings)
+        network.load_state_dict(state)
     return network.float().eval(), settings
 
 
@@ -72,7 +73,8 @@ def load_weights(path: Path, device: torch.device) -> tuple[nn.Module, Settings,
 @weights_files.cached(4)
 def counting(path: Path) -> Counting:
     """How a weights file counts, kept until the file changes."""
-    return Counting.of(weights_files.about(path, FORMAT, "CellNet"))
+    with weights_files.usable(path):
+        return Counting.of(weights_files.about(path, FORMAT, "CellNet"))
 
 
 @torch.inference_mode()

@@ -87,9 +87,10 @@ def _load_library(network, size, device):
 @weights_files.cached(4)
 def _load_own(path, device):
     described, tensors = weights_files.read(path, FORMAT, "Cellpose")
-    settings = Settings(**described["settings"])
-    model = new_model(settings.widths, settings.diam_mean, device)
-    state = {name.removeprefix("net."): tensor for name, tensor in tensors.items() if name.startswith("net.")}
-    model.net.load_state_dict(state)
-    size = {name: tensors[f"size.{name}"].double().numpy() for name in SIZE} | described["size"]
+    with weights_files.usable(path):
+        settings = Settings(**described["settings"])
+        model = new_model(settings.widths, settings.diam_mean, device)
+        state = {name.removeprefix("net."): tensor for name, tensor in tensors.items() if name.startswith("net.")}
+        model.net.load_state_dict(state)
+        size = {name: tensors[f"size.{name}"].double().numpy() for name in SIZE} | described["size"]
     return Loaded(model, size, float(model.net.diam_labels.item()), settings.flow_threshold, sha256(path))

@@ -69,9 +69,10 @@ def prepare(
 @weights_files.cached(2)
 def _load(path, kind, build, device):
     described, state = weights_files.read(path, kind.FORMAT, kind.LABEL)
-    settings = kind(**described["settings"])
-    network = build(settings)
-    network.load_state_dict(state)
+    with weights_files.usable(path):
+        settings = kind(**described["settings"])
+        network = build(settings)
+        network.load_state_dict(state)
     return network.float().eval().to(device), settings, sha256(path)
 
 

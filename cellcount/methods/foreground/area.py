@@ -127,13 +127,14 @@ def read(path: Path | str) -> dict[str, Any]:
     """
     try:
         about = json.loads(weights_files.existing(path).read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); create it again.") from error
     weights_files.check_format(about, path, "JSON", FORMAT, "foreground-area")
-    find(about["foreground"])
-    ratio = about["cells_per_px"]
-    require(0 < ratio < 1, f"{path}: cells_per_px is {ratio}; it must be between 0 and 1.", DataError)
-    return about
+    with weights_files.usable(path):
+        find(about["foreground"])
+        ratio = about["cells_per_px"]
+        require(0 < ratio < 1, f"{path}: cells_per_px is {ratio}; it must be between 0 and 1.", DataError)
+        return about
 
 
 def context(image: Any, **params: Any) -> dict[str, Any]:

@@ -150,6 +150,7 @@ def about(weights: Path | str | None = None) -> dict[str, Any]:
 def load(weights: Path | str) -> "Sam":
     """The network of a weights file, float32, on the CPU. Raises DataError as `weights_files.read` does."""
     described, state = weights_files.read(weights, FORMAT, Settings.LABEL)
-    network = build(Settings(**described["settings"]))
-    network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    with weights_files.usable(weights):
+        network = build(Settings(**described["settings"]))
+        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return network

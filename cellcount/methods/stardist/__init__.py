@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cellcount.methods import weights_files
 from cellcount.methods.base import Status, need_packages, predicts, weights_status
 from cellcount.methods.pixels import percentiles, stretched
 from cellcount.methods.stardist.process import PROCESS
-from cellcount.methods.stardist.settings import BLACK_WHITE, FORMAT, Settings, training_tiles
+from cellcount.methods.stardist.settings import BLACK_WHITE, FORMAT, Settings, check_size, training_tiles
 from cellcount.types import Prediction, Sample
 
 __all__ = ["NAMES", "VERSION", "Settings", "about", "fit", "context", "predict", "status"]
@@ -165,8 +166,9 @@ def about(path: str | Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as file:
+            check_size(file)
             return json.loads(file.read("about.json")) | {"thresholds": json.loads(file.read("thresholds.json"))}
-    except (OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: not a weights file written by `stardist.fit` ({error}).") from error
 
 

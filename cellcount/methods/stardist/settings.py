@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from cellcount.types import Sample
 
 FORMAT = "cellcount-stardist-1"  # of about.json in a weights file
 BLACK_WHITE = (1, 99.8)  # percentiles of an image that become 0 and 1
+MAX_BYTES = 2**30  # of an unpacked weights file; a network of the library's default size has 6 MB
 UNKNOWN = -1  # StarDist leaves such pixels out of its losses
 Part = tuple[list[np.ndarray], list[np.ndarray]]  # images and labels
 
@@ -43,6 +45,13 @@ class Settings(TrainingSettings):
         require(self.validation < 1, f"validation={self.validation!r} must be between 0 and 1.")
         step, patch = self.grid * 2**self.depth, self.patch
         require(patch % step == 0, f"patch={patch} must be a multiple of {step}, by which the network downsamples it.")
+
+
+def check_size(file: ZipFile) -> None:
+    """Raise a BadZipFile if an archive states that it unpacks to more than `MAX_BYTES`; zipfile unpacks no more."""
+    size = sum(one.file_size for one in file.infolist())
+    if size > MAX_BYTES:
+        raise BadZipFile(f"unpacked it would have {size / 1e6:,.0f} MB")
 
 
 def training_tiles(samples: Sequence[Sample], settings: Settings) -> tuple[Part, ...]:

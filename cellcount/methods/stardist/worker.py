@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from cellcount.errors import DataError
 from cellcount.files import replacing, sha256
 from cellcount.methods.pixels import centroids
 from cellcount.methods.stardist.process import answer
+from cellcount.methods.stardist.settings import check_size
 from cellcount.methods.weights_files import cached
 from cellcount.types import visible
 
@@ -59,9 +61,10 @@ def _load(path):
         folder = Path(scratch) / "model"
         try:
             with zipfile.ZipFile(path) as file:
-                for name in FILES:
+                check_size(file)
+                for name in FILES:  # whatever else is in it
                     file.extract(name, folder)
-        except (zipfile.BadZipFile, KeyError) as error:
+        except (zipfile.BadZipFile, KeyError, zlib.error) as error:
             raise DataError(f"{path}: not a StarDist model, or truncated ({error}); create it again.") from error
         model = StarDist2D(None, name="model", basedir=scratch)
         model.basedir = None  # so that it writes nothing
