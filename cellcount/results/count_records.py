@@ -178,9 +178,9 @@ def checked(record: dict[str, Any]) -> dict[str, Any]:
     """
     keys = ("image", "source", "run", "image_sha256", "predictions_sha256", "name", "file", "method")
     texts, ends = [record[key] for key in keys], record["count_interval"] or (0, 0)
-    numbers = [record["count"], *ends, {**record["parameters"], **record}.get("threshold") or 0]
+    numbers = [record["count"], *ends, abs({**record["parameters"], **record}.get("threshold") or 0)]
     kinds = all(isinstance(text, str) for text in texts + record["warnings"]) and isinstance(record["warnings"], list)
-    kinds = kinds and all(isinstance(one, int | float) and abs(one) < LARGEST for one in numbers) and len(ends) == 2
+    kinds = kinds and all(isinstance(one, int | float) and 0 <= one < LARGEST for one in numbers) and len(ends) == 2
     if not kinds or not isinstance(record["overlay"], str | None):
         raise TypeError(record)
     for part in (record["name"], record["file"].removeprefix("images/")):
