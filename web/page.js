@@ -9,7 +9,6 @@
   const { cellcount } = root, { loading, exports } = cellcount;
   const { fixed } = cellcount.looks, { words } = cellcount, { whole, plural, told } = words;
   const $ = (id) => document.getElementById(id);
-  const HINT = " Left click adds a cell, right click removes the nearest one; drag moves the image, the wheel zooms.";
   const CLOSE = 3; // screen px for one of the image, where a doubtful cell is shown
   const IDLE = 1500; // ms after the page is there, when it loads the counting
 
@@ -143,7 +142,8 @@
     const failed = shown && shown.status === "failed";
     if (image === shown || !shown || failed) show(image);
     else close(image);
-    say(`${image.name}: ${told(image)}.${images.size > 1 ? "" : HINT}`);
+    const more = [...images.values()].some((one) => one.status === "waiting");
+    say(`${image.name}: ${told(image)}.${more ? "" : words.hint}`);
   }
 
   /** Frees the picture of an image that is not shown; its gray values make a new one. */
@@ -233,13 +233,8 @@
     image.bitmap = image.bitmap || (await words.picture(image));
     if (shown !== image) return close(image);
     $("failed").hidden = Boolean(image.bitmap);
-    if (!image.bitmap) {
-      const size = `${image.width} x ${image.height} px`;
-      $("failed").textContent = `${image.name} was counted, but this browser cannot show a picture of ${size}.`;
-    } else {
-      viewer.show(image);
-      marks(image);
-    }
+    if (!image.bitmap) $("failed").textContent = words.unshown(image);
+    else viewer.show(image), marks(image);
     return undefined;
   }
 
@@ -304,7 +299,8 @@
     interval.colSpan = number.hidden ? 2 : 1;
     number.textContent = status === "done" ? whole(result.count) : { waiting: "waits", counting: "…" }[status] || "";
     const ends = result && result.interval ? result.interval.map(whole).join("–") : "";
-    interval.textContent = status === "failed" ? error.replace(`${image.name}: `, "") : ends;
+    const none = status === "done" && image.warnings.length ? "see its warning" : "";
+    interval.textContent = status === "failed" ? error.replace(`${image.name}: `, "") : ends || none;
   }
 
   function total() {
@@ -349,9 +345,11 @@
 
   function step(forward) {
     if (!shown || shown.status !== "done") return;
-    const mark = forward ? shown.corrections.redo() : shown.corrections.undo();
-    if (!mark) return;
-    if (!audit) viewer.reach(mark);
+    const { corrections } = shown, next = (forward ? corrections.undone : corrections.done).at(-1);
+    if (!next) return;
+    if (audit && !audit.holds(next.mark)) return void say("That step was outside of this window.");
+    corrections[forward ? "redo" : "undo"]();
+    if (!audit) viewer.reach(next.mark);
     after(forward ? "Done again" : "Undone");
   }
 
@@ -461,9 +459,12 @@
     $("audit").hidden = !on;
     $("begin").hidden = on;
     document.body.dataset.audit = String(on);
+    $("panel").scrollTop = 0; // where the audit is
+    if (on) $("stage").scrollIntoView();
   }
 
   function end() {
+    if (audit.unsaved && !confirm("End the audit? Its windows were not saved.")) return;
     const { total: sum, interval } = audit.told;
     viewer.window(null);
     audit = null;
@@ -485,7 +486,7 @@
       exports.save(await exports.picture(shown), `${shown.name.replace(/\.[^.]+$/, "")}-overlay.png`);
     }
     if (what === "points" || what === "labelstudio") for (const one of done) one.saved = true;
-    say("Saved.");
+    say(`Saved.${what === "points" || what === "labelstudio" ? words.untouched(done) : ""}`);
   }
 
   // ---- controls
@@ -528,7 +529,7 @@
     audit.at--;
     shownWindow();
   });
-  onclick("windows", () => exports.save(audit.table(), "audit-result.csv", "text/csv"));
+  onclick("windows", () => exports.save((audit.saved = audit.table()), "audit-result.csv", "text/csv"));
   onclick("stop", end);
   $("threshold").addEventListener("input", () => {
     const value = Number($("threshold").value), { own } = shown;
@@ -554,7 +555,7 @@
     step(letter === "y" || event.shiftKey);
   });
   addEventListener("beforeunload", (event) => {
-    if ([...images.values()].some((one) => one.saved === false)) event.preventDefault();
+    if ((audit && audit.unsaved) || [...images.values()].some((one) => one.saved === false)) event.preventDefault();
   });
 
   let inside = 0; // elements below the pointer that drags a file
