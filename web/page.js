@@ -460,7 +460,7 @@
     $("begin").hidden = on;
     document.body.dataset.audit = String(on);
     $("panel").scrollTop = 0; // where the audit is
-    if (on) $("stage").scrollIntoView();
+    if (on) scrollTo(0, 0);
   }
 
   function end() {
