@@ -17,9 +17,7 @@
 
   const viewer = new cellcount.Viewer($("viewer"), { act, key });
 
-  function say(text) {
-    $("status").textContent = text;
-  }
+  const say = (text) => void ($("status").textContent = text);
 
   function element(name, properties = {}, ...children) {
     const made = Object.assign(document.createElement(name), properties);
@@ -287,6 +285,7 @@
     if (!image.row) {
       const choose = element("button", { type: "button", textContent: image.name, onclick: () => show(image) });
       const away = element("button", { type: "button", textContent: "×", onclick: () => remove(image) });
+      choose.disabled = away.disabled = Boolean(audit);
       choose.setAttribute("aria-pressed", "false");
       away.setAttribute("aria-label", `Remove ${image.name}`);
       const cells = [element("th", { scope: "row" }, choose), element("td"), element("td"), element("td", {}, away)];
@@ -347,7 +346,7 @@
     if (!shown || shown.status !== "done") return;
     const { corrections } = shown, next = (forward ? corrections.undone : corrections.done).at(-1);
     if (!next) return;
-    if (audit && !audit.holds(next.mark)) return void say("That step was outside of this window.");
+    if (audit && !audit.holds(next.mark)) return say("That step was outside of this window.");
     corrections[forward ? "redo" : "undo"]();
     if (!audit) viewer.reach(next.mark);
     after(forward ? "Done again" : "Undone");
@@ -537,6 +536,7 @@
   });
   onclick("own", () => askThreshold(shown, null));
   $("width").addEventListener("change", () => ($("given").hidden = $("width").value !== "px"));
+  $("px").addEventListener("change", () => ($("px").value = Math.min(400, Math.max(2, Number($("px").value) || 33))));
   onclick("again", () => {
     if (!shown || shown.status === "counting" || shown.status === "waiting") return;
     const { corrections, saved } = shown;
@@ -566,7 +566,7 @@
   addEventListener("drop", (event) => {
     event.preventDefault();
     $("dropping").hidden = !(inside = 0);
-    if (event.dataTransfer) take([...event.dataTransfer.files]);
+    if (event.dataTransfer) loading.dropped(event.dataTransfer).then(take, (error) => say(error.message));
   });
 
   // ---- start

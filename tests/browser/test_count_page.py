@@ -612,6 +612,19 @@ def test_one_name_is_one_image(empty, tmp_path):
     assert "Total of 1 of 2 images" in empty.inner_text("#sum")
 
 
+def test_a_dropped_folder_gives_its_images(empty, tmp_path):
+    (tmp_path / "flask" / "day 2").mkdir(parents=True)
+    field(tmp_path / "flask" / "a.png", 8, (200, 220))
+    field(tmp_path / "flask" / "day 2" / "b.png", 9, (200, 220))
+    (tmp_path / "flask" / "notes.txt").write_text("no image")
+    data = {"items": [], "files": [str(tmp_path / "flask")], "dragOperationsMask": 1}
+    devtools = empty.context.new_cdp_session(empty)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+    wait(empty, f"cellcount.page.images.size === 2 && {DONE}")
+    assert [row.split()[0] for row in empty.inner_text("#rows").splitlines() if ".png" in row] == ["a.png", "b.png"]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(chromium, address, tmp_path, theme):
     if not AXE.is_file():
