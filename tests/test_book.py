@@ -229,10 +229,10 @@ def test_profiles_speak_of_chapters_and_parameters_that_exist(path):
 def test_environment_is_in_step_with_pyproject_and_constraints():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    python, pip, (asked,) = environment[0], environment[1], environment[2]["pip"]
+    python, pip, (constraints, asked) = environment[0], environment[1], environment[2]["pip"]
     assert SpecifierSet(project["requires-python"]).contains(python.removeprefix("python="))
-    assert pip == "pip"
-    extras = re.fullmatch(r"-c constraints\.txt -e \.\[(.+)\]", asked).group(1)
+    assert pip == "pip" and constraints == "-c constraints.txt"  # a line of its own: beside -e, pip ignores it
+    extras = re.fullmatch(r"-e \.\[(.+)\]", asked).group(1)
     assert f"-c constraints.txt -e '.[{extras}]'" in (ROOT / "Makefile").read_text()
     assert set(extras.split(",")) == set(project["optional-dependencies"]) - {"hpc"}
     pins = {}

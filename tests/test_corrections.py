@@ -432,3 +432,17 @@ def test_train_takes_a_corrected_folder_and_records_what_was_corrected(F, capsys
     assert cellnet.about(out)["provenance"] == {"a": told} and cellnet.about(out)["samples"] == ["a"]
     assert sorted(F.rglob("*")) == before, "nothing is written among the data"
     assert isinstance(Path(out.with_suffix(".onnx")).read_bytes(), bytes)
+
+
+def test_images_that_nobody_corrected_beside_others_are_told(tmp_path):
+    for name in "ab":
+        pixels = np.random.default_rng(ord(name)).integers(0, 256, SHAPE, dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    marks = [Mark(point, "", score=0.9) for point in FOUND]
+    kept = [replace(mark, origin="prediction") for mark in marks] + [Mark((5.0, 5.0), "", origin="manual")]
+    both = [Annotation("", "", f"{name}.png", points=own) for name, own in (("a", kept), ("b", marks))]
+    write(tmp_path / "points.csv", both, "CSV")
+    [told] = [problem for problem in folder.check(tmp_path) if problem.kind == "corrected-others"]
+    assert "of b.png" in told.what and 'reviewed = ["b"]' in told.todo
+    (tmp_path / "dataset.toml").write_text('reviewed = ["b"]\n')
+    assert "corrected-others" not in kinds(tmp_path) and set(loaded(tmp_path)) == {"a", "b"}

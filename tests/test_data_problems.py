@@ -971,6 +971,8 @@ for given in (
     ("points-outside", "points.csv", "micrometres", lambda root: one_image(
         root, "pixel_size_um = 2", "\n".join(["image,y,x", *spread("a", 2)])), "error", "micrometres"),
     ("corrected-some", "predictions", "1 of 2", lambda root: counted(root, "a.png,3,4\na.png,9,9\n"), "warning"),
+    ("corrected-others", "points.csv", "of b.png", lambda root: [one_image(
+        root, "", "image,y,x,score,origin\na.png,3,4,,manual\nb.png,5,6,0.5,\n"), Box(root).image("b.png")], "warning"),
     ("corrected-none", "predictions", "reviewed", lambda root: counted(root, "a.png,3,4\n")),
     ("predictions-edited", "predictions/a.csv", "annotations/", lambda root: Box(counted(
         root, "a.png,9,9\n", predictions=(("a.png", 3, 4),))).text(

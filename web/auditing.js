@@ -87,6 +87,11 @@
       return { total: whole(one.total), interval, notes };
     }
 
+    /** Whether windows were corrected since the table was saved; page.js keeps it as `saved`. */
+    get unsaved() {
+      return this.done > 0 && this.table() !== this.saved;
+    }
+
     /** The drawn windows as the table of `cellcount audit estimate` (audit-result.csv). */
     table() {
       const rows = [["window", "image", "y0", "x0", "y1", "x1", "stratum", "probability", "predicted", "counted"]];

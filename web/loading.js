@@ -8,6 +8,7 @@
 (function (root) {
   const cellcount = (root.cellcount = root.cellcount || {});
   const SCRIPTS = ["pixels", "likeness", "engine", "decode", "audit", "worker"];
+  const IMAGE = /^[^.].*\.(jpe?g|png|tiff?|bmp)$/i; // in a folder, other files are passed over
   const PATIENCE = 4000; // ms; a service worker that takes longer is not waited for
 
   const files = JSON.parse(document.getElementById("files").textContent);
@@ -64,6 +65,27 @@
     return new Worker(URL.createObjectURL(new Blob([texts.join("\n")], { type: "text/javascript" })));
   }
 
+  /** The files that were dropped, and the images in folders that were: [File]. Asks for all entries before it waits. */
+  async function dropped(transfer) {
+    const entries = [...transfer.items].map((item) => item.webkitGetAsEntry && item.webkitGetAsEntry()), all = [...transfer.files];
+    if (!entries.some((entry) => entry && entry.isDirectory)) return all;
+    const found = [];
+    const walk = async (entry, top) => {
+      if (entry.isDirectory) {
+        const reader = entry.createReader(), inside = [], some = () => new Promise((done, failed) => reader.readEntries(done, failed));
+        for (let part; !part || part.length; inside.push(...part)) part = await some(); // a hundred at a time
+        for (const one of inside.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }))) await walk(one, false);
+      } else if (top || IMAGE.test(entry.name)) found.push(await new Promise((done, failed) => entry.file(done, failed)));
+    };
+    try {
+      for (const entry of entries) if (entry) await walk(entry, true);
+    } catch (error) { // from file://, for one
+      throw new cellcount.CellcountError("This browser does not let the page read a folder here: drop the images in it.");
+    }
+    if (!found.length) throw new cellcount.CellcountError("There is no JPEG, PNG or TIFF in that folder.");
+    return found;
+  }
+
   /** A simulated field, as a File. */
   async function sample({ name, title }) {
     const bytes = files.inline ? bytesOf(stored(name).textContent) : await read(name);
@@ -103,5 +125,5 @@
     });
   }
 
-  cellcount.loading = { files, engineFiles, worker, sample, settle, keep };
+  cellcount.loading = { files, engineFiles, worker, dropped, sample, settle, keep };
 })(self);

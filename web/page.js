@@ -9,7 +9,6 @@
   const { cellcount } = root, { loading, exports } = cellcount;
   const { fixed } = cellcount.looks, { words } = cellcount, { whole, plural, told } = words;
   const $ = (id) => document.getElementById(id);
-  const HINT = " Left click adds a cell, right click removes the nearest one; drag moves the image, the wheel zooms.";
   const CLOSE = 3; // screen px for one of the image, where a doubtful cell is shown
   const IDLE = 1500; // ms after the page is there, when it loads the counting
 
@@ -18,9 +17,7 @@
 
   const viewer = new cellcount.Viewer($("viewer"), { act, key });
 
-  function say(text) {
-    $("status").textContent = text;
-  }
+  const say = (text) => void ($("status").textContent = text);
 
   function element(name, properties = {}, ...children) {
     const made = Object.assign(document.createElement(name), properties);
@@ -143,7 +140,8 @@
     const failed = shown && shown.status === "failed";
     if (image === shown || !shown || failed) show(image);
     else close(image);
-    say(`${image.name}: ${told(image)}.${images.size > 1 ? "" : HINT}`);
+    const more = [...images.values()].some((one) => one.status === "waiting");
+    say(`${image.name}: ${told(image)}.${more ? "" : words.hint}`);
   }
 
   /** Frees the picture of an image that is not shown; its gray values make a new one. */
@@ -233,13 +231,8 @@
     image.bitmap = image.bitmap || (await words.picture(image));
     if (shown !== image) return close(image);
     $("failed").hidden = Boolean(image.bitmap);
-    if (!image.bitmap) {
-      const size = `${image.width} x ${image.height} px`;
-      $("failed").textContent = `${image.name} was counted, but this browser cannot show a picture of ${size}.`;
-    } else {
-      viewer.show(image);
-      marks(image);
-    }
+    if (!image.bitmap) $("failed").textContent = words.unshown(image);
+    else viewer.show(image), marks(image);
     return undefined;
   }
 
@@ -292,6 +285,7 @@
     if (!image.row) {
       const choose = element("button", { type: "button", textContent: image.name, onclick: () => show(image) });
       const away = element("button", { type: "button", textContent: "×", onclick: () => remove(image) });
+      choose.disabled = away.disabled = Boolean(audit);
       choose.setAttribute("aria-pressed", "false");
       away.setAttribute("aria-label", `Remove ${image.name}`);
       const cells = [element("th", { scope: "row" }, choose), element("td"), element("td"), element("td", {}, away)];
@@ -304,7 +298,8 @@
     interval.colSpan = number.hidden ? 2 : 1;
     number.textContent = status === "done" ? whole(result.count) : { waiting: "waits", counting: "…" }[status] || "";
     const ends = result && result.interval ? result.interval.map(whole).join("–") : "";
-    interval.textContent = status === "failed" ? error.replace(`${image.name}: `, "") : ends;
+    const none = status === "done" && image.warnings.length ? "see its warning" : "";
+    interval.textContent = status === "failed" ? error.replace(`${image.name}: `, "") : ends || none;
   }
 
   function total() {
@@ -349,9 +344,11 @@
 
   function step(forward) {
     if (!shown || shown.status !== "done") return;
-    const mark = forward ? shown.corrections.redo() : shown.corrections.undo();
-    if (!mark) return;
-    if (!audit) viewer.reach(mark);
+    const { corrections } = shown, next = (forward ? corrections.undone : corrections.done).at(-1);
+    if (!next) return;
+    if (audit && !audit.holds(next.mark)) return say("That step was outside of this window.");
+    corrections[forward ? "redo" : "undo"]();
+    if (!audit) viewer.reach(next.mark);
     after(forward ? "Done again" : "Undone");
   }
 
@@ -461,9 +458,12 @@
     $("audit").hidden = !on;
     $("begin").hidden = on;
     document.body.dataset.audit = String(on);
+    $("panel").scrollTop = 0; // where the audit is
+    if (on) scrollTo(0, 0);
   }
 
   function end() {
+    if (audit.unsaved && !confirm("End the audit? Its windows were not saved.")) return;
     const { total: sum, interval } = audit.told;
     viewer.window(null);
     audit = null;
@@ -485,7 +485,7 @@
       exports.save(await exports.picture(shown), `${shown.name.replace(/\.[^.]+$/, "")}-overlay.png`);
     }
     if (what === "points" || what === "labelstudio") for (const one of done) one.saved = true;
-    say("Saved.");
+    say(`Saved.${what === "points" || what === "labelstudio" ? words.untouched(done) : ""}`);
   }
 
   // ---- controls
@@ -528,7 +528,7 @@
     audit.at--;
     shownWindow();
   });
-  onclick("windows", () => exports.save(audit.table(), "audit-result.csv", "text/csv"));
+  onclick("windows", () => exports.save((audit.saved = audit.table()), "audit-result.csv", "text/csv"));
   onclick("stop", end);
   $("threshold").addEventListener("input", () => {
     const value = Number($("threshold").value), { own } = shown;
@@ -536,6 +536,7 @@
   });
   onclick("own", () => askThreshold(shown, null));
   $("width").addEventListener("change", () => ($("given").hidden = $("width").value !== "px"));
+  $("px").addEventListener("change", () => ($("px").value = Math.min(400, Math.max(2, Number($("px").value) || 33))));
   onclick("again", () => {
     if (!shown || shown.status === "counting" || shown.status === "waiting") return;
     const { corrections, saved } = shown;
@@ -554,7 +555,7 @@
     step(letter === "y" || event.shiftKey);
   });
   addEventListener("beforeunload", (event) => {
-    if ([...images.values()].some((one) => one.saved === false)) event.preventDefault();
+    if ((audit && audit.unsaved) || [...images.values()].some((one) => one.saved === false)) event.preventDefault();
   });
 
   let inside = 0; // elements below the pointer that drags a file
@@ -565,7 +566,7 @@
   addEventListener("drop", (event) => {
     event.preventDefault();
     $("dropping").hidden = !(inside = 0);
-    if (event.dataTransfer) take([...event.dataTransfer.files]);
+    if (event.dataTransfer) loading.dropped(event.dataTransfer).then(take, (error) => say(error.message));
   });
 
   // ---- start

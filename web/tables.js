@@ -14,12 +14,13 @@
     heading.setAttribute("aria-sort", falls ? "descending" : "ascending");
     const rows = [...table.tBodies[0].rows].map((row, at) => ({ row, at, text: row.cells[column].textContent.trim() }));
     const numeric = rows.filter(({ text }) => !Number.isNaN(number(text))).length > rows.length / 2;
+    const way = falls ? -1 : 1;
     const before = (a, b) => {
-      if (!numeric) return a.text.localeCompare(b.text, "en", { numeric: true });
-      const [x, y] = [number(a.text), number(b.text)];
-      return Number.isNaN(x) || Number.isNaN(y) ? Number.isNaN(x) - Number.isNaN(y) : x - y;
+      if (!numeric) return way * a.text.localeCompare(b.text, "en", { numeric: true });
+      const [x, y] = [number(a.text), number(b.text)]; // a row without a number is the last one, either way
+      return Number.isNaN(x) || Number.isNaN(y) ? Number.isNaN(x) - Number.isNaN(y) : way * (x - y);
     };
-    rows.sort((a, b) => (falls ? -1 : 1) * before(a, b) || a.at - b.at);
+    rows.sort((a, b) => before(a, b) || a.at - b.at);
     table.tBodies[0].append(...rows.map(({ row }) => row));
   }
 

@@ -4,6 +4,10 @@
 (function (root) {
   const cellcount = (root.cellcount = root.cellcount || {});
   const { fixed } = cellcount.looks;
+  const coarse = root.matchMedia && root.matchMedia("(pointer: coarse)").matches; // a finger
+  const hint = coarse
+    ? " A tap adds a cell, a long press removes the nearest one; drag moves the image, two fingers zoom."
+    : " Left click adds a cell, right click removes the nearest one; drag moves the image, the wheel zooms.";
   const LARGEST = 4096; // px, of the sides of a picture where a browser refuses the whole
 
   const whole = (value) => Number(fixed(value)).toLocaleString("en-US");
@@ -40,6 +44,18 @@
     return open ? `${plural(open, "place")} to look at, the most doubtful first.` : "No doubtful place is left.";
   }
 
+  /** Of saved images those that nobody corrected, since `cellcount train` takes them as they are. */
+  function untouched(images) {
+    const left = images.filter((one) => !one.corrections.changed), n = left.length;
+    if (!n || images.length < 2) return "";
+    const which = n < 4 ? left.map((one) => one.name).join(", ") : `${whole(n)} of ${plural(images.length, "image")}`;
+    return ` Nothing was corrected in ${which}: if you did not look, train without (--images names those to take).`;
+  }
+
+  function unshown({ name, width, height }) {
+    return `${name} was counted, but this browser cannot show a picture of ${width} x ${height} px.`;
+  }
+
   /** An ImageBitmap of an image's gray values, smaller where a browser refuses the whole; or null. */
   async function picture({ gray, width, height }) {
     const pixels = (values, w, h) => new ImageData(cellcount.exports.rgba(values, 0, values.length), w, h);
@@ -51,5 +67,5 @@
     return made(small, w, h);
   }
 
-  cellcount.words = { whole, plural, sentence, told, interval, facts, doubts, picture };
+  cellcount.words = { hint, whole, plural, sentence, told, interval, facts, doubts, untouched, unshown, picture };
 })(self);

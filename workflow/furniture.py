@@ -200,6 +200,7 @@ def polish(app, exception):
     purge(site)
     if app.config.html_baseurl:
         addresses = [path.relative_to(site).as_posix() for path in sorted((site / "book").glob("*.html"))]
+        addresses.append("count/")  # which workflow/try_page.py writes
         urls = "".join(f"<url><loc>{html.escape(app.config.html_baseurl + name)}</loc></url>" for name in addresses)
         sitemap = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{urls}</urlset>'
         (site / "sitemap.xml").write_text(f'<?xml version="1.0" encoding="utf-8"?>\n{sitemap}\n', "utf-8")

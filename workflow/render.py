@@ -125,8 +125,12 @@ def configure(path, pdf, build):
     if repository:
         config["repository"] = {"url": repository, "branch": "main"}
         config["html"] |= dict.fromkeys(("use_repository_button", "use_edit_page_button", "use_issues_button"), True)
-        launch = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
-        settings["html_theme_options"]["launch_buttons"] = launch
+        host = repository.rsplit("/", 2)[0]
+        options = settings["html_theme_options"]  # a host of one's own, such as GitHub Enterprise, has no telling name
+        options["repository_provider"] = next((name for name in ("gitlab", "bitbucket") if name in host), "github")
+        options["launch_buttons"] = {"binderhub_url": "https://mybinder.org"}
+        if host == "https://github.com":
+            options["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 

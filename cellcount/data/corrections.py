@@ -144,6 +144,21 @@ def trace(predictions: Mapping[str, Annotation], unchanged: Sequence[str], found
             _plausible(stem, predictions, found)
     if predictions:
         _summarise(unchanged, found)
+    _untouched(found)
+
+
+def _untouched(found: Survey) -> None:
+    """Warn of images that have predicted points only, in a file that says of other images what a person did there.
+
+    The page that counts (web/) writes such files: it cannot know whether somebody found an image right as it is.
+    """
+    files = {one.file for stem in found.provenance for one in found.annotations[stem]}
+    for stem in sorted({*found.annotations} - {*found.provenance, *found.settings.reviewed}):
+        for one in found.annotations[stem]:
+            if one.file in files and one.points and all(mark.score is not None for mark in one.points):
+                image = found.images[stem].name
+                line = _line([image], found.settings.reviewed)
+                found.add("corrected-others", one.file, count=len(one.points), image=image, line=line)
 
 
 def _plausible(stem: str, predictions: Mapping[str, Annotation], found: Survey) -> None:

@@ -109,7 +109,8 @@ def empty(tab):
     tab.once("dialog", lambda dialog: dialog.accept())
     tab.evaluate(
         "() => { for (const i of cellcount.page.images.values()) i.saved = true;"
-        " if (cellcount.page.audit) document.getElementById('stop').click();"
+        " const { audit } = cellcount.page; if (audit) audit.saved = audit.table();"
+        " if (audit) document.getElementById('stop').click();"
         " for (const b of [...document.querySelectorAll('#rows td button')]) b.click(); }"
     )
     tab.evaluate("for (const b of document.querySelectorAll('[value=add], [value=auto]')) b.checked = true")
@@ -481,6 +482,7 @@ def test_training_takes_what_is_saved(empty, tmp_path, kind):
     )
     click(empty, *lonely)
     downloaded(empty, f"[data-save={kind}]", data)
+    assert "Nothing was corrected in 50 % b.png" in empty.inner_text("#status")
     found = survey(data)
     assert not [one for one in found.problems if one.severity == "error"], found.problems
     assert set(found.annotations) == {"a", "50 % b"}
@@ -521,6 +523,7 @@ def test_an_audit_finds_the_known_total(empty, tmp_path):
     empty.click("#draw")
     wait(empty, "cellcount.page.viewer.core")
     assert "seed 5" in empty.inner_text("#window")
+    assert empty.evaluate("document.getElementById('panel').scrollTop") == 0
     windows = empty.evaluate("cellcount.page.audit.all.length")
     # A person who makes each window right.
     correct = """truth => { const { audit } = cellcount.page, { image } = audit.window(), { corrections } = image;
@@ -555,6 +558,14 @@ def test_an_audit_finds_the_known_total(empty, tmp_path):
     assert "± 5 %" in empty.inner_text("#notes") or "±" in told
     table = downloaded(empty, "#windows", tmp_path).read_text("utf-8").splitlines()
     assert table[0] == "window,image,y0,x0,y1,x1,stratum,probability,predicted,counted" and len(table) == 21
+    empty.keyboard.press("Control+z")  # its step was in a window before this one
+    assert "outside of this window" in empty.inner_text("#status")
+    assert empty.inner_text("#total") == told
+    empty.evaluate("() => { const ask = confirm; window.confirm = () => ((window.confirm = ask), false); }")
+    empty.evaluate("cellcount.page.audit.saved = ''")
+    empty.click("#stop")
+    assert empty.is_visible("#audit")
+    downloaded(empty, "#windows", tmp_path)
     empty.click("#stop")
     assert "The audit gave" in empty.inner_text("#status")
 
@@ -599,6 +610,19 @@ def test_one_name_is_one_image(empty, tmp_path):
     drop(empty, tmp_path / "a.png", tmp_path / "other" / "a.png")
     assert "another image of this name" in empty.inner_text("#rows")
     assert "Total of 1 of 2 images" in empty.inner_text("#sum")
+
+
+def test_a_dropped_folder_gives_its_images(empty, tmp_path):
+    (tmp_path / "flask" / "day 2").mkdir(parents=True)
+    field(tmp_path / "flask" / "a.png", 8, (200, 220))
+    field(tmp_path / "flask" / "day 2" / "b.png", 9, (200, 220))
+    (tmp_path / "flask" / "notes.txt").write_text("no image")
+    data = {"items": [], "files": [str(tmp_path / "flask")], "dragOperationsMask": 1}
+    devtools = empty.context.new_cdp_session(empty)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+    wait(empty, f"cellcount.page.images.size === 2 && {DONE}")
+    assert [row.split()[0] for row in empty.inner_text("#rows").splitlines() if ".png" in row] == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
