@@ -10,6 +10,7 @@
   const { fixed } = cellcount.looks, { words } = cellcount, { whole, plural, told } = words;
   const $ = (id) => document.getElementById(id);
   const HINT = " Left click adds a cell, right click removes the nearest one; drag moves the image, the wheel zooms.";
+  const TWICE = (name) => `${name}: another image of this name is in the list. Rename one of them: files that are saved here name images.`;
   const CLOSE = 3; // screen px for one of the image, where a doubtful cell is shown
   const IDLE = 1500; // ms after the page is there, when it loads the counting
 
@@ -66,6 +67,7 @@
     worker.onerror = (event) => { // out of memory, perhaps: the next image gets another worker
       worker.terminate();
       worker = engine = null;
+      for (const one of images.values()) one.asked = false; // its answer will not come
       if (counting) answers.error({ message: `The counting stopped (${event.message}).` }, counting);
     };
     const threads = about.threads > 1 ? `${about.threads} threads` : "one thread";
@@ -98,18 +100,17 @@
       changed(image);
       if (image.wanted !== undefined) askThreshold(image, image.wanted);
     },
-    error({ message }, image) {
-      if (image && image === counting) {
-        Object.assign(image, { status: "failed", error: message });
+    error({ message, of }, image) {
+      if (of === "count" || (image && image === counting)) {
         counting = null;
-        row(image);
-        if (image === shown) show(image);
-        else say(message);
+        if (image) { // else it was removed while it was counted: the others go on
+          Object.assign(image, { status: "failed", error: message });
+          row(image);
+        }
         follow();
-      } else {
-        if (image) image.asked = false;
-        say(message);
-      }
+      } else if (image) image.asked = false;
+      if (image && image === shown && image.status === "failed") show(image);
+      else say(message);
     },
   };
 
@@ -159,10 +160,7 @@
     let first = null;
     for (const file of files) {
       const id = ++last, image = { id, file, name: file.name, status: "waiting", options: options() };
-      if ([...images.values()].some((one) => one.name === file.name)) {
-        const error = `${file.name}: another image of this name is in the list. Rename one of them: files that are saved here name images.`;
-        Object.assign(image, { status: "failed", error });
-      }
+      if (doubled(image)) Object.assign(image, { status: "failed", error: TWICE(file.name) });
       images.set(id, image);
       row(image);
       first = first || image;
@@ -174,6 +172,9 @@
     if (audit) say("The new images are not in the audit.");
     follow();
   }
+
+  /** Whether another image that counts has this name. */
+  const doubled = (image) => [...images.values()].some((one) => one !== image && one.name === image.name && one.status !== "failed");
 
   function options() {
     const width = $("width").value, px = Number($("px").value);
@@ -418,7 +419,7 @@
     }
     image.wanted = undefined;
     image.asked = true;
-    load().then(() => worker.postMessage({ type: "threshold", id: image.id, threshold }), (error) => say(error.message));
+    load().then(() => worker.postMessage({ type: "threshold", id: image.id, threshold }), (error) => answers.error(error, image));
   }
 
   // ---- audit
@@ -538,6 +539,7 @@
   $("width").addEventListener("change", () => ($("given").hidden = $("width").value !== "px"));
   onclick("again", () => {
     if (!shown || shown.status === "counting" || shown.status === "waiting") return;
+    if (doubled(shown)) return say(TWICE(shown.name));
     const { corrections, saved } = shown;
     if (corrections && corrections.changed && !saved && !confirm("Counting again removes the corrections. Go on?")) return;
     Object.assign(shown, { status: "waiting", options: options(), error: "" });
