@@ -43,6 +43,7 @@
   async function start() {
     $("ready").textContent = "Loading the counting (8 MB) …";
     const files = loading.engineFiles((share) => {
+      if (!engine) return; // one of the files could not be loaded, which is told
       $("ready").textContent = `Loading the counting: ${Math.round(100 * share)} % of 8 MB`;
       if (counting) progress(share < 1 ? "Loading the counting" : "Starting the counting", share);
     });
@@ -235,8 +236,7 @@
     if (shown !== image) return close(image);
     $("failed").hidden = Boolean(image.bitmap);
     if (!image.bitmap) {
-      const size = `${image.width} x ${image.height} px`;
-      $("failed").textContent = `${image.name} was counted, but this browser cannot show a picture of ${size}.`;
+      $("failed").textContent = `${image.name} was counted, but this browser cannot show ${image.width} x ${image.height} px.`;
     } else {
       viewer.show(image);
       marks(image);
@@ -540,12 +540,11 @@
   onclick("again", () => {
     if (!shown || shown.status === "counting" || shown.status === "waiting") return;
     if (doubled(shown)) return say(TWICE(shown.name));
-    const { corrections, saved } = shown;
+    const { corrections, saved } = shown, given = $("width").value === "px"; // a wrong width must not cost a count
+    if (given && !$("px").checkValidity()) return say("Give the width of a cell in px, from 2 to 400.");
     if (corrections && corrections.changed && !saved && !confirm("Counting again removes the corrections. Go on?")) return;
     Object.assign(shown, { status: "waiting", options: options(), error: "" });
-    row(shown);
-    show(shown);
-    follow();
+    row(shown), show(shown), follow();
   });
   addEventListener("keydown", (event) => {
     const typing = event.target.matches && event.target.matches("input[type=number], select");
