@@ -54,6 +54,9 @@
   }
 
   async function load({ model, wasm, mjs, threads = null }) {
+    if (!root.WebAssembly) { // of a lockdown mode, say; onnxruntime's own words name a backend
+      throw new CellcountError("WebAssembly is switched off in this browser. Allow it for this page, or use another browser");
+    }
     const started = performance.now(), isolated = root.crossOriginIsolated === true;
     const { wasm: settings } = ort.env;
     settings.numThreads = isolated ? threads || Math.min(THREADS, root.navigator.hardwareConcurrency || 1) : 1;
