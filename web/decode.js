@@ -31,6 +31,7 @@
     other: (v) => [`The content is ${v.content}, not an image.`, "Copy or download the image again, or export it as PNG, TIFF or JPEG."],
     codec: (v) => [`The image is compressed in a way that cannot be decoded (${v.error}).`, "Save it as PNG, or as TIFF without compression."],
     suffix: (v) => [`The content is ${v.format}, which the suffix does not say.`, `Rename it to ${v.name}.`],
+    gone: () => ["The file cannot be read: it is a folder, or was moved or changed meanwhile.", "Drop its images here once more."],
     empty: () => ["The file is empty (0 bytes).", AGAIN],
     truncated: (v) => [`The file is cut off or damaged (${v.error}).`, AGAIN],
     unreadable: (v) => [`This is not an image file (${v.error}).`, GIVE],
@@ -114,8 +115,9 @@
     }
     const name = file.name || "image.png", report = new Report(name);
     const suffix = (name.match(/[^.]\.[^.]+$/) ? name.slice(name.lastIndexOf(".")) : "").toLowerCase();
+    if (file.slice) await file.slice(0, 1).arrayBuffer().catch(() => report.stop("gone")); // a folder has no suffix
     if (!SUFFIXES.includes(suffix)) report.stop("format", { content: `An image with the suffix '${suffix}'` });
-    const bytes = new Uint8Array(await file.arrayBuffer());
+    const bytes = new Uint8Array(await file.arrayBuffer().catch(() => report.stop("gone")));
     if (!bytes.length) report.stop("empty");
     const start = String.fromCharCode(...bytes.subarray(0, 32)), kind = formatOf(start);
     let pixels;
@@ -244,7 +246,7 @@
 
   async function readPng(bytes, suffix, report) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    let at = 8, header = null, palette = null, opacity = null, turn = 0, frames = 1;
+    let at = 8, header = null, palette = null, opacity = null, turn = 0, told = 0, frames = 1;
     const parts = [];
     while (at + 8 <= bytes.length) {
       const length = view.getUint32(at), kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
@@ -256,6 +258,7 @@
       else if (kind === "tRNS") opacity = body;
       else if (kind === "IDAT") parts.push(body);
       else if (kind === "eXIf") turn = orientationOf(body);
+      else if (kind === "iTXt") told = told || orientationIn(body);
       else if (kind === "acTL") frames = view.getUint32(at + 8);
       else if (kind === "IEND") break;
       at += 12 + length;
@@ -266,7 +269,7 @@
     checkSize(header.width, header.height, report);
     if (frames > 1) report.stop("pages", { count: frames });
     const data = await inflated(parts, header, samples);
-    return upright(coloured(data, header, samples, palette, opacity, report), turn, report);
+    return upright(coloured(data, header, samples, palette, opacity, report), turn || told, report);
   }
 
   /** The values of a PNG file, `samples` for each px, as they are stored. */
@@ -386,9 +389,15 @@
     return 0;
   }
 
+  /** The orientation in XMP data, or 0. Pillow obeys it where EXIF has none; browsers do not know it. */
+  function orientationIn(bytes) {
+    const match = new TextDecoder("latin1").decode(bytes).match(/tiff:Orientation(?:="|>)([0-9])/);
+    return match ? Number(match[1]) : 0;
+  }
+
   /** What the segments of a JPEG file say: number of components, size, orientation. Throws if it has no end. */
   function jpegHeader(bytes) {
-    const found = { components: 3, width: 0, height: 0, turn: 0 }, view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const found = { components: 3, width: 0, height: 0, turn: 0, told: 0 }, view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     let at = 2;
     while (at + 4 <= bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda) {
       const marker = bytes[at + 1], length = view.getUint16(at + 2), body = bytes.subarray(at + 4, at + 2 + length);
@@ -396,7 +405,8 @@
         Object.assign(found, { height: (body[1] << 8) | body[2], width: (body[3] << 8) | body[4], components: body[5] });
       } else if (marker === 0xe1) {
         const text = String.fromCharCode(...body.subarray(0, 29));
-        if (text.startsWith("Exif\0\0")) found.turn = found.turn || orientationOf(body.subarray(6));
+        if (text === "http://ns.adobe.com/xap/1.0/\0") found.told = found.told || orientationIn(body);
+        else if (text.startsWith("Exif\0\0")) found.turn = found.turn || orientationOf(body.subarray(6));
       }
       at += marker === 0xff ? 1 : 2 + length;
     }
@@ -412,6 +422,14 @@
     if (header) checkSize(header.width, header.height, report);
     if (header && header.components === 4) report.stop("colour", { mode: "CMYK" });
     const type = format === "JPEG" ? "image/jpeg" : "image/bmp";
+    if (format === "BMP" && bytes[14] >= 56 && bytes.length > 70 && bytes.subarray(66, 70).some((one) => one)) {
+      bytes = bytes.slice(); // without the mask of opacity, which a canvas would multiply the colours by
+      const at = [0, 1, 2, 3].find((i) => bytes[66 + i]), first = new DataView(bytes.buffer).getUint32(10, true);
+      bytes.fill(0, 66, 70);
+      let i = bytes[28] === 32 ? first + at : bytes.length;
+      while (i < bytes.length && bytes[i] === 255) i += 4;
+      if (i < bytes.length) report.warn("alpha");
+    }
     const bitmap = await createImageBitmap(new Blob([bytes], { type }), { colorSpaceConversion: "none" }).catch(() => {
       throw new Error("the browser cannot decode it");
     });
@@ -427,7 +445,8 @@
     }
     bitmap.close();
     if (header && header.turn >= 2 && header.turn <= 8) report.warn("exif", { turn: header.turn }); // the browser has turned it
-    return { data, height, width, stride: 3, channels: 3, kind: "u", bits: 8 };
+    const pixels = { data, height, width, stride: 3, channels: 3, kind: "u", bits: 8 };
+    return header && !header.turn ? upright(pixels, header.told, report) : pixels;
   }
 
   /** Whether a canvas gives back the pixels that were put into it: some browsers add noise, and no cell is found. */
@@ -443,6 +462,13 @@
   // ---- TIFF
 
   async function readTiff(bytes, suffix, report) {
+    if (!root.GeoTIFF) { // by the content: a TIFF file may be called .png
+      try {
+        root.importScripts("vendor/geotiff.js");
+      } catch (error) {
+        throw new CellcountError(`${report.file}: the reader of TIFF files could not be loaded. Check the connection, and count it again.`);
+      }
+    }
     const tiff = await root.GeoTIFF.fromArrayBuffer(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
     checkSuffix(suffix, "TIFF", [".tif", ".tiff"], report);
     const number = await tiff.getImageCount(), all = [];
@@ -455,6 +481,7 @@
     const bits = page.getBitsPerSample(0), code = page.getSampleFormat(0), turn = await tag("Orientation");
     let kind = bits === 1 ? "b" : { 1: "u", 2: "i", 3: "f" }[code];
     let pixels = { height, width, stride: samples, channels: samples >= 3 ? 3 : 1, kind, bits };
+    await stored(page, bytes.length);
     if (photometric === 6) {
       return upright({ ...pixels, data: await page.readRGB({ interleave: true }), stride: 3 }, turn, report);
     }
@@ -478,6 +505,18 @@
       }
     }
     return upright({ ...pixels, data, stride: channels }, turn, report);
+  }
+
+  /** Throws if strips or tiles end beyond the file: some decoders of geotiff fill up what is missing, and say nothing. */
+  async function stored(page, length) {
+    const load = async (end) => {
+      const found = await page.fileDirectory.loadValue(`${page.isTiled ? "Tile" : "Strip"}${end}`).catch(() => []);
+      return typeof found === "number" ? [found] : found || [];
+    };
+    const starts = await load("Offsets"), sizes = await load("ByteCounts");
+    for (let i = 0; i < sizes.length; i++) {
+      if (Number(starts[i]) + Number(sizes[i]) > length) throw new Error("image file is truncated");
+    }
   }
 
   /** Reads the long arrays of a directory: geotiff 3.0.5 reads them as little-endian, also where the file is not. */

@@ -39,6 +39,7 @@
   async function start() {
     $("ready").textContent = "Loading the counting (8 MB) …";
     const files = loading.engineFiles((share) => {
+      if (!engine) return; // one of the files could not be loaded, which is told
       $("ready").textContent = `Loading the counting: ${Math.round(100 * share)} % of 8 MB`;
       if (counting) progress(share < 1 ? "Loading the counting" : "Starting the counting", share);
     });
@@ -63,6 +64,7 @@
     worker.onerror = (event) => { // out of memory, perhaps: the next image gets another worker
       worker.terminate();
       worker = engine = null;
+      for (const one of images.values()) one.asked = false; // its answer will not come
       if (counting) answers.error({ message: `The counting stopped (${event.message}).` }, counting);
     };
     const threads = about.threads > 1 ? `${about.threads} threads` : "one thread";
@@ -95,18 +97,17 @@
       changed(image);
       if (image.wanted !== undefined) askThreshold(image, image.wanted);
     },
-    error({ message }, image) {
-      if (image && image === counting) {
-        Object.assign(image, { status: "failed", error: message });
+    error({ message, of }, image) {
+      if (of === "count" || (image && image === counting)) {
         counting = null;
-        row(image);
-        if (image === shown) show(image);
-        else say(message);
+        if (image) { // else it was removed while it was counted: the others go on
+          Object.assign(image, { status: "failed", error: message });
+          row(image);
+        }
         follow();
-      } else {
-        if (image) image.asked = false;
-        say(message);
-      }
+      } else if (image) image.asked = false;
+      if (image && image === shown && image.status === "failed") show(image);
+      else say(message);
     },
   };
 
@@ -157,10 +158,7 @@
     let first = null;
     for (const file of files) {
       const id = ++last, image = { id, file, name: file.name, status: "waiting", options: options() };
-      if ([...images.values()].some((one) => one.name === file.name)) {
-        const error = `${file.name}: another image of this name is in the list. Rename one of them: files that are saved here name images.`;
-        Object.assign(image, { status: "failed", error });
-      }
+      if (doubled(image)) Object.assign(image, { status: "failed", error: words.twice(file.name) });
       images.set(id, image);
       row(image);
       first = first || image;
@@ -173,7 +171,11 @@
     follow();
   }
 
+  /** Whether another image that counts has this name. */
+  const doubled = (image) => [...images.values()].some((one) => one !== image && one.name === image.name && one.status !== "failed");
+
   function options() {
+    if ($("width").value === "px" && !$("px").checkValidity()) $("width").value = "auto", $("given").hidden = true; // to be seen
     const width = $("width").value, px = Number($("px").value);
     return { channel: $("channel").value, cellWidth: width === "none" ? null : width === "px" ? px : "auto" };
   }
@@ -415,7 +417,7 @@
     }
     image.wanted = undefined;
     image.asked = true;
-    load().then(() => worker.postMessage({ type: "threshold", id: image.id, threshold }), (error) => say(error.message));
+    load().then(() => worker.postMessage({ type: "threshold", id: image.id, threshold }), (error) => answers.error(error, image));
   }
 
   // ---- audit
@@ -536,15 +538,14 @@
   });
   onclick("own", () => askThreshold(shown, null));
   $("width").addEventListener("change", () => ($("given").hidden = $("width").value !== "px"));
-  $("px").addEventListener("change", () => ($("px").value = Math.min(400, Math.max(2, Number($("px").value) || 33))));
   onclick("again", () => {
     if (!shown || shown.status === "counting" || shown.status === "waiting") return;
+    if (doubled(shown)) return say(words.twice(shown.name));
+    if ($("width").value === "px" && !$("px").checkValidity()) return say("Give the width of a cell in px, from 2 to 400.");
     const { corrections, saved } = shown;
     if (corrections && corrections.changed && !saved && !confirm("Counting again removes the corrections. Go on?")) return;
     Object.assign(shown, { status: "waiting", options: options(), error: "" });
-    row(shown);
-    show(shown);
-    follow();
+    row(shown), show(shown), follow();
   });
   addEventListener("keydown", (event) => {
     const typing = event.target.matches && event.target.matches("input[type=number], select");

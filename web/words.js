@@ -52,6 +52,9 @@
     return ` Nothing was corrected in ${which}: if you did not look, train without (--images names those to take).`;
   }
 
+  const twice = (name) =>
+    `${name}: another image of this name is in the list. Rename one of them: files that are saved here name images.`;
+
   function unshown({ name, width, height }) {
     return `${name} was counted, but this browser cannot show a picture of ${width} x ${height} px.`;
   }
@@ -67,5 +70,5 @@
     return made(small, w, h);
   }
 
-  cellcount.words = { hint, whole, plural, sentence, told, interval, facts, doubts, untouched, unshown, picture };
+  cellcount.words = { hint, whole, plural, sentence, told, interval, facts, doubts, untouched, twice, unshown, picture };
 })(self);

@@ -32,8 +32,8 @@
 //         count, own: of the weights; doubts: as below.
 //     {type: "points", id, points, scores, count, interval, rule, threshold, doubts}
 //     {type: "doubts", id, threshold, doubts: [{y, x, score, counted, doubt}, ...]}     the most doubtful first
-//     {type: "error", id, message, expected}
-//         expected: whether it is one that a user can mend, and not a fault of the page. id: null while loading.
+//     {type: "error", id, of, message, expected}
+//         of: the type of the message that failed; expected: whether it is one that a user can mend, and not a fault of the page. id: null while loading.
 
 (function (root) {
   if (!root.ort) root.importScripts("vendor/ort.wasm.min.js");
@@ -54,6 +54,9 @@
   }
 
   async function load({ model, wasm, mjs, threads = null }) {
+    if (!root.WebAssembly) { // of a lockdown mode, say; onnxruntime's own words name a backend
+      throw new CellcountError("WebAssembly is switched off in this browser. Allow it for this page, or use another browser");
+    }
     const started = performance.now(), isolated = root.crossOriginIsolated === true;
     const { wasm: settings } = ort.env;
     settings.numThreads = isolated ? threads || Math.min(THREADS, root.navigator.hardwareConcurrency || 1) : 1;
@@ -94,7 +97,6 @@
     const report = (step) => (share) => root.postMessage({ type: "progress", id, step, share });
     report("read")(0);
     const named = file && (file.name ? file : { name, arrayBuffer: () => file.arrayBuffer() });
-    if (named && !root.GeoTIFF && /\.tiff?$/i.test(named.name || "")) root.importScripts("vendor/geotiff.js");
     const { image, warnings } = given ? { image: given, warnings: [] } : await cellcount.decode(named, { channel });
     const { height, width } = image, gray = shown(image), bitmap = await pictureOf(gray, height, width);
     const readSeconds = (performance.now() - started) / 1000;
@@ -136,7 +138,7 @@
     last = last.then(() => answers[data.type](data)).catch((error) => {
       const expected = error instanceof CellcountError;
       const message = expected ? error.message : `${(error && error.name) || "Error"}: ${(error && error.message) || error}`;
-      root.postMessage({ type: "error", id: data.id === undefined ? null : data.id, message, expected });
+      root.postMessage({ type: "error", id: data.id === undefined ? null : data.id, of: data.type, message, expected });
     });
   };
 })(self);

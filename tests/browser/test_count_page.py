@@ -10,6 +10,7 @@ import importlib.util
 import json
 import re
 import shutil
+import struct
 import threading
 import time
 from pathlib import Path
@@ -232,7 +233,19 @@ def odd_files(out):
     (out / "text.png").write_text("no image at all\n" * 20)
     (out / "empty.png").write_bytes(b"")
     Image.fromarray(np.full((200, 200), 90, np.uint8)).save(out / "blank.png")
-    bad = {"tiny.png", "cut.png", "text.png", "empty.png", "blank.png"}
+    tifffile.imwrite(out / "a-tiff.png", gray)  # the first TIFF file, which the suffix does not say
+    tifffile.imwrite(out / "whole.tif", gray, compression="zstd")
+    (out / "cut.tif").write_bytes((out / "whole.tif").read_bytes()[:60000])
+    turn = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    Image.fromarray(gray).save(out / "xmp.jpg", quality=95, xmp=turn)
+    pixels = np.dstack([gray, gray, gray, 255 - gray])[::-1].tobytes()
+    header = struct.pack(
+        "<IiiHHIIiiII4I", 124, 480, 400, 1, 32, 3, len(pixels), 0, 0, 0, 0, 255 << 16, 255 << 8, 255, 255 << 24
+    )
+    (out / "v5.bmp").write_bytes(
+        b"BM" + struct.pack("<IHHI", 138 + len(pixels), 0, 0, 138) + header + b"BGRs" + bytes(64) + pixels
+    )
+    bad = {"tiny.png", "cut.png", "text.png", "empty.png", "blank.png", "cut.tif"}
     return {path.name: path.name not in bad for path in sorted(out.iterdir())}
 
 
@@ -269,6 +282,10 @@ def test_options_are_those_of_python(empty, tmp_path):
     empty.click("#again")
     wait(empty, DONE)
     same(image(empty), tmp_path / "a.png", cell_width=30.0)
+    empty.fill("#px", "")
+    empty.click("#again")
+    assert "from 2 to 400" in empty.inner_text("#status") and "error" not in image(empty)
+    empty.fill("#px", "33")
     empty.select_option("#width", "auto")
     empty.click("#again")
     wait(empty, DONE)
@@ -588,6 +605,18 @@ def test_it_counts_without_a_network(chromium, address, tmp_path):
         tab.context.set_offline(False)
 
 
+def test_without_webassembly_it_says_so(chromium, folder, tmp_path):
+    field(tmp_path / "a.png", 8, (200, 220))
+    other = shutil.copytree(folder, tmp_path / "other")
+    (other / "worker.js").write_text("delete self.WebAssembly;" + (folder / "worker.js").read_text("utf-8"), "utf-8")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=other))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with opened(chromium, f"http://127.0.0.1:{server.server_port}/") as tab:
+        drop(tab, tmp_path / "a.png")
+        assert "WebAssembly is switched off" in tab.inner_text("#failed")
+    server.shutdown()
+
+
 def test_the_one_file_counts(chromium, folder, tmp_path):
     (tmp_path / "stick").mkdir()
     alone = shutil.copy(folder.parent / "cellcount-count.html", tmp_path / "stick" / "page.html")
@@ -610,6 +639,23 @@ def test_one_name_is_one_image(empty, tmp_path):
     drop(empty, tmp_path / "a.png", tmp_path / "other" / "a.png")
     assert "another image of this name" in empty.inner_text("#rows")
     assert "Total of 1 of 2 images" in empty.inner_text("#sum")
+    empty.locator("#rows th button").nth(1).click()
+    empty.click("#again")
+    assert "another image of this name" in empty.inner_text("#status")
+    assert "Total of 1 of 2 images" in empty.inner_text("#sum")
+
+
+def test_a_bad_file_that_is_removed_does_not_stop_the_others(empty, tmp_path):
+    field(tmp_path / "good.png", 8, (200, 220))
+    content = list((tmp_path / "good.png").read_bytes())
+    empty.evaluate(
+        """content => { const file = (name, end) => new File([new Uint8Array(content).slice(0, end)], name);
+        cellcount.page.take([file("bad.png", 900), file("good.png")]);
+        document.querySelector("[aria-label='Remove bad.png']").click(); }""",
+        content,
+    )
+    wait(empty, f"cellcount.page.images.size === 1 && {DONE}")
+    same(image(empty), tmp_path / "good.png")
 
 
 def test_a_dropped_folder_gives_its_images(empty, tmp_path):
