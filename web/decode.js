@@ -75,6 +75,10 @@
     colour: (v) => [`The image is stored as ${v.mode}.`, "Convert it to RGB or gray."],
     channels: (v) => [`The image has ${v.count} channels.`, "Save one channel, or RGB."],
     dtype: (v) => [`Values of type ${v.dtype} are not gray values.`, "Save 8- or 16-bit values."],
+    jpeg: () => [
+      "The TIFF file is compressed as JPEG, which this page unpacks a little differently from `cellcount count`: some points differ.",
+      "Use `cellcount count`, or save it without compression, where it matters.",
+    ],
     exif: (v) => [
       `The image is turned or mirrored as its orientation entry (EXIF orientation ${v.turn}) says; points are of the image so turned.`,
       "Save the image upright if other tools show it in another orientation, as ImageJ does.",
@@ -548,6 +552,7 @@
     if (kept && /IJIJ|JIJI/.test(asText(kept, 4)) && /roi |over| ior|revo/.test(asText(kept, 256))) report.warn("regions");
     if (!page.fileDirectory.hasTag("BitsPerSample")) report.stop("dtype", { dtype: "bool" }); // geotiff needs the entry
     const photometric = await tag("PhotometricInterpretation"), compression = (await tag("Compression")) || 1;
+    if (compression === 6 || compression === 7) report.warn("jpeg"); // of geotiff; Pillow and tifffile use libjpeg
     const samples = page.getSamplesPerPixel(), colour = photometric === 2 || photometric === 6;
     if (![0, 1, 2, 3, 6].includes(photometric) || (photometric === 6 && ![6, 7].includes(compression))) {
       const modes = { 4: "MASK", 5: "SEPARATED", 6: "YCBCR", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "CFA", 34892: "LINEAR_RAW" };

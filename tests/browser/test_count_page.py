@@ -249,6 +249,15 @@ def odd_files(out):
     return {path.name: path.name not in bad for path in sorted(out.iterdir())}
 
 
+def test_a_tiff_in_jpeg_says_that_points_differ(empty, tmp_path):
+    gray = np.rint(field(tmp_path / "a.png", 1, (300, 320)).image * 255).astype(np.uint8)
+    Image.fromarray(gray).save(tmp_path / "jpeg.tif", compression="jpeg", quality=90)
+    drop(empty, tmp_path / "jpeg.tif")
+    found, expected = image(empty), count(tmp_path / "jpeg.tif", device="cpu")
+    assert abs(found["count"] - expected.count) <= 0.05 * expected.count
+    assert "compressed as JPEG" in empty.inner_text("#warnings")
+
+
 def test_odd_files_count_as_in_python_or_say_why(empty, tmp_path):
     files = odd_files(tmp_path)
     drop(empty, *(tmp_path / name for name in files))
