@@ -1,5 +1,6 @@
 """What the tests of the rendered book share: where it is, its pages, a server, and a browser."""
 
+import contextlib
 import functools
 import gzip
 import http.server
@@ -51,12 +52,19 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         return io.BytesIO(content)
 
 
-@pytest.fixture(scope="module")
-def address():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=SITE))
+@contextlib.contextmanager
+def served(folder):
+    """The address of a folder."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served(SITE) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -4,20 +4,18 @@
 """
 
 import contextlib
-import functools
-import http.server
 import importlib.util
 import json
 import re
 import shutil
 import struct
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from conftest import HERE, NEEDED, served
 from PIL import Image
 from scipy.spatial import cKDTree
 
@@ -29,23 +27,11 @@ from cellcount.errors import CellcountError
 from cellcount.io import points
 from cellcount.metrics import audit as metric
 
-playwright = pytest.importorskip("playwright.sync_api", reason="make browser installs playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
+AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-VENDORED = root() / "web" / "vendor" / "ort-wasm-simd-threaded.wasm.gz"
 PATIENCE = 240_000  # ms, on a busy machine
 DONE = "[...cellcount.page.images.values()].every(i => i.status === 'done' || i.status === 'failed')"
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(not VENDORED.is_file(), reason="web/vendor is not there"),
-]
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +48,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(folder):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with served(folder) as address:
+        yield f"{address}/"
 
 
 @contextlib.contextmanager
