@@ -594,12 +594,9 @@ def test_without_webassembly_it_says_so(chromium, folder, tmp_path):
     field(tmp_path / "a.png", 8, (200, 220))
     other = shutil.copytree(folder, tmp_path / "other")
     (other / "worker.js").write_text("delete self.WebAssembly;" + (folder / "worker.js").read_text("utf-8"), "utf-8")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=other))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with opened(chromium, f"http://127.0.0.1:{server.server_port}/") as tab:
+    with served(other) as address, opened(chromium, f"{address}/") as tab:
         drop(tab, tmp_path / "a.png")
         assert "WebAssembly is switched off" in tab.inner_text("#failed")
-    server.shutdown()
 
 
 def test_the_one_file_counts(chromium, folder, tmp_path):
