@@ -100,6 +100,6 @@ def test_lighthouse(address, tmp_path, page):
         lcp = report["audits"]["largest-contentful-paint"]["numericValue"] / 1000
         failed = [name for name, audit in report["audits"].items() if audit["score"] == 0 and re.match(r"\w", name)]
         print(f"{page}: {scores}, LCP {lcp:.2f} s; {failed}")
-        if min(scores.values()) >= 95 and lcp < 1.5:
+        if min(scores.values()) >= 95 and lcp < (1.5 if page == IMPORTANT[0] else 2.5):  # 2.5: good, by Google
             return
     pytest.fail(f"{scores}, LCP {lcp:.2f} s; {failed}")
