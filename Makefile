@@ -80,6 +80,7 @@ network: env  ## the tests that need a network: the registered addresses still g
 
 browser: html  ## the rendered site in Chromium: axe, Lighthouse, links, weight, search, counting; needs chromium and npm
 	@command -v npm >/dev/null || { echo "error: npm is missing (Debian, Ubuntu: apt-get install npm chromium)"; exit 1; }
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "error: chromium is missing (Debian, Ubuntu: apt-get install chromium)"; exit 1; }
 	$(PYTHON) -m pip install --quiet playwright==1.65.2
 	cd tests/browser && npm ci --no-audit --no-fund --silent
 	$(PYTHON) -m pytest -m "browser and not slow" -rs -n 2 --dist loadfile tests/browser

@@ -145,8 +145,16 @@ def digest(files: Mapping[str, Mapping[str, str]]) -> str:
 
 def text(content: Mapping[str, Any]) -> str:
     """A manifest as it is written, with its checksum."""
-    body = json.dumps(content, indent=1)
-    return f'{body[:-2]},\n "checksum": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
+    return f'{_body(content)[:-2]},\n "checksum": "{checksum(content)}"\n}}\n'
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """Hexadecimal SHA-256 of a manifest without its last line."""
+    return hashlib.sha256(_body(content).encode()).hexdigest()
+
+
+def _body(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1)
 
 
 def write(

@@ -80,6 +80,6 @@ def page(notebooks, path):
         parts.append(f"<h2>Packages</h2><p>Python {pythons}; {listed}.</p>")
     parts.append(VERIFYING)
     if path:
-        checksum = path.read_text("utf-8").rpartition('"checksum": "')[2][:64]
+        checksum = manifest.checksum(manifest.read(path))
         parts.append(f"<p>Checksum of the manifest of these chapters: <code>{checksum}</code></p>")
     return "\n".join(parts)

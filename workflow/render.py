@@ -108,15 +108,20 @@ def inputs_hash(notebooks, pdf):
         *(Path(__file__).with_name(f"{name}.py") for name in RENDERERS),
     ]
     parts = [f"{path} {sha256(path)}" for path in sorted(files)]
-    parts += [f"{page} {committed(page)}" for page in chapters()] + [os.environ.get(name, "") for name in ADDRESSES]
+    parts += [f"{page} {committed(page)}" for page in chapters()] + [*addresses()]
     return hashlib.sha256("\n".join([*parts, str(pdf)]).encode()).hexdigest()
+
+
+def addresses():
+    """Where the sources are, and where the site will be; empty where that is not said."""
+    return [os.environ.get(name, "").rstrip("/") for name in ADDRESSES]
 
 
 def configure(path, pdf, build):
     """Write _config.yml to `path`, with what surrounds the pages: a link to the PDF if there is one, buttons that lead
     to the repository if its address is known, and the page on the `build` (HTML)."""
     config = yaml.safe_load((root() / "_config.yml").read_text())
-    repository, url = (os.environ.get(name, "").rstrip("/") for name in ADDRESSES)
+    repository, url = addresses()
     config["sphinx"]["extra_extensions"] = ["furniture", "formulas"]
     settings = config["sphinx"]["config"]
     settings["html_context"] = {"book_pdf": PDF if pdf else "", "default_mode": "auto", "about_build": build}
@@ -205,7 +210,7 @@ def render(notebooks, out, pdf=False):
     import try_page
 
     look.write(site / "look")
-    repository = os.environ.get("BOOK_REPOSITORY", "").rstrip("/")
+    repository, _ = addresses()
     try_page.as_folder(site / "count", f"{repository}/releases/latest/download/{try_page.ONE}" if repository else "")
     if pdf:
         shutil.copy2(out / "_build" / "latex" / PDF, site / PDF)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from cellcount import manifest
 from cellcount.cli import add_device, add_json, given_path
 from cellcount.results.rerun import TOLERANCE
 from cellcount.results.verifying import Verified, manifests, verify
@@ -36,9 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.answer, good = {"results": []}, True
     for path in dict.fromkeys(found for given in arguments.results for found in manifests(given)):
         result = verify(path, arguments.data, arguments.weights)
-        told = {"manifest": str(path), "what": result.content.get("what"), "checksum": _checksum(result)}
+        checksum = manifest.checksum(result.content) if result.content else None
+        told = {"manifest": str(path), "what": result.content.get("what"), "checksum": checksum}
         told |= {"files": result.files, "changes": [one._asdict() for one in result.changes]}
-        _show(result)
+        _show(result, checksum)
         good = good and not result.changes
         if arguments.rerun and result.content and told["what"] != "site":
             told |= _rerun(result, arguments)
@@ -49,14 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if good else 3
 
 
-def _checksum(result: Verified) -> str | None:
-    from cellcount import manifest
-
-    return manifest.text(result.content).rpartition('"checksum": "')[2][:64] if result.content else None
-
-
-def _show(result: Verified) -> None:
-    state = f"{len(result.changes)} DIFFER" if result.changes else f"as written, checksum {_checksum(result)}"
+def _show(result: Verified, checksum: str | None) -> None:
+    state = f"{len(result.changes)} DIFFER" if result.changes else f"as written, checksum {checksum}"
     print(f"{result.path}: {result.content.get('what', 'unreadable')}, {result.files:,} files compared: {state}")
     for one in result.changes[:SHOWN]:
         print(f"  {one.change:<8} {one.kind:<10} {one.file}")
