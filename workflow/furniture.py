@@ -63,6 +63,7 @@ ACCESS = [
     (r'<th class="head[^"]*"><p></p></th>', "<td></td>"),
     (r' role="doc-biblioentry"| role="list"(?= class="citation-list")', ""),
     (r'<i class="fa', '<i aria-hidden="true" class="fa'),
+    (r"<pre>", '<pre tabindex="0">'),  # it can scroll; the theme's script takes it back where it does not
     (r'<p class="(collapsed|expanded) admonition-title">([^<]*)</p>', r'<span class="\1">\2</span>'),  # in a summary
     (r'\A<meta http-equiv="Refresh" content="0; url=([^"]*)" />\s*\Z', FIRST),
 ]
