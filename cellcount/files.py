@@ -1,14 +1,20 @@
 """Writing files completely or not at all, and hashing them."""
 
 import csv
+import errno
 import hashlib
 import os
 import re
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: a killed process leaves its temporary files
+    fcntl = None  # type: ignore[assignment]
 
 TEMPORARY = ".cellcount-"  # begins the name of a temporary file, since a name with the file's own may be too long
 SMALL = 2**20  # bytes
@@ -34,15 +40,39 @@ def replacing(path: Path | str) -> Iterator[Path]:
         return
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644  # mkstemp gives 0600
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    handle, temporary = _temporary(path)
     try:
         yield temporary
         temporary.chmod(mode)
         os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # not after the move: another process may have made its own by then
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """An open temporary file beside `path`, and its path.
+
+    The name follows from that of `path`, so that the next call uses the file of one that was killed. While a process
+    has it, it is locked, and another one gets a name of its own.
+    """
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    temporary = path.with_name(f"{TEMPORARY}{name}{path.suffix}")
+    with suppress(OSError, AttributeError):  # there is a link of this name; Windows has no such locks
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.lstat(temporary)):  # else it has become the file itself meanwhile
+                os.truncate(handle, 0)
+                return handle, temporary
+        except OSError as error:
+            if error.errno in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS):  # some network disks have no locks
+                temporary.unlink()
+        os.close(handle)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
+    return handle, Path(name)
 
 
 def sha256(path: Path | str) -> str:

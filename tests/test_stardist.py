@@ -145,7 +145,7 @@ def test_training_needs_tiles_with_cells(tmp_path):
     with pytest.raises(DataError, match="256 px"):
         stardist.fit([scene(0)], out=tmp_path / "x.zip", progress=False)
     empty = replace(scene(0), points=np.zeros((0, 2), np.float32), labels=None)
-    with pytest.raises(DataError, match="two tiles"):
+    with pytest.raises(DataError, match="two patches"):
         stardist.fit([empty], out=tmp_path / "x.zip", progress=False, **(TINY | {"masks": "weighted"}))
     assert not list(tmp_path.iterdir())
 

@@ -72,6 +72,20 @@ def training_tiles(samples: Sequence[Sample], settings: Settings) -> tuple[Part,
     DataError
         If a sample has no annotation, is smaller than a patch, or there are fewer than two tiles with cells.
     """
+    for tile in (max(settings.tile, settings.patch), settings.patch):  # of one small image, two patches at least
+        found = _tiles(samples, settings, tile)
+        if len(found) > 1:
+            break
+    few = "StarDist needs two patches with cells, one to train and one to validate: lower `patch`, or give more images."
+    require(len(found) > 1, few, DataError)
+    count = max(1, round(settings.validation * len(found)))
+    best = sorted(range(len(found)), key=lambda i: -found[i][2])[:count]
+    parts = [i for i in range(len(found)) if i not in best], sorted(best)
+    return tuple(([found[i][0] for i in part], [found[i][1] for i in part]) for part in parts)
+
+
+def _tiles(samples, settings, tile):
+    """The tiles with cells: image (h, w), labels (h, w) and the share of pixels that are known."""
     found = []
     for sample in samples:
         small = f"{sample.name}: {' x '.join(map(str, sample.image.shape))} px is smaller than a patch of"
@@ -81,13 +95,9 @@ def training_tiles(samples: Sequence[Sample], settings: Settings) -> tuple[Part,
         labels = training_masks(sample, settings.masks, settings.LABEL)
         labels = np.where((labels == 0) & ~sample.valid, UNKNOWN, labels).astype(np.int32)
         height, width = (side - settings.patch for side in image.shape)
-        for (y0, y1, x0, x1), _ in tiles(image.shape, max(settings.tile, settings.patch), 0):
-            part = np.s_[min(y0, height) : y1, min(x0, width) : x1]  # at least as wide as a patch
+        for (y0, y1, x0, x1), _ in tiles(image.shape, tile, 0):
+            y0, x0 = min(y0, height), min(x0, width)
+            part = np.s_[y0 : max(y1, y0 + settings.patch), x0 : max(x1, x0 + settings.patch)]
             if (labels[part] > 0).any():
                 found.append((image[part], labels[part], float((labels[part] != UNKNOWN).mean())))
-    few = "StarDist needs two tiles with cells, one to train and one to validate: give a larger image."
-    require(len(found) > 1, few, DataError)
-    count = max(1, round(settings.validation * len(found)))
-    best = sorted(range(len(found)), key=lambda i: -found[i][2])[:count]
-    parts = [i for i in range(len(found)) if i not in best], sorted(best)
-    return tuple(([found[i][0] for i in part], [found[i][1] for i in part]) for part in parts)
+    return found
