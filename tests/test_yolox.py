@@ -98,7 +98,7 @@ def test_an_empty_image_has_no_cells(weights):
 def test_boxes_are_handed_over_as_centre_and_size_from_the_corner():
     tile = Tile(np.zeros((40, 50), np.float32), np.float32([[9.5, 19.5, 19.5, 49.5]]), None, np.ones((40, 50), bool))
     bare = Tile(np.zeros((64, 30), np.float32), np.zeros((0, 4), np.float32), None, np.ones((64, 30), bool))
-    images, boxes, trusted = tensors([tile, bare], 16, "cpu")
+    images, boxes, trusted = tensors([tile, bare], "cpu", 16)
     assert images.shape == (2, 1, 64, 64)
     assert boxes.tolist() == [[[0, 35, 15, 30, 10]], [[0, 0, 0, 0, 0]]]  # x, y, width, height
     assert trusted.sum(dim=(1, 2)).tolist() == [40 * 50, 64 * 30]

@@ -34,6 +34,7 @@ from cellcount.methods.detection import loop
 from cellcount.methods.detection.boxes import from_corner_xy, to_corner_xy
 from cellcount.methods.detection.inference import most, prepare, to_points
 from cellcount.methods.detection.tiles import Tile
+from cellcount.methods.feeding import sent
 from cellcount.methods.maskrcnn.settings import Settings
 from cellcount.methods.pixels import centroids, enlarged, to_full
 from cellcount.types import Prediction, Sample
@@ -343,20 +344,31 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
             load_coco(made, pretrained)
         return made
 
-    def losses(network, batch, device):
-        parts = network(*tensors(batch, device))
+    def losses(network, images, targets):
+        parts = network(images, targets)
         return parts, {"positive_share": round(network.roi_heads.positive_share, 4)}
 
     run = {"out": out, "device": device, "progress": progress}
-    return loop.fit(samples, settings, network, losses, masks=True, targets=settings.targets, **run)
+    return loop.fit(samples, settings, network, tensors, losses, masks=True, targets=settings.targets, **run)
 
 
-def tensors(batch: Sequence[Tile], device: torch.device) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+def tensors(batch: Sequence[Tile], device: torch.device) -> tuple[Tensors, Targets]:
     """Images and targets of a list of `Tile`, for torchvision."""
-    images = [torch.from_numpy(tile.image)[None].to(device) for tile in batch]
+    images = [sent(tile.image, device)[None] for tile in batch]
     targets = []
     for tile in batch:
         arrays = {"boxes": to_corner_xy(tile.boxes), "labels": np.ones(len(tile.boxes), np.int64)}
         arrays |= {"masks": tile.masks, "trusted": np.ascontiguousarray(tile.trusted)}
-        targets.append({name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
+        target = {name: sent(array, device) for name, array in arrays.items()}
+        if tile.masks.ndim == 2:
+            target["masks"] = filled(target["masks"], tile.image.shape)
+        targets.append(target)
     return images, targets
+
+
+def filled(ranges: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Masks (N, H, W) uint8 of ranges of pixels (N, 4) int, (y0, x0, y1, x1), the last not included; shape (H, W)."""
+    first, last = ranges[:, :2, None], ranges[:, 2:, None]
+    axes = enumerate(torch.arange(side, device=ranges.device) for side in shape)
+    rows, columns = (((first[:, i] <= at) & (at < last[:, i])).to(torch.uint8) for i, at in axes)
+    return rows[:, :, None] & columns[:, None]

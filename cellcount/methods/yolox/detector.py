@@ -18,6 +18,7 @@ from cellcount.methods.detection import loop
 from cellcount.methods.detection.boxes import from_corner_xy, to_corner_xy
 from cellcount.methods.detection.inference import most, prepare, to_points
 from cellcount.methods.detection.tiles import Tile
+from cellcount.methods.feeding import sent
 from cellcount.methods.yolox.settings import INSTALL, Settings
 from cellcount.types import Prediction, Sample
 
@@ -210,8 +211,7 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
     """
     settings = Settings.of(params)
 
-    def losses(network, batch, device):
-        images, boxes, trusted = tensors(batch, stride(settings), device)
+    def losses(network, images, boxes, trusted):
         network.head.bcewithlog_loss.watch(trusted, network.head.strides)
         parts = network(images, boxes)
         names = {"loss_box": "iou_loss", "loss_objectness": "conf_loss", "loss_class": "cls_loss"}
@@ -219,10 +219,11 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.cuda.amp.autocast.*")  # in each step of the package
-        return loop.fit(samples, settings, partial(build, settings), losses, out=out, device=device, progress=progress)
+        parts = partial(build, settings), partial(tensors, step=stride(settings)), losses
+        return loop.fit(samples, settings, *parts, out=out, device=device, progress=progress)
 
 
-def tensors(batch: Sequence[Tile], step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def tensors(batch: Sequence[Tile], device: torch.device, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A list of `Tile` as the network takes it, padded to one size, a multiple of `step` px.
 
     Returns
@@ -242,5 +243,5 @@ def tensors(batch: Sequence[Tile], step: int, device: torch.device) -> tuple[tor
         corners = to_corner_xy(tile.boxes)
         boxes[i, : len(corners), 1:3] = (corners[:, :2] + corners[:, 2:]) / 2
         boxes[i, : len(corners), 3:5] = corners[:, 2:] - corners[:, :2]
-    images = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
-    return images.to(device), torch.from_numpy(boxes).to(device), torch.from_numpy(trusted).to(device)
+    images = sent(images, device).contiguous(memory_format=torch.channels_last)
+    return images, sent(boxes, device), sent(trusted, device)
