@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_detection import scene
 
-from cellcount.devices import mixed_precision
+from cellcount.devices import deterministic, mixed_precision
 from cellcount.errors import DataError
 from cellcount.methods import cellnet, feeding, maskrcnn
 from cellcount.methods.cellnet.crops import Crops
@@ -19,7 +19,7 @@ from cellcount.methods.detection import loop
 from cellcount.methods.detection.settings import Common
 from cellcount.methods.detection.tiles import Tiles
 from cellcount.methods.feeding import Feed
-from cellcount.methods.maskrcnn.detector import tensors
+from cellcount.methods.maskrcnn.detector import fast_pooling, tensors
 
 CPU = torch.device("cpu")
 CELLNET = {"start": None, "widths": (8, 8), "crop": 32, "batch": 2, "device": "cpu", "progress": False}
@@ -93,7 +93,7 @@ def test_an_error_in_the_background_is_that_of_the_training(tmp_path, monkeypatc
     "fit, step",
     [
         (partial(cellnet.fit, steps=50, **CELLNET), "cellcount.methods.cellnet.training.losses.total"),
-        (partial(maskrcnn.fit, epoch_steps=50, **MASKRCNN), "cellcount.methods.maskrcnn.detector.GeneralizedRCNN.forward"),
+        (partial(maskrcnn.fit, epoch_steps=50, **MASKRCNN), "cellcount.methods.maskrcnn.detector.fast_pooling"),
     ],
     ids=["cellnet", "maskrcnn"],
 )
@@ -142,7 +142,13 @@ def test_threads_leave_a_core_to_the_training(cores, threads, monkeypatch):
     assert Feed().threads == threads
 
 
-def test_only_a_gpu_computes_in_half_precision():
+def test_only_a_gpu_computes_in_half_precision_and_pools_in_any_order():
     x = torch.ones(2, 2)
     with mixed_precision(CPU):
         assert (x @ x).dtype == torch.float32
+    with deterministic(0):
+        for device, kept in ((CPU, True), (torch.device("cuda"), False)):
+            with fast_pooling(device):
+                assert torch.are_deterministic_algorithms_enabled() == kept
+            assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()

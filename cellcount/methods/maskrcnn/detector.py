@@ -5,7 +5,8 @@ constructor does not allow that, and it pastes each mask into a float32 image of
 same names, so torchvision's weights fit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -307,7 +308,8 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
     """Train on annotated samples and write the weights.
 
     Each point becomes a square box, and the box its own mask, as in the thesis; or the samples' instance masks are
-    learned. A pixel without a box is background only where the annotation can be trusted (`Sample.valid`).
+    learned. A pixel without a box is background only where the annotation can be trusted (`Sample.valid`). On a GPU,
+    the weights of two trainings differ by rounding, as the gradients of the pooling are summed in any order.
 
     Parameters
     ----------
@@ -345,11 +347,27 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
         return made
 
     def losses(network, images, targets):
-        parts = network(images, targets)
+        with fast_pooling(images[0].device):
+            parts = network(images, targets)
         return parts, {"positive_share": round(network.roi_heads.positive_share, 4)}
 
     run = {"out": out, "device": device, "progress": progress}
     return loop.fit(samples, settings, network, tensors, losses, masks=True, targets=settings.targets, **run)
+
+
+@contextmanager
+def fast_pooling(device: torch.device) -> Iterator[None]:
+    """On a GPU, torchvision's own kernel for RoI pooling, the gradients of which depend on the order of its threads.
+
+    While deterministic algorithms are asked for, torchvision has one in Python, compiled anew for other sizes, which
+    for each value of a mask's target reads all pixels of the tile: some 5e10 for the thesis' two tiles.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before and device.type != "cuda", warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=True)
 
 
 def tensors(batch: Sequence[Tile], device: torch.device) -> tuple[Tensors, Targets]:
