@@ -104,6 +104,30 @@ def test_boxes_are_handed_over_as_centre_and_size_from_the_corner():
     assert trusted.sum(dim=(1, 2)).tolist() == [40 * 50, 64 * 30]
 
 
+@pytest.mark.parametrize("boxes, places", [(1, 30), (12, 30), (40, 300), (5, 4), (3, 0)])
+def test_boxes_get_the_places_that_the_package_gives_them(boxes, places):
+    """Some of them want the same places; the package's own loop over the boxes is the reference."""
+    rng = torch.Generator().manual_seed(boxes)
+    head = type(detector.build(Settings.of(SMALL)).head)
+    shared = 0
+    for _ in range(20):
+        cost, iou = torch.rand(boxes, places, generator=rng), torch.rand(boxes, places, generator=rng) ** 3
+        candidates = torch.zeros(2 * places + 3, dtype=torch.bool)
+        candidates[torch.randperm(len(candidates), generator=rng)[:places]] = True
+        theirs, ours = candidates.clone(), candidates.clone()
+        number, *expected = head.simota_matching(None, cost, iou, torch.zeros(boxes), boxes, theirs)
+        found = detector.matched(cost, iou, torch.zeros(boxes), boxes, ours)
+        assert found[0] == number and torch.equal(ours, theirs)
+        assert all(torch.equal(one, other) for one, other in zip(found[1:], expected, strict=True))
+        shared += int(iou.topk(min(10, places)).values.sum(dim=1).int().clamp(min=1).sum()) - number
+    assert shared > 0 or boxes == 1 or not places
+
+
+def test_a_gpus_memory_is_kept_for_the_next_tile(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: pytest.fail("given back"))
+    yolox.fit([scene(0)], out=tmp_path / "w.safetensors", device="cpu", progress=False, epoch_steps=1, **SMALL)
+
+
 def test_the_package_answers_in_the_coordinates_that_it_was_given():
     """An untrained network puts boxes of one stride's size at the places of its maps."""
     settings = Settings.of(SMALL)
