@@ -86,6 +86,7 @@ def build(settings: Settings) -> GeneralizedRCNN:
     transform = GeneralizedRCNNTransform(min_size=0, max_size=0, image_mean=[0.0], image_std=[1.0])
     transform.resize = lambda image, target=None: (image, target)  # torchvision would enlarge a tile to 800 px
     transform.postprocess = lambda result, *_: result  # torchvision would paste each mask into an image of its own
+    loop.in_float32(backbone, rpn.head)
     return GeneralizedRCNN(backbone, rpn, heads, transform).to(memory_format=torch.channels_last)
 
 

@@ -60,6 +60,7 @@ def build(settings: Settings) -> nn.Module:
     head.initialize_biases(PRIOR)
     head.bcewithlog_loss = TrustingLoss()
     head.simota_matching = matched
+    loop.in_float32(backbone, *head.cls_preds, *head.reg_preds, *head.obj_preds)
     network = YoloxModule(backbone, head)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # as in the package's own configuration
