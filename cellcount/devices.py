@@ -92,6 +92,16 @@ def deterministic(seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(before)
 
 
+def mixed_precision(device: "torch.device") -> "torch.autocast":
+    """A context in which a CUDA GPU computes convolutions and matrix products of a training in bfloat16.
+
+    Its range is that of float32, so that no gradient vanishes; its 8 bits are too few for coordinates, px.
+    """
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 @functools.cache
 def processor() -> str:
     """The name of the processor, as far as the system tells it."""

@@ -56,7 +56,8 @@ def test_every_promise_and_every_part_is_one_that_is_measured(bench, monkeypatch
     monkeypatch.syspath_prepend(root() / "workflow")
     parts = importlib.import_module("bench_parts").PARTS
     assert set(bench.NETWORKS) == set(parts)
-    assert set(bench.PROMISES) <= set(pd.read_csv(root() / "results" / "bench.csv").what)
+    kept = [pd.read_csv(root() / "results" / name) for name in ("bench.csv", "feeding.csv")]
+    assert set(bench.PROMISES) <= set(pd.concat(kept).what)
 
 
 def test_a_command_is_timed_with_its_own_memory_and_its_error(bench):

@@ -82,7 +82,7 @@ def test_crops_carry_their_points_along():
     """Whatever turn, zoom and mirror: the target peaks where the crop is darkest."""
     sample = scene(3)
     crops = Crops([sample], settings(factor=1, crop=64, sigma=2.0).filled([sample]))
-    image, target, trust = crops.batch(np.random.default_rng(0), 40)
+    image, target, trust = crops.batch(crops.places(np.random.default_rng(0), 40))
     inner = np.s_[:, 0, 8:-8, 8:-8]
     on_cells = image[inner][(target[inner] > 0.9) & (trust[inner] > 0)]
     elsewhere = image[inner][(target[inner] < 0.01) & (trust[inner] > 0)]
@@ -93,7 +93,7 @@ def test_crops_carry_their_points_along():
 def test_crops_do_not_trust_what_lies_off_the_image():
     sample = scene(3, shape=(80, 80), n=5)
     crops = Crops([sample], settings(factor=1, crop=64, sigma=2.0, zoom=1.0).filled([sample]))
-    _, _, trust = crops.batch(np.random.default_rng(0), 16)
+    _, _, trust = crops.batch(crops.places(np.random.default_rng(0), 16))
     assert 0.2 < float(trust.mean()) < 0.9
 
 

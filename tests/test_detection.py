@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from cellcount.errors import DataError, ParameterError
@@ -12,6 +13,7 @@ from cellcount.methods.detection import boxes, loop
 from cellcount.methods.detection.inference import to_points
 from cellcount.methods.detection.settings import Common
 from cellcount.methods.detection.tiles import Tile, Tiles, turned
+from cellcount.methods.maskrcnn import detector
 from cellcount.types import Sample
 
 SMALL = Common(box=12.0, tile=64, least=4.0)
@@ -97,20 +99,20 @@ def test_boxes_and_masks_turn_with_the_image(quarters, mirrored):
 def test_the_grid_shows_every_cell_once_in_full_or_twice_in_part():
     sample = scene(1)
     tiles = Tiles([sample], SMALL, masks=True)
-    shown = list(tiles.epoch(np.random.default_rng(0)))
+    shown = list(map(tiles.tile, tiles.epoch(np.random.default_rng(0))))
     assert len(shown) == len(tiles) == 9
     assert sum(tile.image.size for tile in shown) == sample.image.size
     assert sum(len(tile.boxes) for tile in shown) > len(sample.points)
     for tile in shown:
-        assert tile.masks.shape == (len(tile.boxes), *tile.image.shape)
-        assert (tile.masks.any(axis=(1, 2))).all()
+        assert tile.masks.shape == (len(tile.boxes), 4)
+        assert (tile.masks[:, 2:] > tile.masks[:, :2]).all()  # no mask is empty
 
 
 def test_random_tiles_carry_their_boxes_along():
     tiles = Tiles([scene(2)], replace(SMALL, augment=True, least=12.0), masks=False)
     rng = np.random.default_rng(0)
     on_cells, elsewhere = [], []
-    for tile in [tile for _ in range(5) for tile in tiles.epoch(rng)]:
+    for tile in [tiles.tile(place) for _ in range(5) for place in tiles.epoch(rng)]:
         centres = np.rint((tile.boxes[:, :2] + tile.boxes[:, 2:]) / 2).astype(int)
         on_cells.append(tile.image[tuple(centres.T)] - np.median(tile.image))
         covered = boxes.filled(tile.boxes, tile.image.shape).any(axis=0)
@@ -121,15 +123,16 @@ def test_random_tiles_carry_their_boxes_along():
 
 def test_masks_of_random_tiles_are_their_boxes_filled():
     tiles = Tiles([scene(2)], replace(SMALL, augment=True), masks=True)
-    for tile in tiles.epoch(np.random.default_rng(0)):
-        assert tile.masks.dtype == np.uint8 and len(tile.masks)
-        assert (tile.masks == boxes.filled(tile.boxes, tile.image.shape)).all()
+    for tile in map(tiles.tile, tiles.epoch(np.random.default_rng(0))):
+        assert len(tile.masks)
+        _, (target,) = detector.tensors([tile], torch.device("cpu"))
+        assert (target["masks"].numpy() == boxes.filled(tile.boxes, tile.image.shape)).all()
 
 
 def test_what_is_left_of_a_cell_at_a_border_is_neither_cell_nor_background():
     sample = Sample("one", np.full((64, 128), 0.5, np.float32), [[30, 66]])
     tiles = Tiles([sample], replace(SMALL, least=6.0), masks=False)
-    left, right = sorted(tiles.epoch(np.random.default_rng(0)), key=lambda tile: len(tile.boxes))
+    left, right = sorted(map(tiles.tile, tiles.epoch(np.random.default_rng(0))), key=lambda tile: len(tile.boxes))
     assert len(left.boxes) == 0 and len(right.boxes) == 1
     assert (~left.trusted).sum() == 12 * 4 and not left.trusted[30, 60:64].any()
     assert right.trusted.all()
@@ -137,7 +140,7 @@ def test_what_is_left_of_a_cell_at_a_border_is_neither_cell_nor_background():
 
 def test_instances_are_cut_like_boxes():
     tiles = Tiles([scene(3)], replace(SMALL, factor=2, tile=32), masks=True, targets="labels")
-    for tile in tiles.epoch(np.random.default_rng(0)):
+    for tile in map(tiles.tile, tiles.epoch(np.random.default_rng(0))):
         assert len(tile.masks) == len(tile.boxes)
         assert (boxes.filled(tile.boxes, tile.image.shape) >= tile.masks).all()
 

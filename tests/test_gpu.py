@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from cellcount.data import phantom
-from cellcount.methods import METHODS, prompts
+from cellcount.methods import METHODS, maskrcnn, prompts
 from cellcount.methods.cellnet.crops import Crops
 from cellcount.methods.cellnet.settings import Settings
+from cellcount.methods.detection.tiles import Tiles
+from cellcount.methods.maskrcnn import detector
 from cellcount.metrics import match
 
 pytestmark = [
@@ -59,6 +61,43 @@ def test_training_twice_on_a_gpu_gives_the_same_weights(fields, tmp_path):
 
     first, second = (load_file(tmp_path / f"{name}.safetensors") for name in "ab")
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+TRAININGS = {
+    # name: parameters of a training, and relative tolerances of its first losses and of its last. Convolutions in
+    # bfloat16 change a loss by up to 1 %. Mask R-CNN draws, on each device, other boxes to learn from, and YOLOX
+    # assigns boxes to places by overlaps, which rounding changes.
+    "cellnet": ({"start": None, "steps": 60, "crop": 96, "batch": 4, "learning_rate": 1e-2}, 0.02, 0.15),
+    "maskrcnn": ({"preset": "light", "batch": 4, "epochs": 1, "epoch_steps": 30}, 0.10, 0.30),
+    "yolox": ({"preset": "light", "batch": 4, "epochs": 1, "epoch_steps": 40}, 0.05, 0.20),
+    "cellpose": (
+        {"masks": "true", "widths": (8, 16, 32, 256), "tile": 256, "epochs": 40, "size_epochs": 1},
+        0.02,
+        0.15,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training_on_a_gpu_learns_what_it_learns_on_the_cpu(name, fields, tmp_path):
+    params, close, near = TRAININGS[name]
+    losses, method = {}, METHODS[name]
+    for device in ("cpu", "cuda"):
+        out = method.fit(fields, out=tmp_path / f"{device}.safetensors", device=device, progress=False, **params)
+        about = method.about(out)
+        losses[device] = np.array(about.get("losses") or about["curves"]["loss"])
+    cpu, gpu = losses["cpu"], losses["cuda"]
+    assert len(cpu) == len(gpu) and np.isfinite(gpu).all()
+    assert gpu[-5:].mean() < 0.8 * gpu[:3].mean()
+    assert gpu[:3].mean() == pytest.approx(cpu[:3].mean(), rel=close)
+    assert gpu[-5:].mean() == pytest.approx(cpu[-5:].mean(), rel=near)
+
+
+def test_masks_are_drawn_on_the_gpu(fields):
+    tiles = Tiles(fields, maskrcnn.Settings.of({"preset": "light"}), masks=True)
+    tile = tiles.tile(next(tiles.epoch(np.random.default_rng(0))))
+    (cpu,), (gpu,) = (detector.tensors([tile], torch.device(device))[1] for device in ("cpu", "cuda"))
+    assert cpu["masks"].any() and all(torch.equal(part, gpu[name].cpu()) for name, part in cpu.items())
 
 
 def test_small_sam_gives_the_same_masks_on_both_devices(fields):

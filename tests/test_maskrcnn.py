@@ -13,6 +13,7 @@ from cellcount.companion.studies import maskrcnn_findings
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import maskrcnn
 from cellcount.methods.detection.boxes import squares
+from cellcount.methods.detection.tiles import Tiles
 from cellcount.methods.maskrcnn import detector
 from cellcount.methods.maskrcnn.settings import Settings
 from cellcount.metrics import match
@@ -130,6 +131,22 @@ def test_masks_are_painted_one_on_top_of_the_other():
     assert (labels[10:20, 10:20] == 1).all() and (labels == 1).sum() == 100
     assert (labels == 2).sum() == 75
     assert labels.shape == (40, 45)
+
+
+def test_half_precision_leaves_anchors_and_proposals_exact(monkeypatch):
+    """As on a GPU, here on the CPU: bfloat16 would put a box that is at 300 px up to 1 px beside."""
+    torch.manual_seed(0)
+    network, seen, losses = detector.build(Settings.of(SMALL)), [], []
+    rest = network.rpn.box_coder.decode
+    monkeypatch.setattr(network.rpn.box_coder, "decode", lambda *given: seen.append(given) or rest(*given))
+    tiles = Tiles([scene(0)], Settings.of(SMALL | {"tile": 192, "augment": False}), masks=True)
+    (tile,) = map(tiles.tile, tiles.epoch(np.random.default_rng(0)))
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            losses.append(sum(network(*detector.tensors([tile], torch.device("cpu"))).values()).item())
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert {part.dtype for deltas, anchors in seen for part in (deltas, *anchors)} == {torch.float32}
 
 
 def test_untrusted_places_teach_neither_way():

@@ -11,6 +11,7 @@ from test_detection import scene
 import cellcount
 from cellcount.errors import DataError, NotAvailableError, ParameterError
 from cellcount.methods import yolox
+from cellcount.methods.detection.boxes import squares
 from cellcount.methods.detection.tiles import Tile
 from cellcount.methods.yolox import detector
 from cellcount.methods.yolox.detector import tensors
@@ -98,10 +99,51 @@ def test_an_empty_image_has_no_cells(weights):
 def test_boxes_are_handed_over_as_centre_and_size_from_the_corner():
     tile = Tile(np.zeros((40, 50), np.float32), np.float32([[9.5, 19.5, 19.5, 49.5]]), None, np.ones((40, 50), bool))
     bare = Tile(np.zeros((64, 30), np.float32), np.zeros((0, 4), np.float32), None, np.ones((64, 30), bool))
-    images, boxes, trusted = tensors([tile, bare], 16, "cpu")
+    images, boxes, trusted = tensors([tile, bare], "cpu", 16)
     assert images.shape == (2, 1, 64, 64)
     assert boxes.tolist() == [[[0, 35, 15, 30, 10]], [[0, 0, 0, 0, 0]]]  # x, y, width, height
     assert trusted.sum(dim=(1, 2)).tolist() == [40 * 50, 64 * 30]
+
+
+@pytest.mark.parametrize("boxes, places", [(1, 30), (12, 30), (40, 300), (5, 4), (3, 0)])
+def test_boxes_get_the_places_that_the_package_gives_them(boxes, places):
+    """Some of them want the same places; the package's own loop over the boxes is the reference."""
+    rng = torch.Generator().manual_seed(boxes)
+    head = type(detector.build(Settings.of(SMALL)).head)
+    shared = 0
+    for _ in range(20):
+        cost, iou = torch.rand(boxes, places, generator=rng), torch.rand(boxes, places, generator=rng) ** 3
+        candidates = torch.zeros(2 * places + 3, dtype=torch.bool)
+        candidates[torch.randperm(len(candidates), generator=rng)[:places]] = True
+        theirs, ours = candidates.clone(), candidates.clone()
+        number, *expected = head.simota_matching(None, cost, iou, torch.zeros(boxes), boxes, theirs)
+        found = detector.matched(cost, iou, torch.zeros(boxes), boxes, ours)
+        assert found[0] == number and torch.equal(ours, theirs)
+        assert all(torch.equal(one, other) for one, other in zip(found[1:], expected, strict=True))
+        shared += int(iou.topk(min(10, places)).values.sum(dim=1).int().clamp(min=1).sum()) - number
+    assert shared > 0 or boxes == 1 or not places
+
+
+def test_half_precision_leaves_the_boxes_exact(monkeypatch):
+    """As on a GPU, here on the CPU: bfloat16 would put a box that is at 300 px up to 1 px beside."""
+    torch.manual_seed(0)
+    network, seen, losses = detector.build(Settings.of(SMALL)), [], []
+    rest = network.head.get_losses
+    monkeypatch.setattr(network.head, "get_losses", lambda *given, **named: seen.append(given) or rest(*given, **named))
+    images, boxes, _ = tensors(
+        [Tile(scene(0).image, squares(scene(0).points, 14), None, np.ones((160, 192)))], "cpu", 16
+    )
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            losses.append(network(images, boxes)["total_loss"].item())
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.03)
+    for _, x, y, strides, labels, outputs, *_ in seen:
+        assert {part.dtype for part in (*x, *y, *strides, labels, outputs)} == {torch.float32}
+
+
+def test_a_gpus_memory_is_kept_for_the_next_tile(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: pytest.fail("given back"))
+    yolox.fit([scene(0)], out=tmp_path / "w.safetensors", device="cpu", progress=False, epoch_steps=1, **SMALL)
 
 
 def test_the_package_answers_in_the_coordinates_that_it_was_given():

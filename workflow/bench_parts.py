@@ -9,13 +9,18 @@ network's answer (dynamics, suppression) depends on it, and is given the answer 
 
 import argparse
 import json
+import logging
 import os
+import statistics
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
 PATCH = 256  # px; operations are counted on one patch, and grow with the area
+STEPS = 15  # of a training that is timed; it waits for the first batch in any case
 
 
 def timed(function, repeats):
@@ -182,7 +187,38 @@ def matching(field, repeats):
     return [row("matching 5,000 x 5,000 points", timed(lambda: match(true, found, 12), repeats))]
 
 
-PARTS = {part.__name__: part for part in (warm, peak, cellnet, published, cellpose, stardist, deepsea, matching)}
+def feeding(field, repeats):
+    """Steps of trainings as in the book's profile `laptop`, and the share of their time spent waiting for batches."""
+    from cellcount.methods import METHODS
+    from cellcount.methods.pixels import centroids
+    from cellcount.types import Sample
+
+    points = centroids(field["labels"], np.arange(1, field["labels"].max() + 1))
+    sample, records = Sample("field", field["image"], points), []
+    heard = logging.getLogger("cellcount.methods.feeding")
+    heard.setLevel(logging.INFO)
+    heard.addFilter(lambda record: records.append(record))  # it gives None: nothing is printed
+    trainings = {
+        "cellnet": ("CellNet", {"start": None, "crop": 128}, "steps"),
+        "maskrcnn": ("Mask R-CNN", {"preset": "light", "epochs": 1, "batch": 4}, "epoch_steps"),
+        "yolox": ("YOLOX", {"preset": "light", "epochs": 1, "batch": 8}, "epoch_steps"),
+    }
+    rows = []
+    for name, (label, params, steps) in trainings.items():
+        records.clear()
+        with tempfile.TemporaryDirectory() as folder:
+            for _ in range(repeats):
+                out, run = Path(folder) / "weights.safetensors", {"device": "cpu", "progress": False, steps: STEPS}
+                METHODS[name].fit([sample], out=out, **run, **params)
+        waited = statistics.median(record.waited / record.lasted for record in records)
+        seconds = [record.lasted / STEPS for record in records]
+        rows.append(row(f"{label}, a training step", seconds, waited=round(waited, 4)))
+    return rows
+
+
+PARTS = {
+    part.__name__: part for part in (warm, peak, cellnet, published, cellpose, stardist, deepsea, matching, feeding)
+}
 
 
 def main():

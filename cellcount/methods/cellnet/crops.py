@@ -12,6 +12,7 @@ from cellcount.errors import DataError, require
 from cellcount.io.views import View
 from cellcount.methods.cellnet.settings import Settings
 from cellcount.methods.cellnet.targets import TARGETS
+from cellcount.methods.feeding import sent
 from cellcount.methods.pixels import block_mean, brightness_and_contrast, to_full, to_small
 from cellcount.types import Sample
 
@@ -73,13 +74,16 @@ class Crops:
         if 8 * areas.sum() < KEPT:
             self.images, self.trusted = ([one.to(self.device) for one in all] for all in (self.images, self.trusted))
 
-    def batch(self, rng: np.random.Generator, n: int) -> list[torch.Tensor]:
-        """Image (n, 1, size detail, size detail), target and trust, each (n, 1, size, size), float32.
+    def places(self, rng: np.random.Generator, n: int) -> list[Place]:
+        """All that is random in the next n crops."""
+        return [self._place(rng) for _ in range(n)]
+
+    def batch(self, places: Sequence[Place]) -> list[torch.Tensor]:
+        """Image (n, 1, size detail, size detail), target and trust, each (n, 1, size, size), float32, of n places.
 
         On the CPU they are cut one after the other. A GPU cuts all of them at once, at the same places: it would wait
         nine tenths of the time for one CPU thread that does it.
         """
-        places = [self._place(rng) for _ in range(n)]
         parts = [self._together(places)] if self.device.type == "cuda" else map(self._cut, places)
         joined = (torch.cat(part) for part in zip(*parts, strict=True))
         return [part.contiguous(memory_format=torch.channels_last) for part in joined]
@@ -108,7 +112,7 @@ class Crops:
         size, detail = self.settings.crop, self.settings.detail
         places = sorted(places, key=lambda place: place.image)
         turn, centre, contrast, brightness = (
-            self._sent(np.array(part, np.float32)) for part in list(zip(*places, strict=True))[1:]
+            sent(np.array(part, np.float32), self.device) for part in list(zip(*places, strict=True))[1:]
         )
         large = _turned(size * detail, turn, to_full(centre, detail))
         small = _turned(size, turn, centre)
@@ -128,13 +132,13 @@ class Crops:
         """(n, 1, size, size) float32 on the GPU, from the points of n crops."""
         size, sigma = self.settings.crop, self.settings.sigma
         if self.settings.target != "gaussian":
-            return self._sent(np.stack([TARGETS[self.settings.target](*one) for one in seen])[:, None])
+            return sent(np.stack([TARGETS[self.settings.target](*one) for one in seen])[:, None], self.device)
         padded = np.zeros((len(seen), max(len(points) for points, *_ in seen), 3), np.float32)
         for row, (points, _, _, heights) in zip(padded, seen, strict=True):
             row[: len(points), :2], row[: len(points), 2] = points, 1 if heights is None else heights
-        sent, pixels = self._sent(padded), torch.arange(size, device=self.device)
-        rows, columns = torch.exp(-0.5 * ((pixels - sent[..., :2, None]) / sigma) ** 2).unbind(2)
-        return ((rows * sent[..., 2:]).mT @ columns)[:, None]  # as in `targets.heatmap`
+        peaks, pixels = sent(padded, self.device), torch.arange(size, device=self.device)
+        rows, columns = torch.exp(-0.5 * ((pixels - peaks[..., :2, None]) / sigma) ** 2).unbind(2)
+        return ((rows * peaks[..., 2:]).mT @ columns)[:, None]  # as in `targets.heatmap`
 
     def _seen(self, place, size):
         """The arguments of a target: points (N, 2) on a crop or close to it, px of it; its shape, sigma and heights."""
@@ -145,11 +149,6 @@ class Crops:
         inside = ((seen > -reach) & (seen < size + reach)).all(axis=1)
         seen, heights = seen[inside], None if heights is None else heights[near][inside]
         return seen, (size, size), self.settings.sigma, *([] if self.settings.target != "gaussian" else [heights])
-
-    def _sent(self, array):
-        """The array as a tensor on the GPU, without waiting for what that computes."""
-        tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
 
 def _heights(sample, target):

@@ -3,6 +3,7 @@
 import copy
 import itertools
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cellcount.devices import choose_device, deterministic
+from cellcount.devices import choose_device, deterministic, mixed_precision
 from cellcount.errors import ParameterError, require
 from cellcount.files import sha256
 from cellcount.methods import weights_files
@@ -25,6 +26,7 @@ from cellcount.methods.cellnet.network import build, load_imagenet
 from cellcount.methods.cellnet.settings import FOLLOWING, FORMAT, FRESH, Settings, clicked
 from cellcount.methods.cellnet.targets import volume
 from cellcount.methods.cellnet.torch_engine import run
+from cellcount.methods.feeding import Feed
 from cellcount.methods.pixels import nearest, peaks, to_small
 from cellcount.types import Sample
 
@@ -183,25 +185,35 @@ def _train(network, crops, settings, device, progress, label):
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1 if settings.steps != 10 else 0.2
     )
-    curve = []
+    curve, feed = [], Feed()
     network.train()
+
+    def learn(image, target, trust):
+        with mixed_precision(device):
+            output = network(image)
+        loss = losses.total(output.float(), target, trust, settings)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        curve.append(loss.detach())
+        step = len(curve)
+        weights_files.follow(average, network, min(settings.average, step / (step + 9)))
+        if progress and not step % SHOWN:  # reading a number waits for the GPU
+            shown = {"loss": f"{torch.stack(curve[-SHOWN:]).mean().item():.3f}", "waited": f"{feed.share:.0%}"}
+            bar.set_postfix(shown, refresh=False)
+        bar.update()
+
     with tqdm(total=settings.steps, desc=label, unit="step", disable=not progress, mininterval=1) as bar:
-        for step in range(settings.steps):
-            if step in mending:
+        # No crop is made before the points are mended that it has.
+        for first, last in itertools.pairwise(sorted({0, *mending, settings.steps})):
+            if first in mending:
                 _mend(average.eval(), crops, annotated, trusted, settings, device)
-            image, target, trust = (part.to(device) for part in crops.batch(rng, settings.batch))
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                output = network(image)
-            loss = losses.total(output.float(), target, trust, settings)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            weights_files.follow(average, network, min(settings.average, (step + 1) / (step + 10)))
-            curve.append(loss.detach())
-            if progress and not (step + 1) % SHOWN:  # reading a number waits for the GPU
-                bar.set_postfix(loss=f"{torch.stack(curve[-SHOWN:]).mean().item():.3f}", refresh=False)
-            bar.update()
+            places = (crops.places(rng, settings.batch) for _ in range(first, last))
+            with closing(feed.batches(crops.batch, places)) as batches:
+                for batch in batches:
+                    learn(*(part.to(device) for part in batch))
+    feed.tell(label)
     return average.eval(), torch.stack(curve).tolist()
 
 

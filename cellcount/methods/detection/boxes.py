@@ -53,21 +53,18 @@ def clip(boxes: np.ndarray, shape: Sequence[int], smallest: float = SMALLEST) ->
     return clipped[kept], kept
 
 
-def filled(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The pixels whose centre is in a box, as its mask.
+def ranges(boxes: np.ndarray) -> np.ndarray:
+    """The pixels whose centre is in a box, without those beyond the image's top and left border.
 
-    Parameters
-    ----------
-    boxes : (N, 4) float32, (y0, x0, y1, x1) px
-        May extend beyond the image: they are clipped first, since a negative index counts from the other end.
-    shape : (height, width), px
-
-    Returns
-    -------
-    (N, height, width) uint8
+    boxes (N, 4) float32, (y0, x0, y1, x1) px -> (N, 4) int, (y0, x0, y1, x1) px, the last row and column not included.
     """
+    return np.maximum(np.ceil(boxes), 0).astype(int)  # a negative index counts from the other end
+
+
+def filled(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The same as masks: boxes (N, 4) float32 px, shape (height, width) px -> (N, height, width) uint8."""
     masks = np.zeros((len(boxes), *shape), np.uint8)
-    for mask, (y0, x0, y1, x1) in zip(masks, np.maximum(np.ceil(boxes), 0).astype(int)):
+    for mask, (y0, x0, y1, x1) in zip(masks, ranges(boxes)):
         mask[y0:y1, x0:x1] = 1
     return masks
 

@@ -1,27 +1,34 @@
 """The training of both detectors: batches, learning rate, steps, the average of the weights, and the curves."""
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from cellcount.devices import choose_device, deterministic
+from cellcount.devices import choose_device, deterministic, mixed_precision
 from cellcount.methods import weights_files
 from cellcount.methods.detection.settings import Common
-from cellcount.methods.detection.tiles import Tile, Tiles
+from cellcount.methods.detection.tiles import Place, Tile, Tiles
+from cellcount.methods.feeding import Feed
 from cellcount.types import Sample
 
-Losses = Callable[[torch.nn.Module, list[Tile], torch.device], tuple[Mapping[str, torch.Tensor], Mapping[str, float]]]
+Tensors = Callable[[list[Tile], torch.device], Sequence[Any]]
+Losses = Callable[..., tuple[Mapping[str, torch.Tensor], Mapping[str, float]]]
+SHOWN = 20  # steps over which the progress bar averages the loss
 
 
 def fit(
     samples: Sequence[Sample],
     settings: Common,
     build: Callable[[], torch.nn.Module],
+    tensors: Tensors,
     losses: Losses,
     *,
     out: str | Path,
@@ -37,7 +44,9 @@ def fit(
     samples : list of Sample
     settings : `Common`
     build : function that makes the network
-    losses : function of network, list of `Tile` and device
+    tensors : function of a list of `Tile` and a device
+        Gives what the network learns from, on the device; it is called in other threads.
+    losses : function of network and these tensors
         Gives the parts of the loss by name, as scalar tensors, and other numbers to record, by name.
     out, device, progress
         As of a method's `fit`.
@@ -53,12 +62,12 @@ def fit(
     tiles = Tiles(samples, settings, masks=masks, targets=targets)
     device = choose_device(device)
     with deterministic(settings.seed):
-        network, curves = _train(build().to(device), losses, tiles, settings, device, progress)
+        network, curves = _train(build().to(device), tensors, losses, tiles, settings, device, progress)
     training = {"points": sum(len(sample.points) for sample in samples), "curves": curves}
     return weights_files.save(out, network, settings.FORMAT, settings, samples, training)
 
 
-def _train(network, losses, tiles, settings, device, progress):
+def _train(network, tensors, losses, tiles, settings, device, progress):
     """The network in evaluation mode, or the average of its weights if the settings ask for it, and the curves."""
     rng = np.random.default_rng(settings.seed)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -68,13 +77,21 @@ def _train(network, losses, tiles, settings, device, progress):
     )
     average = copy.deepcopy(network) if settings.average else network
     rates = learning_rates(settings, epoch_steps(settings, len(tiles)))
-    curves = {}
+    learned, curves, feed = [], {}, Feed()
     network.train()
-    with tqdm(total=len(rates), desc=settings.LABEL, unit="step", disable=not progress, mininterval=1) as bar:
-        for step, (rate, batch) in enumerate(zip(rates, batches(tiles, settings.batch, rng))):
+
+    def make(places):
+        batch = [tiles.tile(place) for place in places]
+        return tensors(batch, device), sum(len(tile.boxes) for tile in batch)
+
+    bar = tqdm(total=len(rates), desc=settings.LABEL, unit="step", disable=not progress, mininterval=1)
+    drawn = itertools.islice(batches(tiles, settings.batch, rng), len(rates))
+    with bar, closing(feed.batches(make, drawn)) as made:
+        for step, ((batch, boxes), rate) in enumerate(zip(made, rates, strict=True)):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            parts, others = losses(network, batch, device)
+            with mixed_precision(device):
+                parts, others = losses(network, *batch)
             loss = sum(parts.values())
             optimizer.zero_grad()
             loss.backward()
@@ -83,13 +100,34 @@ def _train(network, losses, tiles, settings, device, progress):
             if settings.average:  # the first steps count less: the weights have changed much since
                 keep = min(settings.average, (step + 1) / (step + 10)) if step else 0
                 weights_files.follow(average, network, keep)
-            recorded = {name: value.item() for name, value in {"loss": loss, **parts}.items()}
-            recorded |= {"boxes": sum(len(tile.boxes) for tile in batch), **others}
-            for name, value in recorded.items():
+            learned.append(torch.stack([loss, *parts.values()]).detach())
+            for name, value in {"boxes": boxes, **others}.items():
                 curves.setdefault(name, []).append(round(value, 5))
-            bar.set_postfix(loss=f"{np.mean(curves['loss'][-20:]):.3f}", refresh=False)
+            if progress and (device.type == "cpu" or not (step + 1) % SHOWN):  # reading a number waits for the GPU
+                shown = {"loss": f"{torch.stack(learned[-SHOWN:])[:, 0].mean().item():.3f}"}
+                bar.set_postfix(shown | {"waited": f"{feed.share:.0%}"}, refresh=False)
             bar.update()
-    return average.eval(), curves
+    feed.tell(settings.LABEL)
+    values = torch.stack(learned).T.tolist()
+    losses_of = {name: [round(value, 5) for value in one] for name, one in zip(("loss", *parts), values)}
+    return average.eval(), losses_of | curves
+
+
+def in_float32(*modules: torch.nn.Module) -> None:
+    """Let modules hand out float32 where they compute in bfloat16: the libraries compute coordinates in the same type.
+
+    Of 8 bits, they would be off by a px at 256 px, and by 2 px at 512.
+    """
+
+    def full(answer):
+        if isinstance(answer, torch.Tensor):
+            return answer.float()
+        if isinstance(answer, Mapping):
+            return {name: full(one) for name, one in answer.items()}
+        return type(answer)(map(full, answer))
+
+    for module in modules:
+        module.register_forward_hook(lambda module, given, answer: full(answer))
 
 
 def thinned(curves: Mapping[str, Sequence[float]], most: int = 100) -> list[dict[str, str | float]]:
@@ -134,12 +172,12 @@ def learning_rates(settings: Common, steps: int) -> np.ndarray:
     return settings.learning_rate * rise * settings.decay ** (step // steps // settings.decay_every)
 
 
-def batches(tiles: Tiles, size: int, rng: np.random.Generator) -> Iterator[list[Tile]]:
-    """Yield lists of `size` tiles, without end; `tiles` is a `Tiles`, `rng` a numpy Generator."""
-    waiting: list[Tile] = []
+def batches(tiles: Tiles, size: int, rng: np.random.Generator) -> Iterator[list[Place]]:
+    """Yield lists of the places of `size` tiles, without end; `tiles` is a `Tiles`, `rng` a numpy Generator."""
+    waiting: list[Place] = []
     while True:
-        for tile in tiles.epoch(rng):
-            waiting.append(tile)
+        for place in tiles.epoch(rng):
+            waiting.append(place)
             if len(waiting) == size:
                 yield waiting
                 waiting = []

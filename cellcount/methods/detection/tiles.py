@@ -7,7 +7,7 @@ import numpy as np
 
 from cellcount.errors import DataError
 from cellcount.methods.base import need_points
-from cellcount.methods.detection.boxes import around, clip, filled, squares
+from cellcount.methods.detection.boxes import around, clip, ranges, squares
 from cellcount.methods.detection.settings import Common
 from cellcount.methods.pixels import block_mean, to_small
 from cellcount.tiling import tiles
@@ -23,9 +23,9 @@ class Tile(NamedTuple):
         Standardised by the brightness and contrast of the whole image.
     boxes : (N, 4) float32, (y0, x0, y1, x1) px
         On the tile; N may be 0.
-    masks : (N, H, W) uint8 or None
-        Before a tile is handed out, those of squares are ranges of pixels, (N, 4) int (y0, x0, y1, x1), the last not
-        included: drawn masks take 40 MB and a third of a second to turn.
+    masks : (N, H, W) uint8, (N, 4) int, or None
+        Those of squares are ranges of pixels (y0, x0, y1, x1), the last not included, to be drawn where the network is:
+        drawn masks take 40 MB and a third of a second to turn.
     trusted : (H, W) bool
         Where a pixel without a box is known to be background.
     """
@@ -34,6 +34,17 @@ class Tile(NamedTuple):
     boxes: np.ndarray
     masks: np.ndarray | None
     trusted: np.ndarray
+
+
+class Place(NamedTuple):
+    """What is random in a tile: its scene, its window (y0, y1, x0, x1) px, its symmetry, and how it looks."""
+
+    scene: int
+    window: tuple[int, int, int, int]
+    quarters: int = 0
+    mirrored: bool = False
+    contrast: float = 1.0
+    brightness: float = 0.0
 
 
 class Tiles:
@@ -81,20 +92,25 @@ class Tiles:
         """Tiles that cover all samples once."""
         return len(self.grid)
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Tile]:
-        """Yield as many tiles as cover all samples once, in random order."""
+    def epoch(self, rng: np.random.Generator) -> Iterator[Place]:
+        """Yield the places of as many tiles as cover all samples once, in random order."""
         for place in rng.permutation(len(self.grid)):
             i, window = self.grid[place]
-            tile = self._random(i, rng) if self.augment else self._cut(i, window)
-            flat = tile.masks is not None and tile.masks.ndim == 2
-            yield tile._replace(masks=filled(tile.masks, tile.image.shape)) if flat else tile
+            yield self._random(i, rng) if self.augment else Place(i, window)
+
+    def tile(self, place: Place) -> Tile:
+        """The tile at a place, as it looks there."""
+        tile = self._cut(place.scene, place.window)
+        if not self.augment:
+            return tile
+        tile = turned(tile, place.quarters, place.mirrored)
+        return tile._replace(image=tile.image * np.float32(place.contrast) + np.float32(place.brightness))
 
     def _random(self, i, rng):
         height, width = (min(self.size, side) for side in self.scenes[i][0].shape)
         y, x = (int(rng.integers(side - part + 1)) for side, part in zip(self.scenes[i][0].shape, (height, width)))
-        tile = turned(self._cut(i, (y, y + height, x, x + width)), int(rng.integers(4)), bool(rng.integers(2)))
-        image = tile.image * np.float32(rng.uniform(0.7, 1.4)) + np.float32(rng.uniform(-0.3, 0.3))
-        return tile._replace(image=image)
+        symmetry = int(rng.integers(4)), bool(rng.integers(2))
+        return Place(i, (y, y + height, x, x + width), *symmetry, rng.uniform(0.7, 1.4), rng.uniform(-0.3, 0.3))
 
     def _cut(self, i, window):
         """The tile at (y0, y1, x0, x1), with every box of which enough is on it."""
@@ -108,11 +124,11 @@ class Tiles:
             inside = ((points >= -0.5) & (points < np.float32(shape) - 0.5)).all(axis=1)
             boxes, masks, _ = around(labels[part], points[inside])
         clipped, kept = clip(boxes, shape, self.least)
-        slivers = np.maximum(np.ceil(boxes[~kept]), 0).astype(int)
+        slivers = ranges(boxes[~kept])
         for y0, x0, y1, x1 in slivers[((slivers[:, :2] < shape) & (slivers[:, 2:] > 0)).all(axis=1)]:  # not all boxes
             trusted[y0:y1, x0:x1] = False
         if self.masks:
-            masks = np.maximum(np.ceil(clipped), 0).astype(int) if masks is None else masks[kept]
+            masks = ranges(clipped) if masks is None else masks[kept]
         return Tile(np.ascontiguousarray(image[part]), clipped, masks if self.masks else None, trusted)
 
 

@@ -5,7 +5,8 @@ constructor does not allow that, and it pastes each mask into a float32 image of
 same names, so torchvision's weights fit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from cellcount.methods.detection import loop
 from cellcount.methods.detection.boxes import from_corner_xy, to_corner_xy
 from cellcount.methods.detection.inference import most, prepare, to_points
 from cellcount.methods.detection.tiles import Tile
+from cellcount.methods.feeding import sent
 from cellcount.methods.maskrcnn.settings import Settings
 from cellcount.methods.pixels import centroids, enlarged, to_full
 from cellcount.types import Prediction, Sample
@@ -84,6 +86,7 @@ def build(settings: Settings) -> GeneralizedRCNN:
     transform = GeneralizedRCNNTransform(min_size=0, max_size=0, image_mean=[0.0], image_std=[1.0])
     transform.resize = lambda image, target=None: (image, target)  # torchvision would enlarge a tile to 800 px
     transform.postprocess = lambda result, *_: result  # torchvision would paste each mask into an image of its own
+    loop.in_float32(backbone, rpn.head)
     return GeneralizedRCNN(backbone, rpn, heads, transform).to(memory_format=torch.channels_last)
 
 
@@ -306,7 +309,8 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
     """Train on annotated samples and write the weights.
 
     Each point becomes a square box, and the box its own mask, as in the thesis; or the samples' instance masks are
-    learned. A pixel without a box is background only where the annotation can be trusted (`Sample.valid`).
+    learned. A pixel without a box is background only where the annotation can be trusted (`Sample.valid`). On a GPU,
+    the weights of two trainings differ by rounding, as the gradients of the pooling are summed in any order.
 
     Parameters
     ----------
@@ -343,20 +347,47 @@ def fit(samples: list[Sample], *, out: str | Path, device: str = "auto", progres
             load_coco(made, pretrained)
         return made
 
-    def losses(network, batch, device):
-        parts = network(*tensors(batch, device))
+    def losses(network, images, targets):
+        with fast_pooling(images[0].device):
+            parts = network(images, targets)
         return parts, {"positive_share": round(network.roi_heads.positive_share, 4)}
 
     run = {"out": out, "device": device, "progress": progress}
-    return loop.fit(samples, settings, network, losses, masks=True, targets=settings.targets, **run)
+    return loop.fit(samples, settings, network, tensors, losses, masks=True, targets=settings.targets, **run)
 
 
-def tensors(batch: Sequence[Tile], device: torch.device) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+@contextmanager
+def fast_pooling(device: torch.device) -> Iterator[None]:
+    """On a GPU, torchvision's own kernel for RoI pooling, the gradients of which depend on the order of its threads.
+
+    While deterministic algorithms are asked for, torchvision has one in Python, compiled anew for other sizes, which
+    for each value of a mask's target reads all pixels of the tile: some 5e10 for the thesis' two tiles.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before and device.type != "cuda", warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=True)
+
+
+def tensors(batch: Sequence[Tile], device: torch.device) -> tuple[Tensors, Targets]:
     """Images and targets of a list of `Tile`, for torchvision."""
-    images = [torch.from_numpy(tile.image)[None].to(device) for tile in batch]
+    images = [sent(tile.image, device)[None] for tile in batch]
     targets = []
     for tile in batch:
         arrays = {"boxes": to_corner_xy(tile.boxes), "labels": np.ones(len(tile.boxes), np.int64)}
         arrays |= {"masks": tile.masks, "trusted": np.ascontiguousarray(tile.trusted)}
-        targets.append({name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
+        target = {name: sent(array, device) for name, array in arrays.items()}
+        if tile.masks.ndim == 2:
+            target["masks"] = filled(target["masks"], tile.image.shape)
+        targets.append(target)
     return images, targets
+
+
+def filled(ranges: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Masks (N, H, W) uint8 of ranges of pixels (N, 4) int, (y0, x0, y1, x1), the last not included; shape (H, W)."""
+    first, last = ranges[:, :2, None], ranges[:, 2:, None]
+    axes = enumerate(torch.arange(side, device=ranges.device) for side in shape)
+    rows, columns = (((first[:, i] <= at) & (at < last[:, i])).to(torch.uint8) for i, at in axes)
+    return rows[:, :, None] & columns[:, None]
