@@ -15,7 +15,7 @@ from tqdm import tqdm
 from cellcount.devices import choose_device, deterministic, mixed_precision
 from cellcount.errors import ParameterError, require
 from cellcount.files import sha256
-from cellcount.methods import weights_files
+from cellcount.methods import resuming, weights_files
 from cellcount.methods.base import need_points
 from cellcount.methods.cellnet import looks, losses
 from cellcount.methods.cellnet.calibration import Counting, chosen, split, tested
@@ -63,7 +63,8 @@ def fit(
         Each with `points` (N, 2) (y, x) px and `valid`. Points that nobody marked, such as those that `taught` adds,
         have a probability below 1 in `meta["probability"]` (N,): the height of their peak.
     out : path
-        The safetensors file to write; its metadata holds the settings, the data's names and the loss curve.
+        The safetensors file to write; its metadata holds the settings, the data's names and the loss curve. Until then
+        the state of the training is in a hidden file beside it, from which the same call goes on after a kill.
     start : "auto", "phantom", path or None
         Initial weights, of the same architecture. "phantom": the bundled weights of a network that was trained on
         simulated cells; "auto": the same where they fit the settings, else random ones; None: training from scratch,
@@ -91,13 +92,13 @@ def fit(
     need_points(samples, "CellNet")
     settings = asked.filled(samples)
     device = choose_device(device)
-    average, curve, begun, settings, full, scores = _trained(samples, settings, start, device, progress)
+    average, curve, begun, settings, full, scores = _trained(samples, settings, start, device, progress, out)
     score = scores[scores >= settings.threshold].mean() if (scores >= settings.threshold).any() else None
     counting, parts = replace(Counting.measured(samples), best_score=score and round(float(score), 3)), []
     if folds and any("probability" in sample.meta for sample in samples):
         counting = replace(counting, why="points with probabilities are no annotator's, so no field was left out")
     elif folds:
-        parts = _left_out(samples, folds, start, settings, asked, device, progress)
+        parts = _left_out(samples, folds, start, settings, asked, device, progress, out)
         counting = replace(counting, why="too few points to leave some out")  # unless there are parts
     if parts:
         complete = all(sample.valid.all() for sample in samples)
@@ -117,10 +118,12 @@ def fit(
         "losses": [round(loss, 5) for loss in curve],
         "counting": counting.to_json(),
     }
-    return weights_files.save(out, average, FORMAT, settings, samples, training)
+    weights_files.save(out, average, FORMAT, settings, samples, training)
+    resuming.done(out)
+    return Path(out)
 
 
-def _trained(samples, settings, start, device, progress, label="CellNet"):
+def _trained(samples, settings, start, device, progress, out, label="CellNet"):
     """The averaged network, its losses, the file it began from, its settings, the height of a typical peak, and scores.
 
     The settings get a learning rate, a threshold and a scale of the density. The height is 1 for a given threshold. The
@@ -130,7 +133,8 @@ def _trained(samples, settings, start, device, progress, label="CellNet"):
         network, begun = _network(settings, start)
         settings = replace(settings, learning_rate=settings.learning_rate or (FOLLOWING if begun else FRESH))
         crops = Crops(samples, settings, device)
-        average, curve = _train(network.to(device), crops, settings, device, progress, label)
+        origin = begun and sha256(begun)
+        average, curve = _train(network.to(device), crops, settings, device, progress, label, out, samples, origin)
         full, scale, scores = _heights(average, crops, settings, samples, device)
     threshold = settings.threshold or round(max(settings.relative_threshold * full, 0.01), 3)
     full = 1.0 if settings.threshold else max(full, 1e-3)
@@ -138,14 +142,14 @@ def _trained(samples, settings, start, device, progress, label="CellNet"):
     return average, curve, begun, settings, full, scores
 
 
-def _left_out(samples, folds, start, settings, asked, device, progress):
+def _left_out(samples, folds, start, settings, asked, device, progress, out):
     """The parts of the samples, list of `Part`, as seen by networks that have not learned from them."""
     networks = max(1, min(folds, settings.steps // LEAST_STEPS))
     steps, parts = max(settings.steps // networks, settings.rounds + 1), []
     settings = replace(settings, steps=steps, threshold=asked.threshold, density_scale=asked.density_scale)
     for number, fold in enumerate(itertools.islice(split(samples, folds, settings), networks)):
         label = f"calibration {number + 1}/{networks}"
-        network, _, _, own, full, _ = _trained(fold.samples, settings, start, device, progress, label)
+        network, _, _, own, full, _ = _trained(fold.samples, settings, start, device, progress, out, label)
         for i in sorted({index for index, *_ in fold.parts}):
             heat = run(network, settings.prepared(samples[i].image), settings, device)
             windows = [part for part in fold.parts if part[0] == i]
@@ -174,8 +178,8 @@ def _network(settings, start):
     )
 
 
-def _train(network, crops, settings, device, progress, label):
-    """The averaged network, and the loss of each step."""
+def _train(network, crops, settings, device, progress, label, out, samples, origin):
+    """The averaged network, and the loss of each step; begun where an earlier call with this `out` was killed."""
     rng = np.random.default_rng(settings.seed)
     annotated, trusted = list(crops.points), list(crops.trusted)
     # In the second half: before, the peaks are less exact than the points.
@@ -186,6 +190,13 @@ def _train(network, crops, settings, device, progress, label):
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1 if settings.steps != 10 else 0.2
     )
     curve, feed = [], Feed()
+    parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+    state = resuming.State(out, label, settings, samples, device, parts, origin)
+    if kept := state.read():
+        curve = list(kept["curve"].to(device))
+        crops.points = [points.numpy() for points in kept["points"]]
+        crops.trusted = [one.to(had.device) for one, had in zip(kept["trusted"], trusted, strict=True)]
+    begin = len(curve)
     network.train()
 
     def learn(image, target, trust):
@@ -203,13 +214,17 @@ def _train(network, crops, settings, device, progress, label):
             shown = {"loss": f"{torch.stack(curve[-SHOWN:]).mean().item():.3f}", "waited": f"{feed.share:.0%}"}
             bar.set_postfix(shown, refresh=False)
         bar.update()
+        if state.due():
+            points = [torch.from_numpy(points) for points in crops.points]
+            state.write({"curve": torch.stack(curve), "points": points, "trusted": crops.trusted})
 
-    with tqdm(total=settings.steps, desc=label, unit="step", disable=not progress, mininterval=1) as bar:
+    with tqdm(total=settings.steps, initial=begin, desc=label, unit="step", disable=not progress, mininterval=1) as bar:
         # No crop is made before the points are mended that it has.
         for first, last in itertools.pairwise(sorted({0, *mending, settings.steps})):
-            if first in mending:
+            if first in mending and begin <= first:
                 _mend(average.eval(), crops, annotated, trusted, settings, device)
             places = (crops.places(rng, settings.batch) for _ in range(first, last))
+            places = itertools.islice(places, max(begin - first, 0), None)  # all are drawn: the numbers are the same
             with closing(feed.batches(crops.batch, places)) as batches:
                 for batch in batches:
                     learn(*(part.to(device) for part in batch))

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from cellcount.devices import choose_device, deterministic, mixed_precision
-from cellcount.methods import weights_files
+from cellcount.methods import resuming, weights_files
 from cellcount.methods.detection.settings import Common
 from cellcount.methods.detection.tiles import Place, Tile, Tiles
 from cellcount.methods.feeding import Feed
@@ -62,12 +62,15 @@ def fit(
     tiles = Tiles(samples, settings, masks=masks, targets=targets)
     device = choose_device(device)
     with deterministic(settings.seed):
-        network, curves = _train(build().to(device), tensors, losses, tiles, settings, device, progress)
+        network = build().to(device)
+        network, curves = _train(network, tensors, losses, tiles, settings, device, progress, out, samples)
     training = {"points": sum(len(sample.points) for sample in samples), "curves": curves}
-    return weights_files.save(out, network, settings.FORMAT, settings, samples, training)
+    weights_files.save(out, network, settings.FORMAT, settings, samples, training)
+    resuming.done(out)
+    return Path(out)
 
 
-def _train(network, tensors, losses, tiles, settings, device, progress):
+def _train(network, tensors, losses, tiles, settings, device, progress, out, samples):
     """The network in evaluation mode, or the average of its weights if the settings ask for it, and the curves."""
     rng = np.random.default_rng(settings.seed)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -77,17 +80,22 @@ def _train(network, tensors, losses, tiles, settings, device, progress):
     )
     average = copy.deepcopy(network) if settings.average else network
     rates = learning_rates(settings, epoch_steps(settings, len(tiles)))
-    learned, curves, feed = [], {}, Feed()
+    names, learned, curves, feed = [], [], {}, Feed()
+    modules = {"network": network, "average": average, "optimizer": optimizer}
+    state = resuming.State(out, settings.LABEL, settings, samples, device, modules)
+    if kept := state.read():
+        names, learned, curves = kept["names"], list(kept["learned"].to(device)), kept["curves"]
+    begin = len(learned)
     network.train()
 
     def make(places):
         batch = [tiles.tile(place) for place in places]
         return tensors(batch, device), sum(len(tile.boxes) for tile in batch)
 
-    bar = tqdm(total=len(rates), desc=settings.LABEL, unit="step", disable=not progress, mininterval=1)
-    drawn = itertools.islice(batches(tiles, settings.batch, rng), len(rates))
+    bar = tqdm(total=len(rates), initial=begin, desc=settings.LABEL, unit="step", disable=not progress, mininterval=1)
+    drawn = itertools.islice(batches(tiles, settings.batch, rng), begin, len(rates))
     with bar, closing(feed.batches(make, drawn)) as made:
-        for step, ((batch, boxes), rate) in enumerate(zip(made, rates, strict=True)):
+        for step, ((batch, boxes), rate) in enumerate(zip(made, rates[begin:], strict=True), begin):
             for group in optimizer.param_groups:
                 group["lr"] = rate
             with mixed_precision(device):
@@ -100,6 +108,7 @@ def _train(network, tensors, losses, tiles, settings, device, progress):
             if settings.average:  # the first steps count less: the weights have changed much since
                 keep = min(settings.average, (step + 1) / (step + 10)) if step else 0
                 weights_files.follow(average, network, keep)
+            names = ["loss", *parts]
             learned.append(torch.stack([loss, *parts.values()]).detach())
             for name, value in {"boxes": boxes, **others}.items():
                 curves.setdefault(name, []).append(round(value, 5))
@@ -107,9 +116,11 @@ def _train(network, tensors, losses, tiles, settings, device, progress):
                 shown = {"loss": f"{torch.stack(learned[-SHOWN:])[:, 0].mean().item():.3f}"}
                 bar.set_postfix(shown | {"waited": f"{feed.share:.0%}"}, refresh=False)
             bar.update()
+            if state.due():
+                state.write({"names": names, "learned": torch.stack(learned), "curves": curves})
     feed.tell(settings.LABEL)
     values = torch.stack(learned).T.tolist()
-    losses_of = {name: [round(value, 5) for value in one] for name, one in zip(("loss", *parts), values)}
+    losses_of = {name: [round(value, 5) for value in one] for name, one in zip(names, values)}
     return average.eval(), losses_of | curves
 
 

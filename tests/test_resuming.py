@@ -1,0 +1,113 @@
+"""A training that was killed goes on from its state, and gives the weights of one that was not."""
+
+import pytest
+import torch
+from scenes import masks_scene, scene
+from test_training_versions import TINY
+
+from cellcount.files import TEMPORARY, sha256
+from cellcount.methods import METHODS, resuming
+
+TRAININGS = {
+    # Mended twice, and with a second network for the calibration.
+    "cellnet": TINY["cellnet"] | {"steps": 8, "rounds": 2, "folds": 2},
+    "maskrcnn": TINY["maskrcnn"] | {"epoch_steps": 4},
+    "yolox": TINY["yolox"] | {"epoch_steps": 4},
+}
+SAMPLES = {"cellnet": [scene(0), scene(1)], "maskrcnn": [masks_scene(0)], "yolox": [masks_scene(0)]}
+
+
+class Killed(BaseException):
+    """What no code of a training catches."""
+
+
+@pytest.fixture
+def dies(monkeypatch):
+    """dies(n): trainings write their state at each step, and end after so many writings; None: at none."""
+    monkeypatch.setattr(resuming, "SECONDS", 0.0)
+    write = resuming.State.write
+    left = []
+
+    def writes(self, more):
+        write(self, more)
+        left.append(None)
+        if len(left) == wanted:
+            raise Killed
+
+    def set_to(number):
+        nonlocal wanted
+        wanted = number
+        left.clear()
+
+    wanted = None
+    monkeypatch.setattr(resuming.State, "write", writes)
+    return set_to
+
+
+def fit(method, out, **params):
+    asked = TRAININGS[method] | params
+    return METHODS[method].fit(SAMPLES[method], out=out, device="cpu", progress=False, **asked)
+
+
+def hidden(folder):
+    return list(folder.glob(f"{TEMPORARY}*"))
+
+
+@pytest.mark.parametrize(
+    "method", ["cellnet", "maskrcnn", pytest.param("yolox", marks=pytest.mark.slow)]
+)  # fmt: skip
+def test_a_killed_training_ends_with_the_same_weights(method, dies, tmp_path):
+    dies(None)
+    whole = sha256(fit(method, tmp_path / "whole.safetensors"))
+    assert hidden(tmp_path) == []
+    out, kills = tmp_path / "w.safetensors", 0
+    for after in (1, 2, 1, 3, 2):
+        dies(after)
+        try:
+            fit(method, out)
+            break
+        except Killed:
+            kills += 1
+            assert not out.exists() and hidden(tmp_path)
+    dies(None)
+    assert kills >= 3 and sha256(fit(method, out)) == whole
+    assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 1e-4}])
+def test_a_training_with_other_settings_begins_anew(change, dies, tmp_path):
+    dies(None)
+    whole = sha256(fit("cellnet", tmp_path / "whole.safetensors", **change))
+    dies(3)
+    with pytest.raises(Killed):
+        fit("cellnet", tmp_path / "w.safetensors")
+    dies(None)
+    assert sha256(fit("cellnet", tmp_path / "w.safetensors", **change)) == whole
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", None])
+def test_a_damaged_state_is_not_read(content, dies, tmp_path):
+    dies(None)
+    whole = sha256(fit("cellnet", tmp_path / "whole.safetensors"))
+    dies(3)
+    with pytest.raises(Killed):
+        fit("cellnet", tmp_path / "w.safetensors")
+    (path,) = hidden(tmp_path)
+    if content is None:
+        kept = torch.load(path, weights_only=True)
+        torch.save(kept | {"parts": {}}, path)
+    else:
+        path.write_bytes(content)
+    dies(None)
+    assert sha256(fit("cellnet", tmp_path / "w.safetensors")) == whole
+
+
+def test_a_state_that_cannot_be_written_ends_no_training(monkeypatch, tmp_path):
+    monkeypatch.setattr(resuming, "SECONDS", 0.0)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(resuming.torch, "save", full)
+    assert fit("cellnet", tmp_path / "w.safetensors").exists()
+    assert hidden(tmp_path) == []
