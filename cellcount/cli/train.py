@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=given_path,
-        help="weights file to write (default: METHOD and the method's suffix); for CellNet, maskrcnn and yolox the same call goes on "
-        "from the state, at most a minute old, that a stopped training has left in a hidden file beside it",
+        help="weights file to write (default: METHOD and the method's suffix); for CellNet, maskrcnn and yolox the "
+        "same call goes on from the state, up to a minute old, that a stopped training left in a hidden file beside it",
     )
     parser.add_argument("--method", default="cellnet", help="a method that can be trained (default: cellnet)")
     parser.add_argument("--images", nargs="+", metavar="NAME", help="names of training images (default: all annotated)")
