@@ -44,7 +44,7 @@ class Progress:
         self.done = total - len(stale)
         self.total = total
         self.seconds = seconds
-        self.started = time.time()
+        self.started = time.monotonic()
         self.expected = self.left = sum(self.cost(stem) for stem in self.waiting)
 
     def cost(self, stem):
@@ -52,19 +52,14 @@ class Progress:
 
     def look(self):
         """Print what has become ready since the last look."""
-        ready = [stem for stem, path in self.waiting.items() if is_newer(path, self.started)]
-        for stem in sorted(ready, key=lambda stem: self.waiting[stem].stat().st_mtime):
+        for stem in [stem for stem, path in self.waiting.items() if path.is_file()]:
             self.waiting.pop(stem)
             self.done += 1
             self.left -= self.cost(stem)
-            elapsed = time.time() - self.started
+            elapsed = time.monotonic() - self.started
             pace = elapsed / max(self.expected - self.left, 1)
             rest = f"about {span(pace * self.left)} left" if self.waiting else "all chapters are computed"
             say(f"[{self.done:>2} of {self.total}] {stem:<17} {span(elapsed)} elapsed, {rest}")
-
-
-def is_newer(path, when):
-    return path.is_file() and path.stat().st_mtime >= when
 
 
 def book(data, profile, pdf):
@@ -72,9 +67,9 @@ def book(data, profile, pdf):
     name, reason = dataset(data)
     if name != data:
         say(f"data: {name} ({reason})")
-    started = time.time()
+    started = time.monotonic()
     committed = render(root() / "book", root() / "build" / "committed")
-    say(f"committed book: {committed} ({span(time.time() - started)})")
+    say(f"committed book: {committed} ({span(time.monotonic() - started)})")
     content = yaml.safe_load((root() / "book" / "profiles" / f"{profile}.yml").read_text())
     run = root() / "build" / "runs" / slug(name) / profile
     stale = []
