@@ -78,7 +78,7 @@ test: env  ## types, unit tests, short runs of the chapters against a new run, a
 	$(PYTHON) workflow/render.py book build/committed
 	$(PYTHON) workflow/try_wheel.py
 
-slow: env  ## the tests that train and compute for minutes; CI runs them after `make test`
+slow: env hpc  ## the tests that train and compute for minutes; CI runs them after `make test`
 	$(PYTHON) -m pytest -m "slow and not network and not gpu and not browser" -n 2 --dist loadfile
 
 gpu: env  ## the tests that need a GPU

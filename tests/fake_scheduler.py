@@ -1,17 +1,16 @@
-"""A scheduler for tests: it runs the jobs, in SLOTS places and after a delay, and of 20 submitted jobs fails 2 and loses 2.
+"""A scheduler for tests: it runs jobs in SLOTS places and after a delay, and of 20 submitted jobs fails 2 and loses 2.
 
 python fake_scheduler.py submit SCRIPT | status JOB | cancel JOB...   # for Snakemake's plugin cluster-generic
 python fake_scheduler.py bsub ... COMMAND | bjobs ... | bkill JOB... | badmin | lsclusters   # as LSF answers
 
-The folder $FAKE_SCHEDULER holds a file for each job with its state, the log of what happened to it, and the jobs' output.
-A job that fails ends with code 1 before it has written anything, or is killed while it runs. A lost job never starts, or
-is killed while it runs, and the scheduler then does not know it any more: `status` answers "failed", as it has to.
+The folder $FAKE_SCHEDULER holds a file for each job with its state, another with its output, and the log. A job that
+fails ends with code 1 before it has written anything, or is killed while it runs. A lost job never starts, or is
+killed while it runs, and the scheduler then does not know it any more: `status` answers "failed", as it must.
 """
 
 import fcntl
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -67,6 +66,8 @@ def execute(job, command):
     places = [(FOLDER / f"place-{number}").open("w") for number in range(SLOTS)]
     while not (place := next(filter(taken, places), None)):
         time.sleep(0.1)
+    if (FOLDER / f"{job}.cancelled").is_file():
+        return set_state(job, "failed")
     lost = happens.startswith("is lost")
     note(f"{job} {happens or 'runs'}")
     if "while" in happens or not happens:
@@ -93,6 +94,7 @@ def taken(place):
 
 def cancel(jobs):
     for job in jobs:
+        (FOLDER / f"{job}.cancelled").touch()
         process = FOLDER / f"{job}.process"
         if get_state(job) == "running" and process.is_file():
             os.killpg(int(process.read_text()), signal.SIGKILL)

@@ -1,8 +1,11 @@
 """The workflow on clusters: jobs that fail and are lost change nothing in what comes out, and a sweep is one table."""
 
+import importlib
 import os
 import re
+import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from cellcount.companion.runner.sources import root
+from cellcount.companion.runner.sources import chapters, root
 from cellcount.errors import DataError, ParameterError
 
 ROOT = root()
@@ -76,8 +79,8 @@ def make_book(folder):
 
 
 def command(*options, targets=()):
-    """The workflow of the book in the working folder, with the profile and the options of an engine."""
-    config = ["--config", "data=phantom", "profile=smoke", "sweep=toy.yml", f"python={sys.executable}"]
+    """The workflow of the book in the working folder; `python` is a command of two words, as for a container."""
+    config = ["--config", "data=phantom", "profile=smoke", "sweep=toy.yml", f"python=env {sys.executable}"]
     targets = targets or ["sweep", *(f"build/runs/phantom/smoke/{stem}.ipynb" for stem in STEMS)]
     return [str(part) for part in (ENGINE, *targets, "--snakefile", "workflow/Snakefile", *options, *config)]
 
@@ -110,6 +113,62 @@ def is_same(folder, other):
     return notebooks == others_notebooks
 
 
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """The function that reads a sweep from changes of SWEEP, in a book."""
+    monkeypatch.chdir(make_book(tmp_path))
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    module = importlib.import_module("sweep")
+
+    def read(**changes):
+        Path("toy.yml").write_text(yaml.safe_dump(SWEEP | changes))
+        return module.load("toy.yml")
+
+    return read
+
+
+def test_a_sweep_is_the_product_of_its_lists(sweep):
+    found = sweep()
+    assert len(found.runs) == 16 and found.table == Path("build/sweeps/toy.csv")
+    assert {(data, tuple(own)) for data, own in found.runs.values()} == {("phantom", ("seed", "sigma", "tolerance"))}
+    (name, *_), more = found.runs, sweep(seeds=[9, 1], parameters=SWEEP["parameters"] | {"sigma": [4.0]}).runs
+    assert name in more and len(more) == 4, "the same run has the same name in another sweep"
+    asked = shlex.split(found.arguments(name))
+    assert asked[:5] == ["01-first", "--data", "phantom", "--profile", "smoke"]
+    assert asked[5:] == ["-p", "seed", "1", "-p", "sigma", "4.0", "-p", "tolerance", "6.0"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"parameters": {"sigma": [4.0, "wide"]}}, r"data phantom, seed 1, sigma wide is invalid.*sigma must be float"),
+        ({"parameters": {"sgma": [4.0]}}, r"seed 1, sgma 4.0 is invalid. 01-first has no parameter sgma"),
+        ({"seeds": [1, "two"]}, "seed two, .*is invalid.*seed must be int"),
+        ({"data": ["phantom", "fantom"]}, "data fantom, .*is invalid.*fantom"),
+        ({"profile": "lab"}, "lab.*Profiles: smoke"),
+        ({"chapter": "09-none"}, "no chapter '09-none'"),
+        ({"parameters": {"sigma": 4.0}}, "sigma must be a list of different values, got 4.0"),
+        ({"seeds": [1, 1]}, r"seed must be a list of different values, got \[1, 1\]"),
+        ({"parameters": {"seed": [1]}}, "seed is not a parameter of a sweep: use `seeds:`"),
+        ({"params": {}}, "a sweep has no params. It has: chapter"),
+    ],
+)
+def test_an_invalid_sweep_is_refused_with_the_combination(sweep, changes, named):
+    with pytest.raises((ParameterError, DataError), match=named):
+        sweep(**changes)
+
+
+def test_a_sweep_that_does_not_exist_is_refused_with_those_that_do(sweep):
+    with pytest.raises(ParameterError, match="absent.yml. Sweeps: .*cellnet"):
+        importlib.import_module("sweep").load("absent")
+
+
+def test_the_sweeps_of_the_project_are_valid(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    for path in (ROOT / "workflow" / "sweeps").glob("*.yml"):
+        assert importlib.import_module("sweep").load(path.stem).runs
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """The book, computed on this machine."""
@@ -119,7 +178,14 @@ def local(tmp_path_factory):
 
 
 def cluster(profile):
-    return ("--workflow-profile", f"workflow/profiles/{profile}", "--latency-wait", 5, "--seconds-between-status-checks", 1)
+    return (
+        "--workflow-profile",
+        f"workflow/profiles/{profile}",
+        "--latency-wait",
+        5,
+        "--seconds-between-status-checks",
+        1,
+    )
 
 
 @pytest.mark.slow
@@ -151,21 +217,80 @@ def is_left(folder):
 
 @pytest.mark.slow
 @needs_engine
-def test_a_scheduler_that_fails_and_loses_jobs_gives_the_same_book_and_rows(local, tmp_path):
+def test_a_scheduler_that_fails_and_loses_jobs_and_a_stop_give_the_same_book_and_rows(local, tmp_path):
     folder, jobs = make_book(tmp_path / "toy"), tmp_path / "jobs"
     jobs.mkdir()
     script = f"{sys.executable} {fake_scheduler.__file__}"
     cancel = write_script(tmp_path / "cancel", f'exec {script} cancel "$@"')
-    run(
-        folder, *cluster("slurm"), "--executor", "cluster-generic", "--cluster-generic-cancel-cmd", cancel,
+    options = (
+        *cluster("slurm"), "--executor", "cluster-generic", "--cluster-generic-cancel-cmd", cancel,
         "--cluster-generic-submit-cmd", f"{script} submit {{resources.slurm_partition}}",
-        "--cluster-generic-status-cmd", f"{script} status", FAKE_SCHEDULER=str(jobs),
+        "--cluster-generic-status-cmd", f"{script} status",
     )  # fmt: skip
+    environment = {"FAKE_SCHEDULER": str(jobs)}
+    with (tmp_path / "log").open("w") as log:
+        engine = subprocess.Popen(command(*options), cwd=folder, env=os.environ | environment, stdout=log, stderr=log)
+        while engine.poll() is None and len([*folder.glob("build/sweeps/toy/*.ipynb")]) < 4:
+            time.sleep(0.2)
+        engine.send_signal(signal.SIGINT)
+        assert engine.wait(), "it was stopped"
+    cancelled = len([*jobs.glob("*.cancelled")])
+    run(folder, *options, **environment)
     happened = [line.partition(" ")[2] for line in (jobs / "log").read_text().splitlines()]
     assert happened.count("submitted gpu") >= 1 and happened.count("submitted main") >= 20
-    assert sum(map(happened.count, fake_scheduler.FAULTS)) >= FAULTY
+    assert cancelled and sum(map(happened.count, fake_scheduler.FAULTS)) >= FAULTY
     assert all(map(happened.count, fake_scheduler.FAULTS))
     assert is_same(local, folder)
+
+
+@pytest.mark.slow
+@needs_engine
+def test_the_profile_of_lsf_submits_with_queue_time_memory_and_gpu(tmp_path):
+    """Against commands that answer as LSF's do; nobody has tried it on a real LSF."""
+    folder, jobs, commands = make_book(tmp_path / "toy"), tmp_path / "jobs", tmp_path / "bin"
+    (jobs / "lsbatch" / "fake" / "configdir").mkdir(parents=True)
+    (jobs / "lsbatch" / "fake" / "configdir" / "lsb.params").touch()
+    commands.mkdir()
+    for name in ("bsub", "bjobs", "bkill", "badmin", "lsclusters"):
+        write_script(commands / name, f'exec {sys.executable} {fake_scheduler.__file__} {name} "$@"')
+    wanted = [f"build/runs/phantom/smoke/{stem}.ipynb" for stem in STEMS[1:3]]
+    environment = {"FAKE_SCHEDULER": str(jobs), "PATH": f"{commands}:{os.environ['PATH']}"}
+    run(folder, *cluster("lsf"), targets=wanted, **environment)
+    assert all((folder / path).is_file() for path in wanted)
+    asked = sorted(line for line in (jobs / "log").read_text().splitlines() if "submitted" in line)
+    (first,) = [line for line in asked if "01-first" in line]
+    (second,) = [line for line in asked if "02-second" in line]
+    assert all(option in first for option in ("-q normal", "-W 5", "-n 1", "mem=300")) and "-gpu" not in first
+    assert "-q gpu" in second and "-gpu num=1" in second
+
+
+@pytest.mark.slow
+@needs_engine
+@pytest.mark.parametrize("profile", ["default", "slurm", "lsf"])
+def test_each_profile_plans_the_book_with_gpu_chapters_where_the_gpus_are(profile):
+    config = ["--config", "data=phantom", "profile=gpu", f"python={sys.executable}"]
+    engine = [ENGINE, "--workflow-profile", f"workflow/profiles/{profile}", "--dry-run", "--forceall", *config]
+    done = subprocess.run(engine, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    planned = re.findall(r"wildcards: chapter=(\S+)\n(?:.+\n)*?    resources: (.+)\n", done.stdout + done.stderr)
+    reserved = {chapter: dict(one.split("=", 1) for one in given.split(", ")) for chapter, given in planned}
+    assert sorted(reserved) == sorted(path.stem for path in chapters())
+    assert {one["gpu"] for one in reserved.values()} == {"0", "1"}
+    for one in reserved.values():
+        assert (one["slurm_partition"], one["lsf_queue"]) == (
+            ("gpu", "gpu") if one["gpu"] == "1" else ("main", "normal")
+        )
+        assert int(one["mem_mb"]) and int(one["runtime"])
+
+
+@pytest.mark.slow
+@needs_engine
+def test_an_invalid_combination_stops_a_sweep_before_any_job(tmp_path):
+    folder = make_book(tmp_path / "toy")
+    (folder / "toy.yml").write_text(yaml.safe_dump(SWEEP | {"parameters": {"sigma": [4.0, "wide"]}}))
+    done = subprocess.run(command("--cores", 1, targets=["sweep"]), cwd=folder, capture_output=True, text=True)
+    assert done.returncode and "seed 1, sigma wide is invalid" in done.stderr
+    assert not (folder / "build").exists()
 
 
 def slurm_conf(folder, node):

@@ -35,7 +35,9 @@ def test_both_recipes_install_in_the_same_way_for_the_python_that_is_pinned():
     assert f"PYTHON3 ?= python{version}" in (ROOT / "Makefile").read_text()
     for command in ("apt-get install -y -qq --no-install-recommends git make", "PIP_NO_CACHE_DIR=1 make env"):
         assert command in DOCKER and command in section("post")
-    assert "/opt/cellcount/.venv/bin:$PATH" in section("environment") and "PATH=/opt/cellcount/.venv/bin:$PATH" in DOCKER
+    assert (
+        "/opt/cellcount/.venv/bin:$PATH" in section("environment") and "PATH=/opt/cellcount/.venv/bin:$PATH" in DOCKER
+    )
 
 
 def test_both_recipes_start_the_command_and_docker_not_as_root():

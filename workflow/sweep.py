@@ -17,7 +17,7 @@ import yaml
 
 from cellcount.companion.runner.sources import dataset, defaults, find, overrides, read, root, slug
 from cellcount.companion.runner.staleness import run_key
-from cellcount.errors import CellcountError, ParameterError, require
+from cellcount.errors import CellcountError, require
 
 KEYS = ("chapter", "profile", "data", "seeds", "parameters", "resources")
 
@@ -51,6 +51,10 @@ class Sweep:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 
 def load(name: str) -> Sweep:
@@ -105,8 +109,7 @@ def gather(sweep: Sweep) -> Path:
     frames = []
     for name, (data, parameters) in sweep.runs.items():
         frame = results.table(root() / sweep.folder / name / "rows.csv")
-        plain = {key: json.dumps(value) if isinstance(value, (list, dict)) else value for key, value in parameters.items()}
-        swept = {f"swept_{key}": value for key, value in {"data": data, **plain}.items()}
+        swept = {f"swept_{key}": _cell(value) for key, value in {"data": data, **parameters}.items()}
         frames.append(frame.assign(**swept)[[*swept, *frame]])
     return results.write(pd.concat(frames, ignore_index=True), root() / sweep.table)
 
