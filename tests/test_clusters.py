@@ -54,6 +54,7 @@ print(len(found.points), "cells")
 STEMS = ("00-preface", "01-first", "02-second", "07-comparison")
 SWEEP = {
     "chapter": "01-first",
+    "resources": {"mem_mb": 200},
     "profile": "smoke",
     "data": ["phantom"],
     "seeds": [1, 2, 3, 4],
@@ -234,11 +235,10 @@ def test_a_scheduler_that_fails_and_loses_jobs_and_a_stop_give_the_same_book_and
             time.sleep(0.2)
         engine.send_signal(signal.SIGINT)
         assert engine.wait(), "it was stopped"
-    cancelled = len([*jobs.glob("*.cancelled")])
-    run(folder, *options, **environment)
+    run(folder, *options, **environment)  # jobs whose state was asked for at the stop were not cancelled, and run on
     happened = [line.partition(" ")[2] for line in (jobs / "log").read_text().splitlines()]
     assert happened.count("submitted gpu") >= 1 and happened.count("submitted main") >= 20
-    assert cancelled and sum(map(happened.count, fake_scheduler.FAULTS)) >= FAULTY
+    assert sum(map(happened.count, fake_scheduler.FAULTS)) >= FAULTY
     assert all(map(happened.count, fake_scheduler.FAULTS))
     assert is_same(local, folder)
 
@@ -289,7 +289,7 @@ def test_an_invalid_combination_stops_a_sweep_before_any_job(tmp_path):
     folder = make_book(tmp_path / "toy")
     (folder / "toy.yml").write_text(yaml.safe_dump(SWEEP | {"parameters": {"sigma": [4.0, "wide"]}}))
     done = subprocess.run(command("--cores", 1, targets=["sweep"]), cwd=folder, capture_output=True, text=True)
-    assert done.returncode and "seed 1, sigma wide is invalid" in done.stderr
+    assert done.returncode and "error: toy.yml: the combination data phantom, seed 1, sigma wide is invalid" in done.stderr
     assert not (folder / "build").exists()
 
 

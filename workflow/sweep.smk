@@ -3,12 +3,16 @@
 sys.path.insert(0, str(HERE))
 from sweep import load
 
-SWEEP = load(str(config["sweep"]))
+from cellcount.errors import CellcountError
+
+try:
+    SWEEP = load(str(config["sweep"]))
+except CellcountError as error:
+    sys.exit(f"error: {error}")  # Snakemake's own report is silenced by profiles/default
 
 
 def for_sweep(name, otherwise=0):
-    needed = reserved(SWEEP.profile, SWEEP.source.stem) | SWEEP.resources
-    return needed.get(name, otherwise)
+    return reserved(SWEEP.profile, SWEEP.source.stem, SWEEP.resources).get(name, otherwise)
 
 
 localrules: sweep
@@ -23,6 +27,8 @@ rule sweep:
 
 
 rule combination:
+    input:
+        lambda wildcards: files_of(SWEEP.runs[wildcards.run][0]),
     output:
         notebook=SWEEP.folder / "{run}.ipynb",
         rows=SWEEP.folder / "{run}" / "rows.csv",
