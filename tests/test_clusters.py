@@ -289,7 +289,9 @@ def test_an_invalid_combination_stops_a_sweep_before_any_job(tmp_path):
     folder = make_book(tmp_path / "toy")
     (folder / "toy.yml").write_text(yaml.safe_dump(SWEEP | {"parameters": {"sigma": [4.0, "wide"]}}))
     done = subprocess.run(command("--cores", 1, targets=["sweep"]), cwd=folder, capture_output=True, text=True)
-    assert done.returncode and "error: toy.yml: the combination data phantom, seed 1, sigma wide is invalid" in done.stderr
+    assert (
+        done.returncode and "error: toy.yml: the combination data phantom, seed 1, sigma wide is invalid" in done.stderr
+    )
     assert not (folder / "build").exists()
 
 
