@@ -8,12 +8,13 @@ BENCH ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed-for-cellcount
+ENGINE := .venv-hpc
 # Snakemake's own lock outlives a killed run and then wants --unlock by hand; this one ends with its processes.
 ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75 build/lock)
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
-.PHONY: help env results crate weights picture book html pdf formulas page publish notebooks text test slow gpu network browser bench constraints clean
+.PHONY: help env hpc results crate weights picture book html pdf formulas page publish notebooks text test slow gpu network browser bench constraints clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -29,6 +30,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 env: $(STAMP)  ## make .venv with everything that constraints.txt pins
+
+hpc: $(ENGINE)/installed-for-cellcount  ## make .venv-hpc, the workflow engine for SLURM and LSF ("On a cluster" in the book)
+
+$(ENGINE)/installed-for-cellcount: pyproject.toml constraints.txt
+	test -x $(ENGINE)/bin/python || $(PYTHON3) -m venv $(ENGINE)
+	grep -v '^numpy==' constraints.txt > $(ENGINE)/constraints.txt
+	$(ENGINE)/bin/python -m pip install --quiet -c $(ENGINE)/constraints.txt -e '.[hpc]'
+	@touch $@
 
 book: env  ## show the committed book, then run every chapter on DATA with PROFILE (PDF=1: with the PDF)
 	@mkdir -p build
@@ -69,7 +78,7 @@ test: env  ## types, unit tests, short runs of the chapters against a new run, a
 	$(PYTHON) workflow/render.py book build/committed
 	$(PYTHON) workflow/try_wheel.py
 
-slow: env  ## the tests that train and compute for minutes; CI runs them after `make test`
+slow: env hpc  ## the tests that train and compute for minutes; CI runs them after `make test`
 	$(PYTHON) -m pytest -m "slow and not network and not gpu and not browser" -n 2 --dist loadfile
 
 gpu: env  ## the tests that need a GPU
