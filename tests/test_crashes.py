@@ -278,6 +278,14 @@ def test_make_book(checkout, tmp_path):
     runs, site = (str(again / part / "phantom" / "smoke") for part in ("runs", "site"))
     verify = [sys.executable, "-m", "cellcount", "verify", runs, site]
     assert subprocess.run(verify, cwd=clone, env=environment).returncode == 0
+    # Then the clock was set back: what was made before is dated in the future.
+    future = time.time() + 86400
+    for path in [clone / "_toc.yml", *(clone / "book").glob("*.*"), *(again / "runs").rglob("*.ipynb")]:
+        os.utime(path, (future, future))
+    text = (clone / "book" / "02-toy.md").read_text()
+    (clone / "book" / "02-toy.md").write_text(text.replace("print(found.count)", 'print("again", found.count)'))
+    assert begun().wait() == 0, (tmp_path / "log").read_text()
+    assert "again" in str(_printed(again / "runs" / "phantom" / "smoke" / "02-toy.ipynb"))
 
 
 def _printed(path):

@@ -27,8 +27,6 @@ rule sweep:
 
 
 rule combination:
-    input:
-        lambda wildcards: files_of(SWEEP.runs[wildcards.run][0]),
     output:
         notebook=SWEEP.folder / "{run}.ipynb",
         rows=SWEEP.folder / "{run}" / "rows.csv",
