@@ -28,6 +28,9 @@ STORED = Path(__file__).with_name("training_versions.json")
 # gradient by its own size, and so amplifies the rounding errors of those that are almost 0. That is why the detectors
 # take two steps only. A learning rate that is 2 % higher changes it by 2e-2.
 TOLERANCE = 1e-3
+# YOLOX assigns each box to whole places of its grid, which a rounding error can change: 1.7e-3 and 2.1e-3 between an
+# Intel and an AMD processor.
+COARSE = {"yolox": 5e-3}
 TINY = {
     "cellnet": {"start": None, "widths": (8, 8), "crop": 32, "batch": 2, "steps": 3, "rounds": 1, "count_weight": 0.1},
     "cellpose": {"widths": (4, 8, 8, 256), "tile": 128, "trusted": 0.0, "crop": 64, "batch": 2, "epochs": 3,
@@ -85,11 +88,11 @@ def record(name):
     return {"version": method.VERSION, "packages": packages, "defaults": defaults, **fingerprint(name)}
 
 
-def differs(stored, found):
+def differs(stored, found, tolerance=TOLERANCE):
     """The parts of a record in which a training differs from the stored one."""
     parts = ["defaults"] if stored["defaults"] != found["defaults"] else []
     for part in ("losses", "change"):
-        if np.shape(stored[part]) != np.shape(found[part]) or not np.allclose(found[part], stored[part], TOLERANCE, 0):
+        if np.shape(stored[part]) != np.shape(found[part]) or not np.allclose(found[part], stored[part], tolerance, 0):
             parts.append(part)
     return parts
 
@@ -109,7 +112,7 @@ def test_other_weights_have_another_version(name):
         pytest.skip(f"stored with {stored['packages']}, here are {found['packages']}")
     if stored["version"] != found["version"]:
         pytest.fail(f"Store the new version's fingerprint: python tests/test_training_versions.py --store {name}")
-    parts = differs(stored, found)
+    parts = differs(stored, found, COARSE.get(name, TOLERANCE))
     assert not parts, f"{advice(name, parts)}\nstored: {stored}\nfound: {found}"
 
 
