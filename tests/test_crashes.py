@@ -69,7 +69,7 @@ while kills:
 print("ended before its moment:", ended, f"span: {span:.1f} s")
 sys.exit(os.waitpid(begun(), 0)[1])
 """
-SPENT = ["seconds", "peak_memory_mb", "run", "recorded"]  # what differs between two runs
+SPENT = ["seconds", "peak_memory_mb", "run", "commit"]  # what differs between two runs
 TOY = """\
 # Chapter {seed}
 
