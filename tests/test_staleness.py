@@ -106,18 +106,16 @@ def test_progress_names_each_chapter_once_with_what_is_left(tmp_path, capsys, mo
     spec = importlib.util.spec_from_file_location("build", root() / "workflow" / "build.py")
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
-    stale = [tmp_path / f"{stem}.ipynb" for stem in ("01-a", "02-b")]
-    old = stale[1]
-    old.touch()
-    os.utime(old, (1, 1))
+    stale = [tmp_path / f"{stem}.ipynb" for stem in ("01-a", "02-b")]  # removed before
     progress = build.Progress(stale, 3, {"01-a": 100, "02-b": 300})
     progress.look()
     assert capsys.readouterr().out == ""
     progress.started -= 120
     stale[0].touch()
+    os.utime(stale[0], (1, 1))  # the clock was set back
     progress.look()
     progress.look()
     assert capsys.readouterr().out == "[ 2 of 3] 01-a              2 min elapsed, about 6 min left\n"
-    old.touch()
+    stale[1].touch()
     progress.look()
     assert "[ 3 of 3] 02-b" in capsys.readouterr().out and not progress.waiting
