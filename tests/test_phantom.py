@@ -1,6 +1,7 @@
 """The phantom: reproducible, true to its own labels, and shaped by optics as a phase-contrast image is."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial import cKDTree
 
@@ -250,3 +251,14 @@ def test_annotator_is_seeded_and_checks_its_parameters(crowd):
         phantom.annotate(crowd, 0, position_noise_px=-1)
     with pytest.raises(ParameterError, match="points"):
         phantom.annotate(Sample("bare", np.zeros((64, 64), np.float32)), 0)
+
+
+def test_spectra_of_small_and_large_fields_are_compared_at_common_frequencies():
+    from cellcount.companion.studies import likeness
+
+    fields = {"large": (256, 256), "small": (96, 128)}
+    frames = [
+        likeness.measure([phantom.simulate(seed=i, size=size) for i in (1, 2)], group) for group, size in fields.items()
+    ]
+    found = likeness.agreement(pd.concat(frames), [("large", "small")]).set_index("fields").factor
+    assert 1 < found["large with small"] < 2 * found["small with each other"]

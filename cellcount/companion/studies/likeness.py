@@ -91,9 +91,15 @@ def agreement(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataF
         over all pairs of two fields, NaN where there is none.
     """
 
+    spectra = frame[frame.quantity == "spectrum"].groupby(["group", "image"], sort=False)
+    common = min((one.x.to_numpy() for _, one in spectra), key=len)  # small fields have fewer frequencies
+
     def curves(group: str, quantity: str) -> np.ndarray:
         part = frame[(frame.group == group) & (frame.quantity == quantity)]
-        return np.stack([one.value.to_numpy() for _, one in part.groupby("image", sort=False)])
+        found = [(one.x.to_numpy(), one.value.to_numpy()) for _, one in part.groupby("image", sort=False)]
+        if quantity == "spectrum":
+            found = [(x, y if len(x) == len(common) else np.exp(np.interp(common, x, np.log(y)))) for x, y in found]
+        return np.stack([y for _, y in found])
 
     lines = []
     for group, other in pairs:
