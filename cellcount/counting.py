@@ -27,7 +27,7 @@ from cellcount.io.images import CHANNELS, from_array
 from cellcount.io.large import LARGE, LargeImage, open_image
 from cellcount.io.prefetch import prefetched
 from cellcount.io.views import View
-from cellcount.methods import METHODS, base
+from cellcount.methods import METHODS, base, resuming
 from cellcount.tiling import tiled
 from cellcount.types import COLUMNS, Prediction, Sample
 
@@ -519,22 +519,23 @@ def train(
     if start := params.get("start"):
         inputs += [manifest.weights_of(Path(start), path)] * os.path.isfile(start)
         given["start"] = Path(start).name
-    with _needing(method):
-        if "folds" in base.parameters(chosen.fit):  # type: ignore[attr-defined]
-            params = {"folds": FOLDS} | params
-        chosen.fit(samples, out=out, device=device, progress=progress, **params)  # type: ignore[attr-defined]
-        if hasattr(chosen, "export"):
-            try:
-                chosen.export(out)
-            except CellcountError as error:
-                python_warnings.warn(f"{out} is written, but no ONNX file: {error}", stacklevel=2)
-    run = clock.run("train", {"method": method, "images": names, "parameters": given}, device)
-    written = (out, *[out.with_suffix(".onnx")] * hasattr(chosen, "export"))
-    files = {file.name: sha256(file) for file in written if file.is_file()}
-    try:
-        manifest.write(path, "train", [run], {"weights": files}, inputs=inputs)
-    except OSError as error:
-        python_warnings.warn(f"{out} is written, but not its manifest: {error}", stacklevel=2)
+    with resuming.kept(out):  # until the other files are written, too
+        with _needing(method):
+            if "folds" in base.parameters(chosen.fit):  # type: ignore[attr-defined]
+                params = {"folds": FOLDS} | params
+            chosen.fit(samples, out=out, device=device, progress=progress, **params)  # type: ignore[attr-defined]
+            if hasattr(chosen, "export"):
+                try:
+                    chosen.export(out)
+                except CellcountError as error:
+                    python_warnings.warn(f"{out} is written, but no ONNX file: {error}", stacklevel=2)
+        run = clock.run("train", {"method": method, "images": names, "parameters": given}, device)
+        written = (out, *[out.with_suffix(".onnx")] * hasattr(chosen, "export"))
+        files = {file.name: sha256(file) for file in written if file.is_file()}
+        try:
+            manifest.write(path, "train", [run], {"weights": files}, inputs=inputs)
+        except OSError as error:
+            python_warnings.warn(f"{out} is written, but not its manifest: {error}", stacklevel=2)
     return out
 
 
@@ -552,6 +553,11 @@ def check_training(method: str, out: Path, params: dict[str, Any]) -> None:
     onnx = out.with_suffix(".onnx")
     foreign = hasattr(chosen, "export") and onnx.exists() and not out.exists()
     require(not foreign, f"{onnx} would be replaced by the network of {out}; name another file with --out.", DataError)
+    told = out.with_suffix(manifest.SUFFIX)
+    with suppress(DataError):  # a damaged one is replaced
+        listed = manifest.read(told)["files"].get("weights", {out.name: ""}) if told.is_file() else {out.name: ""}
+        foreign = out.name not in listed
+    require(not foreign, f"{told}, of {', '.join(listed)}, would be replaced; name another file with --out.", DataError)
     try_file(out)
 
 

@@ -64,7 +64,8 @@ def _temporary(path: Path) -> tuple[int, Path]:
         handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), os.lstat(temporary)):  # else it has become the file itself meanwhile
+            held = os.fstat(handle)
+            if os.path.samestat(held, os.lstat(temporary)) and held.st_nlink == 1:  # else it has become the file itself
                 os.truncate(handle, 0)
                 return handle, temporary
         except OSError as error:

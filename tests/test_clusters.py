@@ -143,6 +143,9 @@ def test_a_sweep_is_the_product_of_its_lists(sweep):
     ("changes", "named"),
     [
         ({"parameters": {"sigma": [4.0, "wide"]}}, r"data phantom, seed 1, sigma wide is invalid.*sigma must be float"),
+        ({"parameters": [4.0]}, "`parameters:` has a line"),
+        ({"chapter": 6}, "as text"),
+        ({"parameters": {"sigma": ["--help"]}}, "taken for an option"),
         ({"parameters": {"sgma": [4.0]}}, r"seed 1, sgma 4.0 is invalid. 01-first has no parameter sgma"),
         ({"seeds": [1, "two"]}, "seed two, .*is invalid.*seed must be int"),
         ({"data": ["phantom", "fantom"]}, "data fantom, .*is invalid.*fantom"),
@@ -157,6 +160,20 @@ def test_a_sweep_is_the_product_of_its_lists(sweep):
 def test_an_invalid_sweep_is_refused_with_the_combination(sweep, changes, named):
     with pytest.raises((ParameterError, DataError), match=named):
         sweep(**changes)
+
+
+def test_a_sweep_whose_key_stands_twice_or_whose_chapter_has_no_rows_is_refused(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    load, path = importlib.import_module("sweep").load, tmp_path / "a.yml"
+    path.write_text("chapter: 06-cellnet\nparameters:\n  steps: [60]\n  steps: [120]\n")
+    with pytest.raises(DataError, match="line 3: steps stands twice"):
+        load(str(path))
+    path.write_text("chapter: 03-data\n")
+    with pytest.raises(ParameterError, match="03-data writes no rows.csv"):
+        load(str(path))
+    path.write_text("chapter: [6\n")
+    with pytest.raises(DataError, match="a.yml cannot be read"):
+        load(str(path))
 
 
 def test_a_sweep_that_does_not_exist_is_refused_with_those_that_do(sweep):

@@ -1,10 +1,12 @@
 """A training that was killed goes on from its state, and gives the weights of one that was not."""
 
+from contextlib import contextmanager
+
 import pytest
-import torch
 from scenes import masks_scene, scene
 from test_training_versions import TINY
 
+from cellcount import counting
 from cellcount.files import TEMPORARY, sha256
 from cellcount.methods import METHODS, resuming
 
@@ -23,10 +25,18 @@ class Killed(BaseException):
 
 @pytest.fixture
 def dies(monkeypatch):
-    """dies(n): trainings write their state at each step, and end after so many writings; None: at none."""
+    """dies(n): trainings write their state at each step, and end after so many writings; None: at none.
+
+    It returns a list of whether each network that was trained since began from a state.
+    """
     monkeypatch.setattr(resuming, "SECONDS", 0.0)
-    write = resuming.State.write
-    left = []
+    write, read = resuming.State.write, resuming.State.read
+    left, taken = [], []
+
+    def reads(self, tell=False):
+        found = read(self, tell)
+        taken.append(found is not None)
+        return found
 
     def writes(self, more):
         write(self, more)
@@ -38,9 +48,12 @@ def dies(monkeypatch):
         nonlocal wanted
         wanted = number
         left.clear()
+        taken.clear()
+        return taken
 
     wanted = None
     monkeypatch.setattr(resuming.State, "write", writes)
+    monkeypatch.setattr(resuming.State, "read", reads)
     return set_to
 
 
@@ -62,11 +75,12 @@ def test_a_killed_training_ends_with_the_same_weights(method, dies, tmp_path):
     assert hidden(tmp_path) == []
     out, kills = tmp_path / "w.safetensors", 0
     for after in (1, 2, 1, 3, 2):
-        dies(after)
+        taken = dies(after)
         try:
             fit(method, out)
             break
         except Killed:
+            assert taken[0] == (kills > 0), "the first call begins anew, and the others go on"
             kills += 1
             assert not out.exists() and hidden(tmp_path)
     dies(None)
@@ -85,6 +99,30 @@ def test_a_training_with_other_settings_begins_anew(change, dies, tmp_path):
     assert sha256(fit("cellnet", tmp_path / "w.safetensors", **change)) == whole
 
 
+def test_another_version_of_a_method_begins_anew(dies, monkeypatch, tmp_path):
+    dies(3)
+    with pytest.raises(Killed):
+        fit("cellnet", tmp_path / "w.safetensors")
+    monkeypatch.setattr(METHODS["cellnet"], "VERSION", 1000)
+    taken = dies(None)
+    fit("cellnet", tmp_path / "w.safetensors")
+    assert not any(taken)
+
+
+def test_the_state_stays_until_all_files_are_written(dies, monkeypatch, tmp_path):
+    def killed(*_):
+        raise Killed
+
+    out, asked = tmp_path / "w.safetensors", TRAININGS["cellnet"] | {"folds": 0}
+    with monkeypatch.context() as changed:
+        changed.setattr(METHODS["cellnet"], "export", killed)
+        with pytest.raises(Killed):
+            counting.train(SAMPLES["cellnet"], out=out, device="cpu", progress=False, **asked)
+    first, taken = sha256(out), dies(None)
+    counting.train(SAMPLES["cellnet"], out=out, device="cpu", progress=False, **asked)
+    assert taken == [True] and sha256(out) == first and hidden(tmp_path) == []
+
+
 @pytest.mark.parametrize("content", [b"", b"no state", None])
 def test_a_damaged_state_is_not_read(content, dies, tmp_path):
     dies(None)
@@ -93,21 +131,21 @@ def test_a_damaged_state_is_not_read(content, dies, tmp_path):
     with pytest.raises(Killed):
         fit("cellnet", tmp_path / "w.safetensors")
     (path,) = hidden(tmp_path)
-    if content is None:
-        kept = torch.load(path, weights_only=True)
-        torch.save(kept | {"parts": {}}, path)
-    else:
-        path.write_bytes(content)
-    dies(None)
-    assert sha256(fit("cellnet", tmp_path / "w.safetensors")) == whole
+    if content is None:  # one bit
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    taken = dies(None)
+    assert sha256(fit("cellnet", tmp_path / "w.safetensors")) == whole and not any(taken)
 
 
 def test_a_state_that_cannot_be_written_ends_no_training(monkeypatch, tmp_path):
     monkeypatch.setattr(resuming, "SECONDS", 0.0)
 
-    def full(*_):
+    @contextmanager
+    def full(path):
+        yield path
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(resuming.torch, "save", full)
+    monkeypatch.setattr(resuming, "replacing", full)
     assert fit("cellnet", tmp_path / "w.safetensors").exists()
-    assert hidden(tmp_path) == []

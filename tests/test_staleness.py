@@ -39,6 +39,14 @@ def test_only_what_a_chapter_is_computed_from_changes_its_key(book):  # noqa: F8
     assert key_of(out) != first
     (book / "results" / "toy-phantom.csv").write_text("1")
     assert key_of(out) == first
+    (book / "mine").mkdir()
+    folder = {"data": str(book / "mine"), "profile": "smoke"}
+    table = book / "mine" / "points.csv"
+    keys = {run_key("toy", out, **folder)}
+    for text in ("image,y,x\na.png,3,4\n", "image,y,x\na.png,3,5\n", "image,y,x\n"):
+        table.write_text(text)
+        keys.add(run_key("toy", out, **folder))
+    assert len(keys) == 4, "corrected annotations of a folder"
     out.unlink()
     assert record_of(out) is None
 

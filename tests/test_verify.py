@@ -11,6 +11,8 @@ import nbformat
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from test_count_folder import draw
 from test_runner import book  # noqa: F401  (a fixture)
 
@@ -237,6 +239,32 @@ def test_a_training_comes_out_again_wherever_its_data_are(trained, tmp_path, cap
     assert found(capsys, trained, "--data", tmp_path / "elsewhere") == (0, set())
     assert run("verify", trained, "--rerun", "--data", tmp_path / "elsewhere") == 0
     capsys.readouterr()
+
+
+def test_a_manifest_of_other_weights_is_refused_and_kept(trained, tmp_path, capsys):
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"anything")
+    shutil.copy(tmp_path / "mine.manifest.json", tmp_path / "other.manifest.json")
+    assert run("verify", other) == 2
+    assert "other.manifest.json is not of other.safetensors, but of mine.safetensors" in capsys.readouterr().err
+    other.unlink()
+    settings = ["-p", "steps", "1", "-p", "folds", "0", "--device", "cpu"]
+    assert run("train", tmp_path / "mine", "--out", other, *settings) == 3
+    assert "other.manifest.json, of mine." in capsys.readouterr().err and not other.exists()
+
+
+def test_a_training_from_scratch_comes_out_again_with_its_threshold(trained, tmp_path, capsys):
+    out = tmp_path / "scratch.safetensors"
+    settings = {"steps": 2, "folds": 0, "batch": 1, "device": "cpu", "progress": False, "start": None}
+    counting.train(str(tmp_path / "mine"), out=out, **settings)
+    assert run("verify", out, "--rerun") == 0
+    with safe_open(out, framework="np") as file:
+        tensors, about = {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["cellcount"])
+    about["settings"]["threshold"] *= 2
+    save_file(tensors, out, metadata={"cellcount": json.dumps(about)})
+    capsys.readouterr()
+    assert run("verify", out, "--rerun") == 3
+    assert "scratch.safetensors, settings/threshold" in capsys.readouterr().out
 
 
 def test_samples_without_files_are_compared_by_running_again(tmp_path, capsys):

@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from cellcount.companion.runner.sources import dataset, defaults, find, overrides, read, root, slug
+from cellcount.companion.runner.sources import code_cells, dataset, defaults, find, overrides, read, root, slug
 from cellcount.companion.runner.staleness import run_key
-from cellcount.errors import CellcountError, require
+from cellcount.errors import CellcountError, DataError, require
 
 KEYS = ("chapter", "profile", "data", "seeds", "parameters", "resources")
 
@@ -50,7 +50,17 @@ class Sweep:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key stands once: the library takes the last of two, and a list would be lost."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        require(not twice, f"line {node.start_mark.line + 1}: {', '.join(twice)} stands twice.", DataError)
+        return super().construct_mapping(node, deep)
 
 
 def _cell(value: Any) -> Any:
@@ -68,11 +78,21 @@ def load(name: str) -> Sweep:
     path = Path(name) if name.endswith(".yml") else Path(__file__).with_name("sweeps") / f"{name}.yml"
     known = ", ".join(sorted(file.stem for file in Path(__file__).with_name("sweeps").glob("*.yml")))
     require(path.is_file(), f"There is no sweep {path}. Sweeps: {known}; or name a file *.yml.")
-    content = yaml.safe_load(path.read_text("utf-8"))
-    require(isinstance(content, Mapping) and "chapter" in content, f"{path}: a sweep names a `chapter:`.")
-    unknown = ", ".join(sorted(set(content) - set(KEYS)))
+    try:
+        content = yaml.load(path.read_text("utf-8"), _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, DataError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    named = isinstance(content, Mapping) and isinstance(content.get("chapter"), str)
+    require(named, f"{path}: a sweep names a `chapter:`, as text.")
+    unknown = ", ".join(sorted({*map(str, content)} - set(KEYS)))
     require(not unknown, f"{path}: a sweep has no {unknown}. It has: {', '.join(KEYS)}.")
+    for key in ("parameters", "resources"):
+        require(isinstance(content.get(key) or {}, Mapping), f"{path}: `{key}:` has a line `NAME: ...` for each name.")
     source, profile = find(content["chapter"]), content.get("profile", "laptop")
+    tells = any("rows.csv" in cell.source for cell in code_cells(read(source)))
+    require(
+        tells, f"{path}: {source.stem} writes no rows.csv, of which a sweep makes its table. Choose another chapter."
+    )
     axes = {"data": content.get("data", ["phantom"]), "seed": content.get("seeds", [0])}
     for key, values in (content.get("parameters") or {}).items():
         require(key not in ("seed", "dataset"), f"{path}: {key} is not a parameter of a sweep: use `seeds:`, `data:`.")
@@ -80,6 +100,8 @@ def load(name: str) -> Sweep:
     for key, values in axes.items():
         several = isinstance(values, list) and values and len({_text(value) for value in values}) == len(values)
         require(several, f"{path}: {key} must be a list of different values, got {values!r}.")
+        option = next((value for value in map(_text, values) if value.startswith("--")), None)
+        require(option is None, f"{path}: {key} {option} would be taken for an option of `cellcount run`.")
     parameters_of = defaults(read(source), source.stem)
     runs = {}
     for values in itertools.product(*axes.values()):
@@ -92,7 +114,9 @@ def load(name: str) -> Sweep:
             named = ", ".join(f"{key} {_text(value)}" for key, value in combination.items())
             raise type(error)(f"{path}: the combination {named} is invalid. {error}") from error
         digest = hashlib.sha256(json.dumps([source.stem, data, profile, parameters]).encode()).hexdigest()
-        runs[f"{slug(data)}-seed{combination['seed']}-{digest[:8]}"] = data, parameters
+        name = f"{slug(data)}-seed{combination['seed']}-{digest[:8]}"
+        require(name not in runs, f"{path}: {combination['data']} is a data set that stands under another name, too.")
+        runs[name] = data, parameters
     folder = Path("build", "sweeps", path.stem)
     return Sweep(source, profile, folder, Path(f"{folder}.csv"), runs, content.get("resources") or {})
 

@@ -10,6 +10,14 @@ from cellcount.results.verifying import Verified, manifests, verify
 SHOWN = 20  # changes, or numbers that differ, of one result
 
 
+def _share(text: str) -> float:
+    """A finite number that is not negative; argparse reports others."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cellcount verify`."""
     parser.add_argument(
@@ -23,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also run the same command or chapters again, in a temporary folder, and compare the numbers",
     )  # fmt: skip
     parser.add_argument(
-        "--tolerance", type=float, default=TOLERANCE, metavar="SHARE",
+        "--tolerance", type=_share, default=TOLERANCE, metavar="SHARE",
         help=f"by which numbers of the new run may differ (default: {TOLERANCE})",
     )  # fmt: skip
     add_device(parser)

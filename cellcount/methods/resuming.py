@@ -1,24 +1,31 @@
 """The state of a training beside its weights file, from which the same call goes on after it was killed."""
 
 import hashlib
+import importlib
+import io
 import json
 import os
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+from tqdm import tqdm
 
 from cellcount.errors import DISTRIBUTION
 from cellcount.files import TEMPORARY, replacing
 from cellcount.types import Sample
 
+if TYPE_CHECKING:
+    import torch
+
 SECONDS = 60.0  # of a training that a kill can cost
+_KEPT: set[Path] = set()  # weights files whose states stay until `kept` ends
 
 
 class State:
@@ -36,8 +43,9 @@ class State:
     parts : dict
         What has `state_dict` and `load_state_dict`: networks, optimiser, schedule.
     more : JSON values
-        What else decides the result, such as the hash of the initial weights. A state of another version of this
-        package or of torch, of other settings, samples or of another kind of device is not taken.
+        What else decides the result, such as the hash of the initial weights. A state of another version of the
+        method, of this package or of torch, of other settings or samples, or of another kind of device or number of
+        threads is not taken.
     """
 
     def __init__(
@@ -46,31 +54,43 @@ class State:
         label: str,
         settings: Any,
         samples: Sequence[Sample],
-        device: torch.device,
+        device: "torch.device",
         parts: Mapping[str, Any],
         *more: Any,
     ) -> None:
-        about = [label, asdict(settings), device.type, version(DISTRIBUTION), torch.__version__, *more]
+        import torch
+
+        method = importlib.import_module(type(settings).__module__.rpartition(".")[0])
+        versions = [method.VERSION, version(DISTRIBUTION), torch.__version__]
+        about = [label, asdict(settings), device.type, torch.get_num_threads(), versions, *more]
         digest = hashlib.sha256(json.dumps(about, default=str).encode())
         for sample in samples:
             digest.update(sample.name.encode())
             for array in (sample.image, sample.points, sample.valid, sample.labels, sample.meta.get("probability")):
                 digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-        self._identity, self._parts, self._device = digest.hexdigest(), parts, device
+        self._identity, self._parts, self._device, self._label = digest.hexdigest(), parts, device, label
         self._path = _folder(out) / f"{_prefix(out)}{hashlib.sha256(label.encode()).hexdigest()[:8]}.state"
         self._written = time.monotonic()
 
-    def read(self) -> dict[str, Any] | None:
+    def read(self, tell: bool = False) -> dict[str, Any] | None:
         """Give the parts the state that was written last, and return what was written with them, or None.
 
-        Files of other calls, and those that cannot be read, are left alone: the next `write` replaces them.
+        Files of other calls, and damaged ones, are left alone: the next `write` replaces them. With `tell`, a line on
+        stderr says that the training goes on.
         """
+        import torch
+
         try:
-            kept = torch.load(self._path, map_location="cpu", weights_only=True)
-            if kept["identity"] != self._identity or set(kept["parts"]) != set(self._parts):
+            content = self._path.read_bytes() if self._path.is_file() else b""
+            if hashlib.sha256(content[32:]).digest() != content[:32]:
                 return None
+            kept = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
         except Exception:  # whatever is wrong with the file, the training begins anew
             return None
+        if kept["identity"] != self._identity:
+            return None
+        if tell:
+            tqdm.write(f"{self._label}: goes on from the state that an earlier call has left", file=sys.stderr)
         for name, part in self._parts.items():
             part.load_state_dict(kept["parts"][name])
         torch.set_rng_state(kept["random"])
@@ -84,17 +104,35 @@ class State:
 
     def write(self, more: Mapping[str, Any]) -> None:
         """Write the parts, and `more`: tensors, numbers, texts, lists and dicts. A full disk ends no training."""
+        import torch
+
         kept = {"identity": self._identity, "more": dict(more), "random": torch.get_rng_state()}
         kept["parts"] = {name: part.state_dict() for name, part in self._parts.items()}
         if self._device.type == "cuda":
             kept["random_gpu"] = torch.cuda.get_rng_state(self._device)
-        with suppress(OSError, RuntimeError), replacing(self._path) as temporary:  # torch's error of a full disk
-            torch.save(kept, temporary)
+        content = io.BytesIO()
+        torch.save(kept, content)
+        if self._path.is_file() or not os.path.lexists(self._path):
+            with suppress(OSError), replacing(self._path) as temporary:
+                temporary.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
         self._written = time.monotonic()
 
 
+@contextmanager
+def kept(out: Path | str) -> Iterator[None]:
+    """Keep the states of a weights file until the block has ended without an error, as what else belongs to it."""
+    _KEPT.add(Path(out))
+    try:
+        yield
+    finally:
+        _KEPT.discard(Path(out))
+    done(out)
+
+
 def done(out: Path | str) -> None:
-    """Remove the states of a weights file that has been written."""
+    """Remove the states of a weights file that has been written, unless within `kept`."""
+    if Path(out) in _KEPT:
+        return
     for path in _folder(out).glob(f"{_prefix(out)}*.state"):
         with suppress(OSError):
             path.unlink()

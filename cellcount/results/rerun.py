@@ -184,7 +184,7 @@ def _train(
         if expected not in (None, sources.sample_sha256(sample)):
             done.differ.append(f"{sample.name}: another sample than in the first run")
     params = _known(asked["parameters"], [*base.training_parameters(METHODS[asked["method"]], asked["method"])])
-    if "start" in params and any(Path(params["start"]).suffix == suffix for suffix in (".safetensors", ".onnx")):
+    if params.get("start") and any(Path(params["start"]).suffix == suffix for suffix in (".safetensors", ".onnx")):
         file = given["weights"]
         known: dict[str, str] = next(
             (i["files"]["weights"] for i in result.content["inputs"] if i["kind"] != "data"), {}
@@ -213,6 +213,18 @@ def _compare_weights(done: Comparison, first: Path, again: Path, tolerance: floa
     done.numbers, done.largest = sum(one.size for one in old.values()), max(done.largest, off / max(length, 1e-12))
     if off > tolerance * length:
         done.differ.append(f"{first.name}: the weights differ by {off / length:.2%}")
+    told = [dict(_numbers(_described(file))) for file in (first, again)]
+    for what in sorted(told[0].keys() | told[1].keys()):  # as the threshold, by which the same tensors count others
+        done.compare(f"{first.name}, {what}", told[0].get(what, np.nan), told[1].get(what, np.nan), tolerance)
+
+
+def _described(file: Path) -> dict[str, Any]:
+    """What the description of a weights file says of its settings, and of how it counts."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as opened:
+        about = json.loads((opened.metadata() or {}).get("cellcount", "{}"))
+    return {name: about[name] for name in ("settings", "counting") if name in about}
 
 
 def _audit(

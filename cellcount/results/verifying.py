@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cellcount import manifest, registry
 from cellcount.data import sources
-from cellcount.errors import DataError, require
+from cellcount.errors import DataError, ParameterError, require
 from cellcount.manifest import Change
 from cellcount.registry import DATASETS
 
@@ -47,6 +48,13 @@ def manifests(path: Path) -> list[Path]:
         named = path.name == manifest.NAME or path.name.endswith(manifest.SUFFIX)
         own = path if named else path.with_suffix(manifest.SUFFIX)
         require(own.is_file(), f"{path} has no manifest {own.name} beside it. {remedy}", DataError)
+        with suppress(DataError):  # of a damaged manifest, which `verify` names
+            listed = {name for files in manifest.read(own)["files"].values() for name in files}
+            require(
+                named or path.name in listed,
+                f"{own} is not of {path.name}, but of {', '.join(listed)}.",
+                ParameterError,
+            )
         return [own]
     found = []
     for where, folders, names in os.walk(path):

@@ -100,7 +100,14 @@ def write_record(
 
 
 def _inputs(source: NotebookNode, values: Mapping[str, Any], modules: Iterable[str] | None) -> str:
-    return _digest(code_hash(source), dict(values), results_read(source), fingerprint(modules))
+    return _digest(code_hash(source), dict(values), results_read(source), fingerprint(modules), _dates(values))
+
+
+def _dates(values: Mapping[str, Any]) -> list[list[Any]]:
+    """Name, size and time of each file of a user's folder; to hash all images at each build would take minutes."""
+    folder = Path(str(values.get("dataset", "")))
+    files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_absolute() else []
+    return [[str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def run_key(

@@ -192,7 +192,7 @@ def _train(network, crops, settings, device, progress, label, out, samples, orig
     curve, feed = [], Feed()
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
     state = resuming.State(out, label, settings, samples, device, parts, origin)
-    if kept := state.read():
+    if kept := state.read(tell=progress):
         curve = list(kept["curve"].to(device))
         crops.points = [points.numpy() for points in kept["points"]]
         crops.trusted = [one.to(had.device) for one, had in zip(kept["trusted"], trusted, strict=True)]

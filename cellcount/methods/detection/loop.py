@@ -83,7 +83,7 @@ def _train(network, tensors, losses, tiles, settings, device, progress, out, sam
     names, learned, curves, feed = [], [], {}, Feed()
     modules = {"network": network, "average": average, "optimizer": optimizer}
     state = resuming.State(out, settings.LABEL, settings, samples, device, modules)
-    if kept := state.read():
+    if kept := state.read(tell=progress):
         names, learned, curves = kept["names"], list(kept["learned"].to(device)), kept["curves"]
     begin = len(learned)
     network.train()
@@ -97,7 +97,7 @@ def _train(network, tensors, losses, tiles, settings, device, progress, out, sam
     with bar, closing(feed.batches(make, drawn)) as made:
         for step, ((batch, boxes), rate) in enumerate(zip(made, rates[begin:], strict=True), begin):
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = float(rate)  # a state holds no NumPy numbers
             with mixed_precision(device):
                 parts, others = losses(network, *batch)
             loss = sum(parts.values())
