@@ -557,7 +557,11 @@ def check_training(method: str, out: Path, params: dict[str, Any]) -> None:
     with suppress(DataError):  # a damaged one is replaced
         listed = manifest.read(told)["files"].get("weights", {out.name: ""}) if told.is_file() else {out.name: ""}
         foreign = out.name not in listed
-    require(not foreign, f"{told}, of {', '.join(listed)}, would be replaced; name another file with --out.", DataError)
+    require(
+        not foreign,
+        f"{told}, of {', '.join(sorted(listed))}, would be replaced; name another file with --out.",
+        DataError,
+    )
     try_file(out)
 
 

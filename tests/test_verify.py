@@ -246,7 +246,9 @@ def test_a_manifest_of_other_weights_is_refused_and_kept(trained, tmp_path, caps
     other.write_bytes(b"anything")
     shutil.copy(tmp_path / "mine.manifest.json", tmp_path / "other.manifest.json")
     assert run("verify", other) == 2
-    assert "other.manifest.json is not of other.safetensors, but of mine.safetensors" in capsys.readouterr().err
+    assert (
+        "other.manifest.json is not of other.safetensors, but of mine.onnx, mine.safetensors" in capsys.readouterr().err
+    )
     other.unlink()
     settings = ["-p", "steps", "1", "-p", "folds", "0", "--device", "cpu"]
     assert run("train", tmp_path / "mine", "--out", other, *settings) == 3

@@ -52,7 +52,7 @@ def manifests(path: Path) -> list[Path]:
             listed = {name for files in manifest.read(own)["files"].values() for name in files}
             require(
                 named or path.name in listed,
-                f"{own} is not of {path.name}, but of {', '.join(listed)}.",
+                f"{own} is not of {path.name}, but of {', '.join(sorted(listed))}.",
                 ParameterError,
             )
         return [own]
