@@ -9,8 +9,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed-for-cellcount
 ENGINE := .venv-hpc
-# Snakemake's own lock outlives a killed run and then wants --unlock by hand; this one ends with its processes.
-ALONE := $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 75 build/lock)
+# Snakemake's own lock outlives a killed run and then wants --unlock by hand; this one ends with its processes, of which a
+# kernel needs a second or two to see that the others were killed.
+ALONE := $(if $(shell command -v flock),flock --timeout 5 --conflict-exit-code 75 build/lock)
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
