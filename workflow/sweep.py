@@ -79,7 +79,7 @@ def load(name: str) -> Sweep:
     known = ", ".join(sorted(file.stem for file in Path(__file__).with_name("sweeps").glob("*.yml")))
     require(path.is_file(), f"There is no sweep {path}. Sweeps: {known}; or name a file *.yml.")
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)
+        content = _Loader(path.read_text("utf-8")).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError, DataError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     named = isinstance(content, Mapping) and isinstance(content.get("chapter"), str)
