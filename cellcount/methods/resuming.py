@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from cellcount.data.sources import sample_sha256
 from cellcount.errors import DISTRIBUTION
 from cellcount.files import TEMPORARY, replacing
 from cellcount.types import Sample
@@ -63,11 +64,8 @@ class State:
         method = importlib.import_module(type(settings).__module__.rpartition(".")[0])
         versions = [method.VERSION, version(DISTRIBUTION), torch.__version__]
         about = [label, asdict(settings), device.type, torch.get_num_threads(), versions, *more]
+        about += [(s.name, sample_sha256(s), np.asarray(s.meta.get("probability", ())).tolist()) for s in samples]
         digest = hashlib.sha256(json.dumps(about, default=str).encode())
-        for sample in samples:
-            digest.update(sample.name.encode())
-            for array in (sample.image, sample.points, sample.valid, sample.labels, sample.meta.get("probability")):
-                digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         self._identity, self._parts, self._device, self._label = digest.hexdigest(), parts, device, label
         self._path = _folder(out) / f"{_prefix(out)}{hashlib.sha256(label.encode()).hexdigest()[:8]}.state"
         self._written = time.monotonic()
