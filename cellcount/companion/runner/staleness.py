@@ -8,6 +8,7 @@ import ast
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -106,8 +107,12 @@ def _inputs(source: NotebookNode, values: Mapping[str, Any], modules: Iterable[s
 def _dates(values: Mapping[str, Any]) -> list[list[Any]]:
     """Name, size and time of each file of a user's folder; to hash all images at each build would take minutes."""
     folder = Path(str(values.get("dataset", "")))
-    files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_absolute() else []
-    return [[str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    found = []
+    for where, _, names in os.walk(folder) if folder.is_absolute() else ():
+        for file in (os.path.join(where, name) for name in names):
+            about = os.stat(file) if os.path.exists(file) else os.lstat(file)  # of a link into nothing, its own
+            found.append([os.path.relpath(file, folder), about.st_size, about.st_mtime_ns])
+    return sorted(found)
 
 
 def run_key(
