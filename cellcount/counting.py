@@ -519,7 +519,7 @@ def train(
     if start := params.get("start"):
         inputs += [manifest.weights_of(Path(start), path)] * os.path.isfile(start)
         given["start"] = Path(start).name
-    with resuming.kept(out):  # until the other files are written, too
+    with resuming.kept(out) as earlier:  # until the other files are written, too
         with _needing(method):
             if "folds" in base.parameters(chosen.fit):  # type: ignore[attr-defined]
                 params = {"folds": FOLDS} | params
@@ -529,6 +529,8 @@ def train(
                     chosen.export(out)
                 except CellcountError as error:
                     python_warnings.warn(f"{out} is written, but no ONNX file: {error}", stacklevel=2)
+        for seconds, cores in earlier.values():
+            clock = clock.earlier(seconds, cores)
         run = clock.run("train", {"method": method, "images": names, "parameters": given}, device)
         written = (out, *[out.with_suffix(".onnx")] * hasattr(chosen, "export"))
         files = {file.name: sha256(file) for file in written if file.is_file()}

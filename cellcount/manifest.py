@@ -20,11 +20,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import requires, version
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from cellcount import devices
 from cellcount.errors import DISTRIBUTION, DataError, require
@@ -97,6 +97,14 @@ class Clock:
     wall: float = field(default_factory=time.perf_counter)
     cores: float = field(default_factory=lambda: sum(os.times()[:4]))
 
+    def spent(self) -> tuple[float, float]:
+        """Seconds of the wall clock and of all cores since the start."""
+        return time.perf_counter() - self.wall, sum(os.times()[:4]) - self.cores
+
+    def earlier(self, seconds: float, cores: float) -> Self:
+        """A clock that has started so much earlier, for what another process has computed."""
+        return replace(self, wall=self.wall - seconds, cores=self.cores - cores)
+
     def run(
         self, command: str, parameters: Mapping[str, Any], device: str = "cpu", every: bool = False, **more: Any
     ) -> dict[str, Any]:
@@ -119,7 +127,7 @@ class Clock:
         -------
         dict of JSON values
         """
-        seconds, cores = (round(time.perf_counter() - self.wall, 3), round(sum(os.times()[:4]) - self.cores, 3))
+        seconds, cores = (round(value, 3) for value in self.spent())
         cpu, memory = devices.is_cpu(device), round((devices.memory() or 0) / 1e9, 1) or None
         gpu, code = devices.gpu(), commit()
         clone = not code.startswith("cellcount")

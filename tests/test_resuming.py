@@ -6,7 +6,7 @@ import pytest
 from scenes import masks_scene, scene
 from test_training_versions import TINY
 
-from cellcount import counting
+from cellcount import counting, manifest
 from cellcount.files import TEMPORARY, sha256
 from cellcount.methods import METHODS, resuming
 
@@ -116,11 +116,14 @@ def test_the_state_stays_until_all_files_are_written(dies, monkeypatch, tmp_path
     out, asked = tmp_path / "w.safetensors", TRAININGS["cellnet"] | {"folds": 0}
     with monkeypatch.context() as changed:
         changed.setattr(METHODS["cellnet"], "export", killed)
+        changed.setattr(manifest.Clock, "spent", lambda _: (1000.0, 2000.0))
         with pytest.raises(Killed):
             counting.train(SAMPLES["cellnet"], out=out, device="cpu", progress=False, **asked)
     first, taken = sha256(out), dies(None)
     counting.train(SAMPLES["cellnet"], out=out, device="cpu", progress=False, **asked)
     assert taken == [True] and sha256(out) == first and hidden(tmp_path) == []
+    (run,) = manifest.read(out.with_suffix(manifest.SUFFIX))["runs"]
+    assert run["seconds"] > 1000 and run["core_seconds"] > 2000, "those of the killed call are in it"
 
 
 @pytest.mark.parametrize("content", [b"", b"no state", None])

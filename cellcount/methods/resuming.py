@@ -20,13 +20,15 @@ from tqdm import tqdm
 from cellcount.data.sources import sample_sha256
 from cellcount.errors import DISTRIBUTION
 from cellcount.files import TEMPORARY, replacing
+from cellcount.manifest import Clock
 from cellcount.types import Sample
 
 if TYPE_CHECKING:
     import torch
 
 SECONDS = 60.0  # of a training that a kill can cost
-_KEPT: set[Path] = set()  # weights files whose states stay until `kept` ends
+# Weights files whose states stay until `kept` ends, and what it yields of each.
+_KEPT: dict[Path, dict[str, tuple[float, float]]] = {}
 
 
 class State:
@@ -68,7 +70,7 @@ class State:
         digest = hashlib.sha256(json.dumps(about, default=str).encode())
         self._identity, self._parts, self._device, self._label = digest.hexdigest(), parts, device, label
         self._path = _folder(out) / f"{_prefix(out)}{hashlib.sha256(label.encode()).hexdigest()[:8]}.state"
-        self._written = time.monotonic()
+        self._out, self._written, self._clock = Path(out), time.monotonic(), Clock()
 
     def read(self, tell: bool = False) -> dict[str, Any] | None:
         """Give the parts the state that was written last, and return what was written with them, or None.
@@ -91,6 +93,8 @@ class State:
             tqdm.write(f"{self._label}: goes on from the state that an earlier call has left", file=sys.stderr)
         for name, part in self._parts.items():
             part.load_state_dict(kept["parts"][name])
+        self._clock = self._clock.earlier(*kept["spent"])
+        _KEPT.get(self._out, {})[self._label] = tuple(kept["spent"])
         torch.set_rng_state(kept["random"])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(kept["random_gpu"], self._device)
@@ -105,6 +109,7 @@ class State:
         import torch
 
         kept = {"identity": self._identity, "more": dict(more), "random": torch.get_rng_state()}
+        kept["spent"] = list(self._clock.spent())
         kept["parts"] = {name: part.state_dict() for name, part in self._parts.items()}
         if self._device.type == "cuda":
             kept["random_gpu"] = torch.cuda.get_rng_state(self._device)
@@ -117,13 +122,16 @@ class State:
 
 
 @contextmanager
-def kept(out: Path | str) -> Iterator[None]:
-    """Keep the states of a weights file until the block has ended without an error, as what else belongs to it."""
-    _KEPT.add(Path(out))
+def kept(out: Path | str) -> Iterator[dict[str, tuple[float, float]]]:
+    """Keep the states of a weights file until the block has ended without an error, as what else belongs to it.
+
+    Yields, by the label of each network, the seconds that earlier calls have spent on what this one goes on from, on
+    the clock and of all cores.
+    """
     try:
-        yield
+        yield _KEPT.setdefault(Path(out), {})
     finally:
-        _KEPT.discard(Path(out))
+        _KEPT.pop(Path(out), None)
     done(out)
 
 
