@@ -3,6 +3,7 @@
 A file that was changed after it was written stays a changed one: the hashes are those of the writing.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +32,7 @@ def counts(folder: CountFolder, counted: int, clock: manifest.Clock, asked: Mapp
     Raises OSError if it cannot be written.
     """
     path = folder.path / manifest.NAME
-    runs, inputs = _before(path)
+    runs, inputs, records = _before(path)
     if counted or not runs:
         own = folder.weights or getattr(METHODS[folder.run["method"]], "SHIPPED", None)
         if own and os.path.isfile(own) and (used := manifest.weights_of(Path(own), path)) not in inputs:
@@ -47,6 +48,7 @@ def counts(folder: CountFolder, counted: int, clock: manifest.Clock, asked: Mapp
             overlay = f"{OVERLAYS}/{record['name']}.png"
             files["overlay"][overlay] = record.get("overlay_sha256") or sha256(folder.path / overlay)
     _add(files, folder.path, COUNTED)
+    files["records"][RECORDS] = _grown(folder.path / RECORDS, records)
     manifest.write(path, "count", runs, files, ("", IMAGES, PREDICTIONS, OVERLAYS), inputs)
 
 
@@ -68,12 +70,22 @@ def audit(folder: Path, drawn: Sequence[Mapping[str, Any]], run: dict[str, Any])
     manifest.write(path, "audit", [*runs, run], files, places)
 
 
-def _before(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The runs and the inputs in a manifest; those of one that is missing or was edited are not known."""
+def _before(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str | None]:
+    """Runs, inputs, and the hash of the records, in a manifest; those of one that is missing or was edited: unknown."""
     with suppress(DataError):
         before = manifest.read(path)
-        return before["runs"], before["inputs"]
-    return [], []
+        return before["runs"], before["inputs"], before["files"].get("records", {}).get(RECORDS)
+    return [], [], None
+
+
+def _grown(path: Path, before: str | None) -> str:
+    """SHA-256 of a file to whose end lines are added; `before`, the earlier one, if none was of its first lines."""
+    found, known = hashlib.sha256(), before in (None, hashlib.sha256().hexdigest())
+    with open(path, "rb") as file:
+        for line in file:
+            found.update(line)
+            known = known or found.hexdigest() == before
+    return found.hexdigest() if known or before is None else before
 
 
 def _add(files: manifest.Files, folder: Path, kinds: Mapping[str, str]) -> None:
