@@ -38,12 +38,13 @@ def replacing(path: Path | str) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path  # pipes and devices are written to; opening a folder fails
         return
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644  # mkstemp gives 0600
+    mode = path.stat().st_mode & 0o777 if path.exists() else None  # of a new file: as the process' umask has it
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _temporary(path)
     try:
         yield temporary
-        temporary.chmod(mode)
+        if mode is not None:
+            temporary.chmod(mode)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)  # not after the move: another process may have made its own by then
@@ -61,7 +62,7 @@ def _temporary(path: Path) -> tuple[int, Path]:
     name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     temporary = path.with_name(f"{TEMPORARY}{name}{path.suffix}")
     with suppress(OSError, AttributeError):  # there is a link of this name; Windows has no such locks
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             held = os.fstat(handle)
@@ -73,6 +74,7 @@ def _temporary(path: Path) -> tuple[int, Path]:
                 temporary.unlink()
         os.close(handle)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
+    Path(name).chmod(0o644)  # it was made for its user alone
     return handle, Path(name)
 
 

@@ -147,6 +147,21 @@ def _killed_while_writing(path):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_new_file_has_the_mode_of_the_umask_and_a_replaced_one_its_own(umask, mode, tmp_path):
+    before = os.umask(umask)
+    try:
+        for name in ("new.csv", "new.csv", "shared.csv"):
+            if name == "shared.csv":
+                (tmp_path / name).touch()
+                (tmp_path / name).chmod(0o660)
+            with replacing(tmp_path / name) as temporary:
+                temporary.write_text("whole")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("new.csv", "shared.csv")] == [mode, 0o660]
+
+
 def test_processes_that_write_the_same_file_write_whole_ones(tmp_path):
     path, context = tmp_path / "a.csv", multiprocessing.get_context("fork")
     writers = [context.Process(target=_writes, args=(path, str(number) * 10_000)) for number in range(3)]
