@@ -168,6 +168,9 @@ def test_a_sweep_whose_key_stands_twice_or_whose_chapter_has_no_rows_is_refused(
     path.write_text("chapter: 06-cellnet\nparameters:\n  steps: [60]\n  steps: [120]\n")
     with pytest.raises(DataError, match="line 3: steps stands twice"):
         load(str(path))
+    path.write_text("chapter: 06-cellnet\nseeds: [1, 010]\n")
+    with pytest.raises(DataError, match="line 2: 010 would be read as 8. Write that."):
+        load(str(path))
     path.write_text("chapter: 03-data\n")
     with pytest.raises(ParameterError, match="03-data writes no rows.csv"):
         load(str(path))

@@ -54,13 +54,21 @@ def _text(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once: the library takes the last of two, and a list would be lost."""
+    """YAML in which a key stands once, and a number is decimal: the library takes the last of two, and 8 for 010."""
+
+    def number(self, node):
+        read = f"line {node.start_mark.line + 1}: {node.value} would be read as {self.construct_yaml_int(node)}"
+        require(node.value.lstrip("+") == str(self.construct_yaml_int(node)), f"{read}. Write that.", DataError)
+        return self.construct_yaml_int(node)
 
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         require(not twice, f"line {node.start_mark.line + 1}: {', '.join(twice)} stands twice.", DataError)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.number)
 
 
 def _cell(value: Any) -> Any:
