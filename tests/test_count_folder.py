@@ -3,11 +3,6 @@
 import csv
 import json
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -530,37 +525,3 @@ def test_patterns_that_no_shell_has_expanded(plate, tmp_path, capsys, monkeypatc
     assert run("count", "*.tif", "a.png", "d*", "--method", "blobs", "--out", tmp_path / "H") == 3
     assert "*.tif: no file matches" in capsys.readouterr().err
     assert [one["image"] for one in summary(tmp_path / "H")["images"]] == ["a.png"]
-
-
-KILLED = """
-import sys
-from cellcount import cli
-sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.slow
-def test_killed_at_random_only_what_is_missing_is_counted(tmp_path):
-    for seed in range(400):
-        draw(tmp_path / "many" / f"{seed}.png", seed)
-    out, kills, rng = tmp_path / "F", 0, random.Random(0)
-    command = [sys.executable, "-c", KILLED, "count", tmp_path / "many", "--method", "blobs", "--out", out]
-    while kills < 6:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while process.poll() is None and not (out / "records.jsonl").exists():
-            time.sleep(0.02)
-        before = len((out / "records.jsonl").read_bytes().splitlines())
-        wanted = min(390, before + rng.randrange(1, 80))
-        while process.poll() is None and len((out / "records.jsonl").read_bytes().splitlines()) < wanted:
-            time.sleep(rng.random() / 100)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it was to be killed before its end"
-        kills += 1
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and "400 of 400 images counted" in done.stdout
-    names = [one["name"] for one in records(out)]
-    assert len(names) == len(set(names)) == 400, "each was recorded once"
-    assert sorted(one["name"] for one in summary(out)["images"]) == sorted(map(str, range(400)))
-    assert len(list((out / "predictions").iterdir())) == len(list((out / "images").iterdir())) == 400
-    assert hidden(out) == []
-    assert len(list(csv.reader(open(out / "counts.csv")))) == 401

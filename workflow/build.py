@@ -96,6 +96,7 @@ def book(data, profile, pdf):
     progress = Progress(stale, len(chapters()), seconds)
     if stale:
         pace = f", about {span(progress.left / 2)} on 2 cores without a GPU" if seconds else ""
+        pace += " if the images are simulated ones" if seconds and name != "phantom" else ""
         say(f"computing {len(stale)} of {progress.total} chapters on {name}, profile {profile}{pace}")
     command = [
         Path(sys.executable).with_name("snakemake"), "--snakefile", "workflow/Snakefile",
