@@ -146,6 +146,8 @@ def test_a_page_is_published_with_its_tables_and_its_short_copy_has_code_and_pri
     page = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     short = nbformat.read(book / "tests" / "notebooks" / "01-toy.ipynb", as_version=4)
     assert page.metadata.cellcount["profile"] == "full" and page.metadata.cellcount["machine"]
+    assert page.metadata.cellcount["seconds"] > 0 < page.metadata.cellcount["energy"]["kwh"]
+    assert page.metadata.cellcount["packages"]["numpy"] and "files" not in page.metadata.cellcount
     assert "image/png" in json.dumps(page) and "image/png" not in json.dumps(short)
     assert {cell.cell_type for cell in short.cells} == {"code"} and "number: 2" in json.dumps(short)
     nbformat.validate(short)

@@ -60,13 +60,15 @@ def page(notebooks, path):
     parts.append(f"<p>This site was rendered by the code of commit {escape(now)}.</p>")
     machines = dict.fromkeys(machine(one) for one in computed.values())
     parts.append(f"<p>Computed on: {escape('; '.join(machines) or UNKNOWN)}.</p>")
-    told = "The published pages were computed before this was recorded; <code>make book</code> records it."
+    told = "The pages were computed before this was recorded; <code>make book</code> records it."
     if recorded:
         kwh, seconds = sum(one["energy"]["kwh"] for one in recorded), sum(one["seconds"] for one in recorded)
         rule, source = (escape(recorded[0]["energy"][name]) for name in ("rule", "source"))
         spent = f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
         told = f"{spent} for {len(recorded)} chapters, one after another, and about {kwh:.3g} kWh. "
         told += f"Energy is an {rule}. Source: {source}."
+        if bare := len(computed) - len(recorded):
+            told += f" The other {bare} chapters were computed before this was recorded."
     parts.append(f"<h2>Time and energy</h2><p>{told}</p>")
     header = ("chapter", "data", "profile", "seconds", "Wh", "commit", "code")
     shown = [number for number in range(len(header)) if any(row[number] for row in rows)]

@@ -3,7 +3,6 @@
 import gzip
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -120,18 +119,26 @@ def _bare(data: Any) -> bool:
 def publish(chapter: Path | str, profile: str = "full") -> Path:
     """Compute a page of the committed book on simulated fields, and keep its tables in results/: Path of the notebook.
 
+    The notebook's metadata have what a manifest says of the run: code, machine, packages, seconds, energy.
+
     Raises
     ------
     As `keep`.
     """
+    import nbformat
+
+    from cellcount.companion.runner.staleness import record_of
+
     source = find(chapter)
     folder = root() / "build" / "results" / "phantom" / source.stem
-    tables = _run_with_tables(source, folder, "phantom", profile, {})
+    tables = _run_with_tables(source, folder, "phantom", profile, {}, key="published")
     if source.stem.partition("-")[2] in PUBLISHED and folder / "rows.csv" in tables:
         _keep(source, tables, "phantom")
-    page = source.with_suffix(".ipynb")
-    with replacing(page) as temporary:
-        shutil.copyfile(folder.with_suffix(".ipynb"), temporary)
+    made, page = folder.with_suffix(".ipynb"), source.with_suffix(".ipynb")
+    notebook, run = nbformat.read(made, as_version=4), (record_of(made) or {}).get("run", {})
+    told = {name: value for name, value in run.items() if name not in ("command", "parameters", "files")}
+    notebook.metadata.cellcount = told | notebook.metadata.cellcount
+    _write(notebook, page)
     return page
 
 
@@ -212,11 +219,12 @@ def keep(
     return _keep(source, tables, name)
 
 
-def _run_with_tables(source, folder, name, profile, parameters):
+def _run_with_tables(source, folder, name, profile, parameters, key=""):
     """Run a chapter beside `folder`: the tables that it has written there."""
     for old in folder.glob("*.csv"):
         old.unlink()
-    run_chapter(source.stem, parameters=parameters, data=name, profile=profile, out=folder.with_suffix(".ipynb"))
+    out = folder.with_suffix(".ipynb")
+    run_chapter(source.stem, parameters=parameters, data=name, profile=profile, out=out, key=key)
     return sorted(folder.glob("*.csv"))
 
 
