@@ -219,12 +219,17 @@ def test_a_sweep_is_one_table_and_is_computed_once(local):
     assert (whole.swept_seed == whole.seed).all() and (whole.swept_tolerance == whole.tolerance_px).all()
     assert whole.commit.notna().all() and set(whole.dataset) == {"phantom"}
     assert is_left(local) == "nothing"
+    for folder in ("runs/phantom/smoke", "sweeps/toy"):
+        lost = sorted((local / "build" / folder).glob("*.ipynb"))[1]
+        away = lost.rename(lost.with_suffix(".away"))
+        assert re.match("(chapter|combination) [12] ", is_left(local)), "what was deleted is computed again"
+        away.rename(lost)
     chapter, sweep = local / "book" / "01-first.md", local / "toy.yml"
     sweep.write_text(yaml.safe_dump(SWEEP | {"seeds": [4, 5]}))
-    assert is_left(local) == "combination 4 sweep 1 total 5", "runs of seed 4 are there"
+    assert is_left(local) == "combination 4 sweep 1 table 1 total 6", "runs of seed 4 are there"
     sweep.write_text(yaml.safe_dump(SWEEP))
     chapter.write_text(CHAPTER.replace('"cells")', '"cells!")'))
-    assert is_left(local) == "chapter 2 combination 16 sweep 1 total 19", "07-comparison is told of the first"
+    assert is_left(local) == "chapter 2 combination 16 sweep 1 table 1 total 20", "07-comparison is told of the first"
     chapter.write_text(CHAPTER.replace("# A chapter", "# The same chapter"))
     assert is_left(local) == "nothing"
 

@@ -112,7 +112,7 @@ def book(data, profile, pdf):
         engine.wait()  # it has got the signal as well, and stops its jobs
         raise
     progress.look()
-    if engine.returncode:
+    if engine.returncode or progress.waiting:
         lacking = ", ".join(progress.waiting)
         reason = f"not computed: {lacking}; " if lacking else ""
         say(f"error: the build stopped; {reason}what was computed is kept, and `make book` goes on from there.")

@@ -15,9 +15,15 @@ def for_sweep(name, otherwise=0):
     return reserved(SWEEP.profile, SWEEP.source.stem, SWEEP.resources).get(name, otherwise)
 
 
-localrules: sweep
+localrules: sweep, table
 
 rule sweep:
+    input:
+        expand(SWEEP.folder / "{run}.ipynb", run=SWEEP.runs),
+        SWEEP.table,
+
+
+rule table:
     input:
         expand(SWEEP.folder / "{run}" / "rows.csv", run=SWEEP.runs),
     output:
