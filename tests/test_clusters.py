@@ -226,10 +226,10 @@ def test_a_sweep_is_one_table_and_is_computed_once(local):
         away.rename(lost)
     chapter, sweep = local / "book" / "01-first.md", local / "toy.yml"
     sweep.write_text(yaml.safe_dump(SWEEP | {"seeds": [4, 5]}))
-    assert is_left(local) == "combination 4 sweep 1 table 1 total 6", "runs of seed 4 are there"
+    assert is_left(local) == "combination 4 table 1 sweep 1 total 6", "runs of seed 4 are there"
     sweep.write_text(yaml.safe_dump(SWEEP))
     chapter.write_text(CHAPTER.replace('"cells")', '"cells!")'))
-    assert is_left(local) == "chapter 2 combination 16 sweep 1 table 1 total 20", "07-comparison is told of the first"
+    assert is_left(local) == "chapter 2 combination 16 table 1 sweep 1 total 20", "07-comparison is told of the first"
     chapter.write_text(CHAPTER.replace("# A chapter", "# The same chapter"))
     assert is_left(local) == "nothing"
 
