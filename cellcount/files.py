@@ -38,13 +38,12 @@ def replacing(path: Path | str) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path  # pipes and devices are written to; opening a folder fails
         return
-    mode = path.stat().st_mode & 0o777 if path.exists() else None  # of a new file: as the process' umask has it
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _temporary(path)
+    mode = (path.stat() if path.exists() else os.fstat(handle)).st_mode & 0o777  # of a new file: by the umask
     try:
         yield temporary
-        if mode is not None:
-            temporary.chmod(mode)
+        temporary.chmod(mode)  # writers of some formats put a file of their own in its place
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)  # not after the move: another process may have made its own by then

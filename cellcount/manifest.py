@@ -196,7 +196,12 @@ def write(
     }
     known = [name for own in kinds.values() for name in own]
     content["inputs"] = list(inputs)
+    require(
+        path.is_file() or not os.path.lexists(path), f"{path} is no file. Remove it, and repeat the call.", DataError
+    )
     content["beside"] = [one.file for one in added(path.parent, content["places"], known)]
+    with suppress(DataError):  # what has come since the first call stays one that was added
+        content["beside"] = [name for name in read(path)["beside"] if name not in known]
     with replacing(path) as temporary:
         temporary.write_text(text(content | {"files": kinds}), "utf-8")
     return path

@@ -16,9 +16,10 @@ from render import PDF, render
 
 from cellcount import manifest
 from cellcount.companion.runner.sources import chapters, dataset, root, site, slug
-from cellcount.companion.runner.staleness import record_of, run_key
-from cellcount.errors import CellcountError
+from cellcount.companion.runner.staleness import damaged, record_of, run_key
+from cellcount.errors import CellcountError, DataError
 from cellcount.files import as_argument
+from cellcount.results.verifying import verify
 
 POLL_SECONDS = 2.0
 
@@ -85,10 +86,22 @@ def book(data, profile, pdf):
     stale = []
     for source in chapters():
         notebook = run / f"{source.stem}.ipynb"
-        record = record_of(notebook)
-        if record is None or run_key(source, notebook, data=name, profile=profile) != record["key"]:
+        record, changed = record_of(notebook), damaged(notebook)
+        if changed:
+            say(f"{source.stem} is computed again: {', '.join(changed)} missing or changed since")
+        if record is None or changed or run_key(source, notebook, data=name, profile=profile) != record["key"]:
             stale.append(notebook)
             notebook.unlink(missing_ok=True)  # Snakemake would keep it where its own records are lost
+    page = site(name, profile)
+    place = page.parents[2]
+    try:
+        manifest.read(run / manifest.NAME)
+        whole = not verify(place / manifest.NAME).changes
+    except DataError:
+        whole = False
+    if not whole:  # Snakemake looks at times only
+        for file in (page, place / "rendered.sha256"):
+            file.unlink(missing_ok=True)
     pages = [*root().glob("*.yml"), *(root() / "book").rglob("*.*"), *(root() / "workflow").glob("*.py")]
     with contextlib.suppress(PermissionError):  # of a checkout that may not be written
         date_back([*run.glob("*.ipynb"), *pages])
@@ -117,11 +130,10 @@ def book(data, profile, pdf):
         reason = f"not computed: {lacking}; " if lacking else ""
         say(f"error: the build stopped; {reason}what was computed is kept, and `make book` goes on from there.")
         return 1
-    page = site(name, profile)
     if pdf:
         say(f"PDF:  {page.with_name(PDF)}")
     say(f"book of this run: {page}")
-    folders = " ".join(as_argument(path.relative_to(root())) for path in (run, page.parents[2]))
+    folders = " ".join(as_argument(path.relative_to(root())) for path in (run, place))
     say(f"what it was computed by: {manifest.NAME} in both folders; to check them: cellcount verify {folders}")
     return 0
 

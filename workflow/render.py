@@ -24,6 +24,7 @@ from cellcount.companion.runner.sources import chapters, read, root
 from cellcount.companion.runner.staleness import with_text_of
 from cellcount.errors import CellcountError, NotAvailableError
 from cellcount.files import sha256
+from cellcount.results.verifying import verify
 
 PDF = "cellcount.pdf"
 VIEWER = ("look.js", "look.css", "tables.js", "vendor/openseadragon.min.js")  # below web/, for every page
@@ -192,7 +193,7 @@ def render(notebooks, out, pdf=False):
     notebooks, out = Path(notebooks).resolve(), Path(out).resolve()
     site, done = out / "_build" / "html", out / "rendered.sha256"
     made_of = inputs_hash(notebooks, pdf)
-    whole = (site / "index.html").is_file() and (out / manifest.NAME).is_file()
+    whole = (site / "index.html").is_file() and not verify(out / manifest.NAME).changes
     if done.is_file() and done.read_text() == made_of and whole:
         return site / "index.html"
     clock = manifest.Clock()

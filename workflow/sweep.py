@@ -6,6 +6,7 @@ python workflow/sweep.py SWEEP   # the last job: puts the rows of all combinatio
 import hashlib
 import itertools
 import json
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -71,6 +72,10 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.number)
 
 
+def _named(combination: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_text(value)}" for key, value in combination.items())
+
+
 def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
@@ -85,6 +90,8 @@ def load(name: str) -> Sweep:
     """
     path = Path(name) if name.endswith(".yml") else Path(__file__).with_name("sweeps") / f"{name}.yml"
     known = ", ".join(sorted(file.stem for file in Path(__file__).with_name("sweeps").glob("*.yml")))
+    plain = re.fullmatch(r"\w[\w-]*", path.stem)
+    require(plain, f"{path}: name the file of letters, digits, - and _, since its table will have the name.")
     require(path.is_file(), f"There is no sweep {path}. Sweeps: {known}; or name a file *.yml.")
     try:
         content = _Loader(path.read_text("utf-8")).get_single_data()
@@ -111,16 +118,17 @@ def load(name: str) -> Sweep:
         option = next((value for value in map(_text, values) if value.startswith("--")), None)
         require(option is None, f"{path}: {key} {option} would be taken for an option of `cellcount run`.")
     parameters_of = defaults(read(source), source.stem)
-    runs = {}
+    runs, values_of = {}, {}
     for values in itertools.product(*axes.values()):
         combination = dict(zip(axes, values, strict=True))
         try:
             data = dataset(combination["data"])[0]
             parameters = {key: value for key, value in combination.items() if key != "data"}
-            overrides(source, parameters_of, parameters=dict(parameters), data=data, profile=profile)
+            read_as = overrides(source, parameters_of, parameters=dict(parameters), data=data, profile=profile)
+            first = values_of.setdefault(json.dumps([data, read_as], default=str, sort_keys=True), combination)
+            require(first is combination, f"It is the same as that of {_named(first)}.")
         except CellcountError as error:
-            named = ", ".join(f"{key} {_text(value)}" for key, value in combination.items())
-            raise type(error)(f"{path}: the combination {named} is invalid. {error}") from error
+            raise type(error)(f"{path}: the combination {_named(combination)} is invalid. {error}") from error
         digest = hashlib.sha256(json.dumps([source.stem, data, profile, parameters]).encode()).hexdigest()
         name = f"{slug(data)}-seed{combination['seed']}-{digest[:8]}"
         require(name not in runs, f"{path}: {combination['data']} is a data set that stands under another name, too.")

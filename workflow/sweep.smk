@@ -44,4 +44,4 @@ rule combination:
         **{name: for_sweep(name) for name in RESOURCES},
     shell:
         "echo '           {wildcards.run} started' && "
-        "{PYTHON} -m cellcount run {params.arguments} --out {output.notebook} --key {params.key} > /dev/null"
+        "{PYTHON} -m cellcount run {params.arguments} --out {output.notebook:q} --key {params.key} > /dev/null"

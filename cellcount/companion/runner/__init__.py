@@ -75,11 +75,13 @@ def run_chapter(
     out = Path(out or adhoc / f"{source.stem}.ipynb").resolve()
 
     from cellcount.companion.runner.cleaning import clean, failure, stderr_lines
-    from cellcount.companion.runner.staleness import code_hash, write_record
+    from cellcount.companion.runner.staleness import code_hash, fingerprint, write_record
     from cellcount.counting import try_file
 
     require(out.suffix == ".ipynb", f"{out}: a chapter is written to a notebook. Name a file with the suffix .ipynb.")
     try_file(out)
+    if key:
+        fingerprint()  # remembers the code as it is now, for the record: it may be edited while the chapter runs
     results = adhoc if out.parent == source.parent else out.with_suffix("")
     failed = out.with_suffix(".failed.ipynb")
     executed, modules, error = _execute(notebook, values, source.parent, results, f"Set for the profile {profile}")

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,20 @@ def results_read(notebook: NotebookNode) -> dict[str, str]:
 
 
 def record_of(notebook: Path) -> dict[str, Any] | None:
-    """What the run that wrote `notebook` has recorded (`write_record`), or None."""
+    """What the run that wrote `notebook` has recorded (`write_record`), or None, also if that was damaged."""
     path = notebook.with_suffix(RECORD)
-    return json.loads(path.read_text("utf-8")) if path.is_file() and notebook.is_file() else None
+    with suppress(OSError, ValueError, TypeError):
+        record = json.loads(path.read_text("utf-8"))
+        if notebook.is_file() and {"key", "inputs", "modules"} <= dict(record).keys():
+            return dict(record)
+    return None
+
+
+def damaged(notebook: Path) -> list[str]:
+    """Names of the files of a run that are missing, or are not as the run has written them."""
+    written = (record_of(notebook) or {}).get("run", {}).get("files", {})
+    places = {name: notebook.parent / name for name in written}
+    return [name for name, path in places.items() if not path.is_file() or sha256(path) != written[name]]
 
 
 def write_record(
