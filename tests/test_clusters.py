@@ -152,6 +152,7 @@ def test_a_sweep_is_the_product_of_its_lists(sweep):
         ({"profile": "lab"}, "lab.*Profiles: smoke"),
         ({"chapter": "09-none"}, "no chapter '09-none'"),
         ({"parameters": {"sigma": 4.0}}, "sigma must be a list of different values, got 4.0"),
+        ({"parameters": {"sigma": [4, 4.0]}}, r"sigma 4.0 is invalid. It is the same as that of data .*sigma 4\."),
         ({"seeds": [1, 1]}, r"seed must be a list of different values, got \[1, 1\]"),
         ({"parameters": {"seed": [1]}}, "seed is not a parameter of a sweep: use `seeds:`"),
         ({"params": {}}, "a sweep has no params. It has: chapter"),
@@ -171,6 +172,8 @@ def test_a_sweep_whose_key_stands_twice_or_whose_chapter_has_no_rows_is_refused(
     path.write_text("chapter: 06-cellnet\nseeds: [1, 010]\n")
     with pytest.raises(DataError, match="line 2: 010 would be read as 8. Write that."):
         load(str(path))
+    with pytest.raises(ParameterError, match="name the file of letters"):
+        load(str(tmp_path / "a{b} c.yml"))
     path.write_text("chapter: 03-data\n")
     with pytest.raises(ParameterError, match="03-data writes no rows.csv"):
         load(str(path))

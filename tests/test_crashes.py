@@ -156,7 +156,8 @@ def test_a_new_file_has_the_mode_of_the_umask_and_a_replaced_one_its_own(umask, 
                 (tmp_path / name).touch()
                 (tmp_path / name).chmod(0o660)
             with replacing(tmp_path / name) as temporary:
-                temporary.write_text("whole")
+                temporary.unlink()  # as the writer of safetensors does
+                temporary.touch(0o600)
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("new.csv", "shared.csv")] == [mode, 0o660]
@@ -293,9 +294,20 @@ def test_make_book(checkout, tmp_path):
     runs, site = (str(again / part / "phantom" / "smoke") for part in ("runs", "site"))
     verify = [sys.executable, "-m", "cellcount", "verify", runs, site]
     assert subprocess.run(verify, cwd=clone, env=environment).returncode == 0
-    (again / "runs" / "phantom" / "smoke" / "02-toy.ipynb").unlink()  # by somebody, after the book was made
-    assert begun().wait() == 0 and (again / "runs" / "phantom" / "smoke" / "02-toy.ipynb").is_file()
+    # Then somebody damages what was made.
+    toys, html = again / "runs" / "phantom" / "smoke", again / "site" / "phantom" / "smoke" / "_build" / "html"
+    (toys / "01-toy.ipynb").unlink()
+    (toys / "02-toy.ipynb").write_text("")
+    (toys / "03-toy.run.json").write_text("[]")
+    (toys / "02-toy" / "rows.csv").write_text("1")
+    assert begun().wait() == 0, (tmp_path / "log").read_text()
     assert subprocess.run(verify, cwd=clone, env=environment).returncode == 0
+    (html / "book" / "01-toy.html").unlink()
+    (html / "index.html").write_text("")
+    (toys / "manifest.json").unlink()
+    assert begun().wait() == 0, (tmp_path / "log").read_text()
+    assert subprocess.run(verify, cwd=clone, env=environment).returncode == 0
+    assert "02-toy is computed again: 02-toy" in (tmp_path / "log").read_text()
     # Then the clock was set back: what was made before is dated in the future.
     future = time.time() + 86400
     for path in [clone / "_toc.yml", *(clone / "book").glob("*.*"), *(again / "runs").rglob("*.ipynb")]:
