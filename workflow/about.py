@@ -67,8 +67,8 @@ def page(notebooks, path):
         spent = f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
         told = f"{spent} for {len(recorded)} chapters, one after another, and about {kwh:.3g} kWh. "
         told += f"Energy is an {rule}. Source: {source}."
-        if bare := len(computed) - len(recorded):
-            told += f" The other {bare} chapters were computed before this was recorded."
+        if bare := ", ".join(stem for stem, one in computed.items() if "energy" not in one):
+            told += f" Computed before this was recorded: {escape(bare)}."
     parts.append(f"<h2>Time and energy</h2><p>{told}</p>")
     header = ("chapter", "data", "profile", "seconds", "Wh", "commit", "code")
     shown = [number for number in range(len(header)) if any(row[number] for row in rows)]
