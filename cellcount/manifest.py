@@ -172,6 +172,7 @@ def write(
     files: Mapping[str, Mapping[str, str]],
     places: Iterable[str] = (),
     inputs: Iterable[Mapping[str, Any]] = (),
+    beside: Iterable[str] | None = None,
 ) -> Path:
     """Write a manifest, completely or not at all.
 
@@ -185,6 +186,8 @@ def write(
         A file in one of these that is not there now, and not among `files`, is one that was added; "" is the
         manifest's folder, "x/**" is x with all below it, and "/**" all of the folder.
     inputs : dicts of `inputs_of`
+    beside : paths
+        Of what lay in `places` before the first call; None takes what is there now.
     """
     kinds = {kind: dict(sorted(own.items())) for kind, own in files.items() if own}
     content: dict[str, Any] = {
@@ -195,13 +198,12 @@ def write(
         "inputs": list(inputs),
     }
     known = [name for own in kinds.values() for name in own]
-    content["inputs"] = list(inputs)
     require(
         path.is_file() or not os.path.lexists(path), f"{path} is no file. Remove it, and repeat the call.", DataError
     )
-    content["beside"] = [one.file for one in added(path.parent, content["places"], known)]
-    with suppress(DataError):  # what has come since the first call stays one that was added
-        content["beside"] = [name for name in read(path)["beside"] if name not in known]
+    if beside is None:
+        beside = (one.file for one in added(path.parent, content["places"], known))
+    content["beside"] = [name for name in beside if name not in known]
     with replacing(path) as temporary:
         temporary.write_text(text(content | {"files": kinds}), "utf-8")
     return path

@@ -165,9 +165,8 @@ def test_what_was_changed_in_a_count_is_named(tampering, counted, capsys):
     change, expected = COUNTED[tampering]
     change(counted)
     assert found(capsys, counted) == (3, {expected})
-    if (
-        expected[1] in ("data", "points", "overlay", "records", "file") and expected[0] != "missing"
-    ):  # a later call does not accept it
+    # A later call does not accept it.
+    if expected[1] in ("data", "points", "overlay", "records", "file") and expected[0] != "missing":
         draw(counted.parent / "plate" / "d.png", 3)
         run("count", counted.parent / "plate" / "d.png", "--method", "blobs", "--out", counted)
         assert found(capsys, counted) == (3, {expected})

@@ -12,14 +12,13 @@ import time
 from pathlib import Path
 
 import yaml
-from render import PDF, render
+from render import PDF, is_whole, render
 
 from cellcount import manifest
 from cellcount.companion.runner.sources import chapters, dataset, root, site, slug
 from cellcount.companion.runner.staleness import damaged, record_of, run_key
 from cellcount.errors import CellcountError, DataError
 from cellcount.files import as_argument
-from cellcount.results.verifying import verify
 
 POLL_SECONDS = 2.0
 
@@ -96,7 +95,7 @@ def book(data, profile, pdf):
     place = page.parents[2]
     try:
         manifest.read(run / manifest.NAME)
-        whole = not verify(place / manifest.NAME).changes
+        whole = is_whole(place)
     except DataError:
         whole = False
     if not whole:  # Snakemake looks at times only

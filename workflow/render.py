@@ -188,13 +188,17 @@ def _latex_missing():
     return missing
 
 
+def is_whole(out):
+    """Whether a site is as it was written."""
+    return (out / "_build" / "html" / "index.html").is_file() and not verify(out / manifest.NAME).changes
+
+
 def render(notebooks, out, pdf=False):
     """Render a book strictly, unless `out` has it already, made of the same files: Path of its first page."""
     notebooks, out = Path(notebooks).resolve(), Path(out).resolve()
     site, done = out / "_build" / "html", out / "rendered.sha256"
     made_of = inputs_hash(notebooks, pdf)
-    whole = (site / "index.html").is_file() and not verify(out / manifest.NAME).changes
-    if done.is_file() and done.read_text() == made_of and whole:
+    if done.is_file() and done.read_text() == made_of and is_whole(out):
         return site / "index.html"
     clock = manifest.Clock()
     if pdf:

@@ -58,9 +58,10 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a key stands once, and a number is decimal: the library takes the last of two, and 8 for 010."""
 
     def number(self, node):
-        read = f"line {node.start_mark.line + 1}: {node.value} would be read as {self.construct_yaml_int(node)}"
-        require(node.value.lstrip("+") == str(self.construct_yaml_int(node)), f"{read}. Write that.", DataError)
-        return self.construct_yaml_int(node)
+        number, line = self.construct_yaml_int(node), node.start_mark.line + 1
+        told = f"line {line}: {node.value} would be read as {number}. Write that."
+        require(node.value.lstrip("+") == str(number), told, DataError)
+        return number
 
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
@@ -131,7 +132,6 @@ def load(name: str) -> Sweep:
             raise type(error)(f"{path}: the combination {_named(combination)} is invalid. {error}") from error
         digest = hashlib.sha256(json.dumps([source.stem, data, profile, parameters]).encode()).hexdigest()
         name = f"{slug(data)}-seed{combination['seed']}-{digest[:8]}"
-        require(name not in runs, f"{path}: {combination['data']} is a data set that stands under another name, too.")
         runs[name] = data, parameters
     folder = Path("build", "sweeps", path.stem)
     return Sweep(source, profile, folder, Path(f"{folder}.csv"), runs, content.get("resources") or {})

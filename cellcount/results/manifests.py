@@ -32,7 +32,8 @@ def counts(folder: CountFolder, counted: int, clock: manifest.Clock, asked: Mapp
     Raises OSError if it cannot be written.
     """
     path = folder.path / manifest.NAME
-    runs, inputs, records = _before(path)
+    before = _before(path)
+    runs, inputs = before["runs"], before["inputs"]
     if counted or not runs:
         own = folder.weights or getattr(METHODS[folder.run["method"]], "SHIPPED", None)
         if own and os.path.isfile(own) and (used := manifest.weights_of(Path(own), path)) not in inputs:
@@ -48,8 +49,8 @@ def counts(folder: CountFolder, counted: int, clock: manifest.Clock, asked: Mapp
             overlay = f"{OVERLAYS}/{record['name']}.png"
             files["overlay"][overlay] = record.get("overlay_sha256") or sha256(folder.path / overlay)
     _add(files, folder.path, COUNTED)
-    files["records"][RECORDS] = _grown(folder.path / RECORDS, records)
-    manifest.write(path, "count", runs, files, ("", IMAGES, PREDICTIONS, OVERLAYS), inputs)
+    files["records"][RECORDS] = _grown(folder.path / RECORDS, before["files"].get("records", {}).get(RECORDS))
+    manifest.write(path, "count", runs, files, ("", IMAGES, PREDICTIONS, OVERLAYS), inputs, before["beside"])
 
 
 def audit(folder: Path, drawn: Sequence[Mapping[str, Any]], run: dict[str, Any]) -> None:
@@ -59,7 +60,8 @@ def audit(folder: Path, drawn: Sequence[Mapping[str, Any]], run: dict[str, Any])
     """
     path = folder / manifest.NAME
     estimated = run["command"] == "audit estimate"
-    runs = [one for one in _before(path)[0] if one["command"] == "audit make"]
+    before = _before(path)
+    runs = [one for one in before["runs"] if one["command"] == "audit make"]
     files: manifest.Files = {
         "data": {f"{IMAGES}/{one['name']}.png": one["sha256"] for one in drawn},
         "points": {f"{PREDICTIONS}/{one['name']}.csv": one["predictions_sha256"] for one in drawn},
@@ -67,15 +69,14 @@ def audit(folder: Path, drawn: Sequence[Mapping[str, Any]], run: dict[str, Any])
     _add(files, folder, AUDITED | ESTIMATED if estimated else AUDITED)  # an estimate before the draw went on is no more
     places = ["", IMAGES, PREDICTIONS, *["annotations/**"] * estimated]
     files |= manifest.hashes(folder, places[3:], lambda _: "annotation")
-    manifest.write(path, "audit", [*runs, run], files, places)
+    manifest.write(path, "audit", [*runs, run], files, places, beside=before["beside"])
 
 
-def _before(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str | None]:
-    """Runs, inputs, and the hash of the records, in a manifest; those of one that is missing or was edited: unknown."""
+def _before(path: Path) -> dict[str, Any]:
+    """The manifest of the calls before this one; what one says that is missing or was edited is not known."""
     with suppress(DataError):
-        before = manifest.read(path)
-        return before["runs"], before["inputs"], before["files"].get("records", {}).get(RECORDS)
-    return [], [], None
+        return manifest.read(path)
+    return {"runs": [], "inputs": [], "files": {}, "beside": None}
 
 
 def _grown(path: Path, before: str | None) -> str:

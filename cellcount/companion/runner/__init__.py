@@ -137,7 +137,7 @@ def publish(chapter: Path | str, profile: str = "full") -> Path:
     if source.stem.partition("-")[2] in PUBLISHED and folder / "rows.csv" in tables:
         _keep(source, tables, "phantom")
     made, page = folder.with_suffix(".ipynb"), source.with_suffix(".ipynb")
-    notebook, run = nbformat.read(made, as_version=4), (record_of(made) or {}).get("run", {})
+    notebook, run = nbformat.read(made, as_version=4), (record_of(made) or {})["run"]
     told = {name: value for name, value in run.items() if name not in ("command", "parameters", "files")}
     notebook.metadata.cellcount = told | notebook.metadata.cellcount
     _write(notebook, page)

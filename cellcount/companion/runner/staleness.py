@@ -18,6 +18,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 import cellcount
+from cellcount import manifest
 from cellcount.companion.runner.cleaning import clean
 from cellcount.companion.runner.sources import code_cells, defaults, find, overrides, read, root
 from cellcount.files import replacing, sha256
@@ -94,8 +95,7 @@ def record_of(notebook: Path) -> dict[str, Any] | None:
 def damaged(notebook: Path) -> list[str]:
     """Names of the files of a run that are missing, or are not as the run has written them."""
     written = (record_of(notebook) or {}).get("run", {}).get("files", {})
-    places = {name: notebook.parent / name for name in written}
-    return [name for name, path in places.items() if not path.is_file() or sha256(path) != written[name]]
+    return [change.file for change in manifest.compare({"file": written}, lambda name: notebook.parent / name)]
 
 
 def write_record(
